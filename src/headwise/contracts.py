@@ -1,0 +1,279 @@
+"""Protocols and plain records that the rooms share. No logic lives here.
+
+Words used throughout: tokens are ``(n, s, d)`` (samples, tokens, features); the first ``num_prefix`` tokens are prefix
+tokens (class token, registers), the others patch tokens in row-major order of ``grid``; a mask is boolean and True means
+"may be seen".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+__all__ = [
+    "Backbone",
+    "Block",
+    "Loss",
+    "Norm",
+    "Penalty",
+    "Preprocessing",
+    "Progress",
+    "QueryKey",
+    "TokenSource",
+    "Tokens",
+]
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(step, done, total)`` during long work; ``step`` is a short phrase for people."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of some samples.
+
+    Parameters
+    ----------
+    values : Tensor, shape (n, s, d)
+        Prefix tokens first, then patch tokens.
+    num_prefix : int
+        Number of prefix tokens.
+    grid : (int, int) or None
+        Rows and columns of the patch tokens, None where they have no grid (text, tables).
+    mask : Tensor of bool, shape (n, s), or None
+        True where a token is real, None where all are.
+    """
+
+    values: Tensor
+    num_prefix: int = 0
+    grid: tuple[int, int] | None = None
+    mask: Tensor | None = None
+
+
+class TokenSource(Protocol):
+    """Anything that gives tokens chunk by chunk: a store on disk or arrays in memory."""
+
+    @property
+    def num_samples(self) -> int: ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a sample, prefix tokens included."""
+        ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def num_prefix(self) -> int: ...
+
+    @property
+    def grid(self) -> tuple[int, int] | None: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the tokens' content; equal fingerprints mean equal tokens."""
+        ...
+
+    def chunks(self, rows: np.ndarray | None = None, size: int | None = None) -> Iterator[tuple[np.ndarray, Tokens]]:
+        """Yield ``(rows, tokens)`` in the order of ``rows`` (all samples by default), at most ``size`` samples each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes a backbone's input: resize (bicubic), scale to [0, 1], subtract mean, divide by std."""
+
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    crop_fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A normalisation in front of (or inside) an attention layer."""
+
+    kind: Literal["layer", "rms"]
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+
+@dataclass(frozen=True)
+class QueryKey:
+    """Everything that decides the logits of one attention layer.
+
+    Parameters
+    ----------
+    layer : int
+        Layer of the backbone, from 0.
+    name : str
+        Module path in the backbone.
+    query, key : Tensor, shape (heads, head_dim, d)
+        Weights of each attention head. With grouped queries ``key`` has fewer heads; ``groups`` tells how many query heads
+        share one.
+    query_bias, key_bias : Tensor, shape (heads, head_dim), or None
+    input_norm : Norm or None
+        What normalises the residual stream before the projections.
+    q_norm, k_norm : Norm or None
+        Normalisation of queries and keys, per attention head.
+    scale : float
+        Factor of the logits, usually ``head_dim ** -0.5``.
+    rotary, bias, position_query, window : object or None
+        Rotary embedding, additive bias of the logits, positional queries, window partition. Dissection refuses by name a
+        field that it cannot handle.
+    groups : int
+        Query heads for each key head.
+    """
+
+    layer: int
+    name: str
+    query: Tensor
+    key: Tensor
+    query_bias: Tensor | None = None
+    key_bias: Tensor | None = None
+    input_norm: Norm | None = None
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
+    scale: float = 1.0
+    rotary: Any = None
+    bias: Any = None
+    position_query: Any = None
+    window: Any = None
+    groups: int = 1
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A frozen network that turns images into tokens."""
+
+    name: str
+    weights_hash: str
+    num_prefix_tokens: int
+    grid: tuple[int, int]
+    width: int
+    depth: int
+    num_heads: int
+    num_parameters: int
+    preprocessing: Preprocessing
+
+    def preprocess(self, images: Sequence[Any]) -> Tensor:
+        """Batch ``(B, 3, H, W)`` ready for `tokens` from PIL images or uint8 arrays ``(H, W)`` or ``(H, W, 3)``."""
+        ...
+
+    def tokens(
+        self, images: Tensor, layers: Sequence[int] = (-1,), at: Literal["output", "block_input"] = "output"
+    ) -> list[Tensor]:
+        """One ``(B, prefix + patches, d)`` tensor for each layer asked for.
+
+        ``"output"`` is the layer's output (after the last norm for the last layer), ``"block_input"`` the residual stream
+        that enters the layer, before its norm.
+        """
+        ...
+
+    def query_keys(self) -> list[QueryKey]:
+        """One record for each attention layer, in order."""
+        ...
+
+
+class Loss(Protocol):
+    """A convex loss of all outputs, bound to its targets and sample weights: ``L(f) = sum_i w_i l(f_i, y_i)``.
+
+    ``theta`` below is a matrix ``(n, c)`` in the scale of ``gradient(f)``, weights included.
+    """
+
+    num_outputs: int
+    num_samples: int
+
+    def value(self, outputs: Tensor) -> Tensor:
+        """L(f), a scalar."""
+        ...
+
+    def gradient(self, outputs: Tensor) -> Tensor:
+        """Gradient of L at ``outputs``, ``(n, c)``."""
+        ...
+
+    def hessian_product(self, outputs: Tensor, direction: Tensor) -> Tensor:
+        """Hessian of L at ``outputs`` applied to ``direction``, ``(n, c)``."""
+        ...
+
+    def best_constant(self) -> Tensor:
+        """The intercept ``(c,)`` that minimises L when it is all there is."""
+        ...
+
+    def dual_value(self, theta: Tensor) -> Tensor:
+        """-L*(theta), a scalar; minus infinity outside the domain."""
+        ...
+
+    def repair(self, theta: Tensor) -> Tensor:
+        """A point of the domain near ``theta`` whose columns sum to zero (what a free intercept asks of a dual point)."""
+        ...
+
+    def max_scale(self, theta: Tensor) -> float:
+        """Largest alpha >= 1 that keeps ``alpha * theta`` in the domain."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """JSON description: name and options, no targets."""
+        ...
+
+
+class Block(Protocol):
+    """A family of heads, linear in a matrix ``Z = sum_j u_j v_j^T`` with u of length p and v of length q.
+
+    A block first condenses each sample to the statistics that its outputs need; every later pass works on those.
+    ``u`` is stored as ``(atoms, *u_shape)`` and ``v`` as ``(atoms, *v_shape(c))``.
+    """
+
+    name: str
+
+    def statistics(self, tokens: Tokens) -> dict[str, Tensor]:
+        """Per-sample statistics of conditioned tokens; the first axis of every tensor is the sample."""
+        ...
+
+    def u_shape(self, width: int) -> tuple[int, ...]: ...
+
+    def v_shape(self, width: int, num_outputs: int) -> tuple[int, ...]: ...
+
+    def outputs(self, stats: Mapping[str, Tensor], u: Tensor, v: Tensor) -> Tensor:
+        """Outputs ``(n, c)`` of the atoms ``u, v``, summed."""
+        ...
+
+    def gradients(self, stats: Mapping[str, Tensor], u: Tensor, v: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of ``<theta, outputs(u, v)>`` in u and v."""
+        ...
+
+    def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
+        """``A*(theta)`` as a matrix ``(p, q)``."""
+        ...
+
+    def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
+        """Per-sample squared norm of the features that multiply Z, ``(n,)``; conditioning scales its mean to one."""
+        ...
+
+    degree: int
+    """How the outputs grow with the scale of the tokens: 1 for linear, 3 for attention."""
+
+
+class Penalty(Protocol):
+    """A penalty on one block's matrix, with what a certificate needs of it."""
+
+    name: str
+    factored: bool
+    """True where the penalty is half the squared norms of the factors (nuclear norm), False where Z is kept whole."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions that a result depends on."""
+
+    headwise: str
+    python: str
+    torch: str
+    numpy: str
+    extra: Mapping[str, str] = field(default_factory=dict)
