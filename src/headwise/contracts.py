@@ -8,7 +8,7 @@ tokens (class token, registers), the others patch tokens in row-major order of `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -224,56 +224,52 @@ class Loss(Protocol):
 
 
 class Block(Protocol):
-    """A family of heads, linear in a matrix ``Z = sum_j u_j v_j^T`` with u of length p and v of length q.
+    """A family of heads, linear in a matrix ``Z = sum_j u_j v_j^T``.
 
-    A block first condenses each sample to the statistics that its outputs need; every later pass works on those.
-    ``u`` is stored as ``(atoms, *u_shape)`` and ``v`` as ``(atoms, *v_shape(c))``.
+    Every block has the same shape inside: atom j turns sample i into ``k`` inner features ``h_ij = B_i u_j`` (linear in u),
+    and the outputs are ``f_i = sum_j h_ij^T V_j`` with ``V_j`` of shape ``(k, c)``. So a block says only how u acts;
+    u is stored as ``(atoms, *u_shape)`` and v as ``(atoms, k, c)``, and Z has ``p = prod(u_shape)`` rows and ``q = k c`` columns.
+
+    A block first condenses the tokens of each sample to statistics; every later pass works on those alone.
     """
 
     name: str
+    degree: int
+    """How the features grow with the scale of the tokens: 1 for linear, 3 for attention."""
 
-    def statistics(self, tokens: Tokens) -> dict[str, Tensor]:
-        """Per-sample statistics of conditioned tokens; the first axis of every tensor is the sample."""
+    def statistics(self, values: Tensor, pooling: Tensor) -> dict[str, Tensor]:
+        """Statistics of conditioned tokens ``(n, s, d)`` under pooling weights ``(n, s)``; first axes are samples."""
         ...
 
     def u_shape(self, width: int) -> tuple[int, ...]: ...
 
-    def v_shape(self, width: int, num_outputs: int) -> tuple[int, ...]: ...
-
-    def outputs(self, stats: Mapping[str, Tensor], u: Tensor, v: Tensor) -> Tensor:
-        """Outputs ``(n, c)`` of the atoms ``u, v``, summed."""
+    def inner_width(self, width: int) -> int:
+        """k, the inner features of one atom."""
         ...
 
-    def gradients(self, stats: Mapping[str, Tensor], u: Tensor, v: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of ``<theta, outputs(u, v)>`` in u and v."""
+    def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        """Inner features ``(n, atoms, k)``."""
+        ...
+
+    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        """Adjoint of `inner`: from ``(n, atoms, k)`` to ``(atoms, *u_shape)``, summed over samples."""
         ...
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
-        """``A*(theta)`` as a matrix ``(p, q)``."""
+        """``A*(theta)``, the matrix ``(p, q)`` with ``<A*(theta), Z> = <theta, A(Z)>``."""
         ...
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        """Per-sample squared norm of the features that multiply Z, ``(n,)``; conditioning scales its mean to one."""
+        """Squared norm of the features that multiply Z, ``(n,)``; conditioning scales its mean to one."""
         ...
-
-    degree: int
-    """How the outputs grow with the scale of the tokens: 1 for linear, 3 for attention."""
 
 
 class Penalty(Protocol):
-    """A penalty on one block's matrix, with what a certificate needs of it."""
+    """A penalty on one block's matrix Z and its share of the dual.
+
+    ``kind`` is ``"norm"`` where the dual has a bound (``||A*(theta)||_2 <= beta``) and the variables are the factors, or
+    ``"quadratic"`` where it has a term ``-||A*(theta)||_F^2 / (2 beta)`` and Z is kept whole.
+    """
 
     name: str
-    factored: bool
-    """True where the penalty is half the squared norms of the factors (nuclear norm), False where Z is kept whole."""
-
-
-@dataclass(frozen=True)
-class Versions:
-    """Versions that a result depends on."""
-
-    headwise: str
-    python: str
-    torch: str
-    numpy: str
-    extra: Mapping[str, str] = field(default_factory=dict)
+    kind: Literal["norm", "quadratic"]

@@ -1,0 +1,125 @@
+"""Upper bounds of the largest singular value of A*(theta): the part of a certificate that must never be too small."""
+
+from __future__ import annotations
+
+from math import exp, log, sqrt
+
+import torch
+from torch import Tensor
+
+from .problem import Part, Problem
+
+__all__ = ["EXACT_LIMIT", "exact_bound", "failure_probability", "lanczos_bound", "lanczos_steps", "top_pairs"]
+
+EXACT_LIMIT = 8192
+"""Largest smaller side of A*(theta) for which the exact bound is the default (a 512 MiB Gram matrix)."""
+
+
+def _gram(matrix: Tensor) -> Tensor:
+    return matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+
+
+def exact_bound(matrix: Tensor) -> float:
+    """Largest singular value of a float64 matrix, rounded up.
+
+    Eigenvalues of the Gram matrix of the smaller side, plus ``64 N eps ||M||_F^2`` for the rounding of the product and of
+    the symmetric eigensolver (both backward stable with far smaller constants).
+    """
+    matrix = matrix.double()
+    gram = _gram(matrix)
+    margin = 64 * max(gram.shape[0], 1) * torch.finfo(torch.float64).eps * float(gram.diagonal().sum())
+    top = float(torch.linalg.eigvalsh(gram)[-1]) if len(gram) else 0.0
+    return sqrt(max(top, 0.0) + margin)
+
+
+def top_pairs(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Leading singular triples ``(u (p, count), sigma, v (q, count))`` for choosing atoms. A lower bound, never a proof."""
+    tall = matrix.shape[0] >= matrix.shape[1]
+    values, vectors = torch.linalg.eigh(_gram(matrix.double()))
+    count = min(count, len(values))
+    small = vectors[:, -count:].flip(1)
+    sigma = values[-count:].flip(0).clamp(min=0).sqrt()
+    large = (matrix.double() if tall else matrix.double().T) @ small
+    large = large / large.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
+    return (large, sigma, small) if tall else (small, sigma, large)
+
+
+def failure_probability(size: int, steps: int, columns: int, epsilon: float) -> float:
+    """Chance that Lanczos on a ``size x size`` matrix misses by more than the factor ``1 - epsilon``.
+
+    ``(1.648 sqrt(N) exp(-sqrt(epsilon) (2k - 1)))^b``: Kuczynski and Woźniakowski (1992), b independent Gaussian starts.
+    """
+    single = log(1.648) + 0.5 * log(size) - sqrt(epsilon) * (2 * steps - 1)
+    return min(1.0, exp(columns * min(single, 0.0)))
+
+
+def lanczos_steps(size: int, columns: int, epsilon: float, probability: float) -> int:
+    """Fewest steps whose failure probability is at most ``probability``."""
+    need = (log(1.648) + 0.5 * log(size) - log(probability) / columns) / sqrt(epsilon)
+    return max(1, int((need + 1) / 2) + 1)
+
+
+def lanczos_bound(
+    problem: Problem,
+    index: int,
+    theta: Tensor,
+    *,
+    epsilon: float,
+    probability: float,
+    generator: torch.Generator,
+    columns: int = 8,
+) -> tuple[float, float]:
+    """Matrix-free upper bound of part ``index``, and its failure probability.
+
+    Block Lanczos with full re-orthogonalisation on the smaller side of A*(theta); every product is one pass over the
+    statistics, so A*(theta) is never formed. The start columns are fresh Gaussians.
+    """
+    part = problem.parts[index]
+    p, q = part.p, part.k * problem.loss.num_outputs
+    on_u = p <= q
+    size = min(p, q)
+    columns = min(columns, size)
+    steps = lanczos_steps(size, columns, epsilon, probability)
+
+    def apply(x: Tensor) -> Tensor:
+        """One product with the Gram matrix of the smaller side, ``(size, columns)``."""
+        return _times(problem, part, index, theta, _times(problem, part, index, theta, x, on_u), not on_u)
+
+    start = torch.randn(size, columns, dtype=torch.float64, generator=generator).to(theta.device)
+    basis, _ = torch.linalg.qr(start)
+    image = apply(basis)
+    newest = image
+    for _ in range(steps - 1):
+        if basis.shape[1] >= size:
+            break
+        room = size - basis.shape[1]
+        fresh = newest - basis @ (basis.T @ newest)
+        fresh = fresh - basis @ (basis.T @ fresh)
+        fresh, _ = torch.linalg.qr(fresh[:, : min(columns, room)])
+        fresh = fresh - basis @ (basis.T @ fresh)
+        fresh, _ = torch.linalg.qr(fresh)
+        newest = apply(fresh)
+        basis = torch.cat([basis, fresh], dim=1)
+        image = torch.cat([image, newest], dim=1)
+    small = basis.T @ image
+    top = float(torch.linalg.eigvalsh((small + small.T) / 2)[-1])
+    if basis.shape[1] >= size:  # the whole space was spanned: only rounding is left
+        margin = 64 * size * torch.finfo(torch.float64).eps * float(small.diagonal().sum())
+        return sqrt(max(top, 0.0) + margin), 0.0
+    return sqrt(max(top, 0.0) / (1 - epsilon)), failure_probability(size, steps, columns, epsilon)
+
+
+def _times(problem: Problem, part: Part, index: int, theta: Tensor, x: Tensor, transposed: bool) -> Tensor:
+    """``A*(theta)^T x`` (from the u side) or ``A*(theta) x`` (from the v side), for the columns of x."""
+    c = theta.shape[1]
+    total: Tensor | None = None
+    for rows, stats in problem.passes.chunks(theta.dtype):
+        if transposed:
+            h = part.block.inner(stats[index], x.T.reshape(-1, *part.u_shape))
+            found = torch.einsum("nrk,nc->rkc", h, theta[rows])
+        else:
+            g = torch.einsum("nc,rkc->nrk", theta[rows], x.T.reshape(-1, part.k, c))
+            found = part.block.inner_adjoint(stats[index], g)
+        total = found if total is None else total.add_(found)
+    assert total is not None
+    return total.flatten(1).T

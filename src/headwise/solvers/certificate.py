@@ -1,0 +1,209 @@
+"""The certificate: a proved upper bound of how far a solution is from the global optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound
+from .problem import Factors, Problem
+
+__all__ = ["Certificate", "best_scale", "centre_intercept", "certify"]
+
+Kind = Literal["exact", "probabilistic"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A proved bound: the objective of the head is at most ``gap`` above the global optimum of its problem.
+
+    Attributes
+    ----------
+    primal, dual : float
+        Objective of the head and a proved lower bound of the optimum.
+    gap, relative_gap : float
+        ``primal - dual`` and ``gap / |primal|``.
+    beta : float
+        Strength of the penalty.
+    kind : {"exact", "probabilistic"}
+        How the spectral norm was bounded.
+    failure_probability : float
+        Chance that a probabilistic bound is wrong, 0 for exact.
+    num_samples : int
+        Training samples.
+    context : mapping
+        What the bound is about: hashes of rows, tokens and conditioning, gates, versions.
+    """
+
+    primal: float
+    dual: float
+    gap: float
+    relative_gap: float
+    beta: float
+    kind: Kind
+    failure_probability: float
+    num_samples: int
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        how = self.kind if self.kind == "exact" else f"holds with probability 1 - {self.failure_probability:.0e}"
+        return f"relative gap {self.relative_gap:.2e} ({how}), objective {self.primal:.6g}, optimum at least {self.dual:.6g}"
+
+
+def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta: float) -> float:
+    """Largest dual value over ``alpha * theta``: concave in alpha, on ``[0, min(beta / bound, domain)]``.
+
+    ``bound`` is an upper bound of the spectral norms, ``ridge`` the sum of ``||A*(theta)||_F^2`` over quadratic parts.
+    """
+    limit = problem.loss.max_scale(theta)
+    if bound > 0:
+        limit = min(limit, beta / bound)
+
+    def dual(alpha: float) -> float:
+        return float(problem.loss.dual_value(alpha * theta)) - alpha * alpha * ridge / (2 * beta)
+
+    golden = (5**0.5 - 1) / 2
+    low, high = 0.0, limit
+    best = max(dual(limit), dual(0.0))
+    for _ in range(40):
+        a, b = high - golden * (high - low), low + golden * (high - low)
+        at_a, at_b = dual(a), dual(b)
+        best = max(best, at_a, at_b)
+        low, high = (low, b) if at_a > at_b else (a, high)
+        if high - low < 1e-9 * limit:
+            break
+    return best
+
+
+def centre_intercept(problem: Problem, outputs: Tensor, steps: int = 20) -> Tensor:
+    """Shift of the intercept that makes the gradient's columns sum to zero, by damped Newton on the intercept alone."""
+    c = outputs.shape[1]
+    shift = outputs.new_zeros(c)
+    eye = torch.eye(c, dtype=outputs.dtype, device=outputs.device)
+    loss = problem.loss
+    for _ in range(steps):
+        gradient = loss.gradient(outputs + shift).sum(0)
+        if float(gradient.abs().max()) < 1e-14:
+            break
+        hessian = torch.stack([loss.hessian_product(outputs + shift, e.expand_as(outputs)).sum(0) for e in eye])
+        scale = float(hessian.diagonal().mean())
+        step = torch.linalg.solve(hessian + max(1e-10 * scale, 1e-300) * eye, gradient)
+        size = 1.0
+        here = float(loss.value(outputs + shift))
+        while float(loss.value(outputs + shift - size * step)) > here and size > 1e-4:
+            size /= 2
+        if size <= 1e-4:
+            break
+        shift = shift - size * step
+    return shift
+
+
+def dual_point(problem: Problem, outputs: Tensor) -> Tensor:
+    """A dual point near the gradient at ``outputs`` that lies in the domain, with columns that sum to zero if b is free."""
+    theta = problem.loss.gradient(outputs)
+    return problem.loss.repair(theta) if problem.fit_intercept else theta
+
+
+def certify(
+    problem: Problem,
+    factors: Factors,
+    beta: float,
+    *,
+    kind: Kind | None = None,
+    epsilon: float = 1e-3,
+    probability: float = 1e-9,
+    seed: int | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> tuple[Certificate, Factors]:
+    """Certificate of ``factors``, in float64 from the statistics alone.
+
+    Parameters
+    ----------
+    problem : Problem
+    factors : Factors
+        What is certified; the intercept is first moved to its best place, and the moved factors are returned.
+    beta : float
+        Strength of the penalty.
+    kind : {"exact", "probabilistic"}, optional
+        By default exact where the smaller side of A*(theta) is at most 8192.
+    epsilon, probability : float
+        Looseness of the squared bound and allowed failure probability of a probabilistic bound.
+    seed : int, optional
+        Seed of its random start; drawn from the system by default, so that no start depends on an earlier run.
+    context : mapping, optional
+        Stored in the certificate.
+
+    Returns
+    -------
+    certificate, factors
+
+    Notes
+    -----
+    For every ``theta`` in the domain of L* with ``||A*(theta)||_2 <= beta`` and columns that sum to zero,
+    ``P* >= -L*(theta)``. The point is the repaired gradient, scaled by ``beta`` over an upper bound of its spectral norm.
+    """
+    factors = factors.to(torch.float64).clone()
+    outputs = problem.outputs(factors)
+    if problem.fit_intercept:
+        shift = centre_intercept(problem, outputs)
+        factors.intercept += shift
+        outputs = outputs + shift
+    primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
+    theta = dual_point(problem, outputs)
+    bounds, ridge, failure, kinds = [], 0.0, 0.0, set()
+    sizes = [min(part.p, part.k * problem.loss.num_outputs) for part in problem.parts]
+    matrix_free = [part.factored and (kind or _default_kind(n)) != "exact" for part, n in zip(problem.parts, sizes, strict=True)]
+    matrices = _adjoints(problem, theta, matrix_free)
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    for index, (part, matrix) in enumerate(zip(problem.parts, matrices, strict=True)):
+        if not part.factored:
+            assert matrix is not None
+            ridge += float(matrix.square().sum())
+        elif matrix is not None:
+            kinds.add("exact")
+            bounds.append(exact_bound(matrix))
+        else:
+            kinds.add("probabilistic")
+            bound, missed = lanczos_bound(
+                problem, index, theta, epsilon=epsilon, probability=probability, generator=generator
+            )
+            bounds.append(bound)
+            failure += missed
+    dual = best_scale(problem, theta, max(bounds, default=0.0), ridge, beta)
+    said: Kind = "probabilistic" if "probabilistic" in kinds else "exact"
+    gap = primal - dual
+    if gap < -1e-9 * max(abs(primal), 1.0):
+        raise RuntimeError(f"the dual value {dual} exceeds the primal {primal}: a bug in the loss or block, please report it")
+    gap = max(gap, 0.0)  # what is left below zero is rounding
+    relative = gap / abs(primal) if primal else float("inf")
+    found = Certificate(primal, dual, gap, relative, beta, said, failure, problem.loss.num_samples, dict(context or {}))
+    return found, factors
+
+
+def _default_kind(size: int) -> Kind:
+    return "exact" if size <= EXACT_LIMIT else "probabilistic"
+
+
+def _adjoints(problem: Problem, theta: Tensor, skip: Sequence[bool]) -> list[Tensor | None]:
+    """A*(theta) of the parts that are not skipped, in one pass."""
+    total: list[Tensor | None] = [None] * len(problem.parts)
+    if all(skip):
+        return total
+    for rows, stats in problem.passes.chunks(theta.dtype):
+        for index, part in enumerate(problem.parts):
+            if not skip[index]:
+                found = part.block.adjoint(stats[index], theta[rows])
+                kept = total[index]
+                total[index] = found if kept is None else kept.add_(found)
+    return total

@@ -1,0 +1,194 @@
+"""The default solver: grow atoms where the certificate says that they are missing, descend on the factors, prove."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from ..contracts import Progress
+from .bounds import EXACT_LIMIT, top_pairs
+from .certificate import Certificate, best_scale, centre_intercept, certify, dual_point
+from .descent import FactorDescent
+from .problem import Factors, Problem
+from .solution import Round, Solution, Status
+
+__all__ = ["solve"]
+
+
+def solve(
+    problem: Problem,
+    beta: float,
+    *,
+    tol: float = 1e-3,
+    start: Factors | None = None,
+    max_rounds: int = 60,
+    iterations: int = 40,
+    new_atoms: int = 8,
+    dtype: torch.dtype | None = None,
+    progress: Progress | None = None,
+) -> Solution:
+    """Minimise ``L + beta sum penalties`` to a certified relative gap.
+
+    Parameters
+    ----------
+    problem : Problem
+    beta : float
+        Strength of the penalty.
+    tol : float
+        Relative gap at which the fit is done.
+    start : Factors, optional
+        Warm start; none by default (no atoms, best constant output).
+    max_rounds, iterations : int
+        Rounds of (new atoms, descent, proof), and quasi-Newton iterations in each.
+    new_atoms : int
+        Most atoms added to a part in one round.
+    dtype : torch.dtype, optional
+        Precision of the descent. By default float32 first where ``tol >= 1e-4``, then float64 if that stalls; certificates
+        are always float64.
+    progress : callable, optional
+        Told ``("fit", rounds, max_rounds)``.
+
+    Returns
+    -------
+    Solution
+
+    Notes
+    -----
+    The leading singular pairs of A*(theta) with ``sigma > beta`` are the best new atoms (Frank-Wolfe direction); atoms are
+    kept balanced by the singular value decomposition of Z, which also removes those that vanished.
+    """
+    began = time.perf_counter()
+    work = dtype or (torch.float32 if tol >= 1e-4 else torch.float64)
+    factors = (start.clone() if start is not None else problem.zero()).to(work)
+    history: list[Round] = []
+    proved: tuple[Certificate, Factors] | None = None
+    status, done, stalls = Status.ROUND_LIMIT, 0, 0
+    care, last_gap = 0.05, float("inf")  # a round ends when it gains less than this share of the tolerance
+    try:
+        for number in range(max_rounds + 1):
+            if progress:
+                progress("fit", number, max_rounds)
+            primal, gap, candidates = _look(problem, factors, beta, new_atoms)
+            atoms = sum(len(u) for part, u in zip(problem.parts, factors.u, strict=True) if part.factored)
+            history.append(Round(time.perf_counter() - began, done, primal, gap, atoms, str(factors.intercept.dtype)[6:]))
+            if gap <= 0.98 * tol * abs(primal) or number == max_rounds:
+                proved = certify(problem, factors, beta, epsilon=_epsilon(tol))
+                if proved[0].relative_gap <= tol:
+                    status = Status.CERTIFIED
+                    break
+                if number == max_rounds:
+                    break
+                factors = factors.to(torch.float64)  # the looser look was float32; go on in float64
+            if gap > last_gap / 2:
+                care = max(care / 4, 1e-5)
+            last_gap, before = gap, primal
+            factors = _add(problem, factors, candidates, beta)
+            descent = FactorDescent(problem, beta, factors)
+            quiet = 0
+            for _ in range(iterations):
+                decrease = descent.step()
+                quiet = quiet + 1 if decrease < care * tol * abs(primal) / iterations else 0
+                if quiet >= 5:
+                    break
+            done += descent.iterations
+            factors = problem.balanced(descent.factors)
+            if before - descent.value <= 1e-5 * tol * abs(primal):
+                stalls += 1
+                if factors.intercept.dtype == torch.float32:
+                    factors = factors.to(torch.float64)
+                    stalls = 0
+                elif stalls >= 4:
+                    status = Status.STALLED
+                    break
+            else:
+                stalls = 0
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    if proved is None or status is not Status.CERTIFIED:
+        proved = certify(problem, problem.balanced(factors), beta, epsilon=_epsilon(tol))
+        if proved[0].relative_gap <= tol:
+            status = Status.CERTIFIED
+    if progress:
+        progress("fit", max_rounds, max_rounds)
+    certificate, final = proved
+    rank = sum(len(u) for part, u in zip(problem.parts, final.u, strict=True) if part.factored)
+    return Solution(final, certificate, history, status, rank, time.perf_counter() - began)
+
+
+def _epsilon(tol: float) -> float:
+    """Looseness of a probabilistic bound that costs at most about a quarter of the tolerance."""
+    return min(0.01, tol / 2)
+
+
+Candidates = list[tuple[Tensor, Tensor, Tensor] | None]
+
+
+def _look(problem: Problem, factors: Factors, beta: float, count: int) -> tuple[float, float, Candidates]:
+    """Objective, estimated gap and the best new atoms, in the working precision. Not a proof."""
+    outputs = problem.outputs(factors)
+    if problem.fit_intercept:
+        shift = centre_intercept(problem, outputs.double()).to(outputs.dtype)
+        factors.intercept += shift
+        outputs = outputs + shift
+    primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
+    theta = dual_point(problem, outputs.double())
+    matrices = problem.adjoint(theta.to(outputs.dtype))
+    bound, ridge = 0.0, 0.0
+    candidates: Candidates = []
+    for part, matrix in zip(problem.parts, matrices, strict=True):
+        if not part.factored:
+            ridge += float(matrix.double().square().sum())
+            candidates.append(None)
+            continue
+        u, sigma, v = _leading(matrix, count)
+        bound = max(bound, float(sigma[0]))
+        candidates.append((u[:, sigma > beta], sigma[sigma > beta], v[:, sigma > beta]))
+    return primal, primal - best_scale(problem, theta, bound, ridge, beta), candidates
+
+
+def _leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    if min(matrix.shape) <= min(EXACT_LIMIT, 2048):
+        return top_pairs(matrix, count)
+    u, sigma, v = torch.svd_lowrank(matrix, q=2 * count, niter=6)  # a warm guess is enough: proofs are made elsewhere
+    return u[:, :count].double(), sigma[:count].double(), v[:, :count].double()
+
+
+def _add(problem: Problem, factors: Factors, candidates: Candidates, beta: float) -> Factors:
+    """Factors with the candidate atoms added at the scale that lowers the objective most."""
+    dtype = factors.intercept.dtype
+    us, vs = list(factors.u), list(factors.v)
+    c = problem.loss.num_outputs
+    fresh = problem.zero(dtype)
+    fresh.intercept = torch.zeros_like(factors.intercept)
+    weights = 0.0
+    for index, (part, found) in enumerate(zip(problem.parts, candidates, strict=True)):
+        if found is None or not found[1].numel():
+            fresh.v[index] = torch.zeros_like(fresh.v[index])
+            continue
+        u, sigma, v = found
+        root = ((sigma - beta) / (sigma[0] - beta)).sqrt()
+        weights += float(root.square().sum())
+        fresh.u[index] = (u * root).T.to(dtype).reshape(-1, *part.u_shape).contiguous()
+        fresh.v[index] = (-(v * root)).T.to(dtype).reshape(-1, part.k, c).contiguous()
+    if not weights:
+        return factors
+    outputs = problem.outputs(factors)
+    change = problem.outputs(fresh)
+    # Newton on the one scale tau of Z += tau * fresh
+    tau = 0.0
+    for _ in range(20):
+        here = outputs + tau * change
+        slope = float((problem.loss.gradient(here) * change).sum()) + beta * weights
+        curve = float((problem.loss.hessian_product(here, change) * change).sum())
+        step = -slope / max(curve, 1e-30)
+        tau = max(tau + step, tau / 4)
+        if abs(step) <= 1e-3 * max(tau, 1e-30):
+            break
+    scale = max(tau, 1e-12) ** 0.5
+    for index, part in enumerate(problem.parts):
+        if part.factored:
+            us[index] = torch.cat([us[index], scale * fresh.u[index]])
+            vs[index] = torch.cat([vs[index], scale * fresh.v[index]])
+    return Factors(us, vs, factors.intercept)

@@ -1,0 +1,71 @@
+"""Solutions over a grid of betas, each started from the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from ..contracts import Progress
+from .certificate import dual_point
+from .factored import solve
+from .problem import Problem
+from .solution import Solution
+
+__all__ = ["beta_grid", "beta_max", "solve_path"]
+
+
+def beta_max(problem: Problem) -> float:
+    """Smallest beta whose solution has no atoms: ``max ||A*(grad L(b))||_2`` at the best constant output.
+
+    Quadratic parts are never zero; for a problem with nothing else the same number serves as the top of the grid.
+    """
+    theta = dual_point(problem, problem.outputs(problem.zero()))
+    norms = [
+        (part.factored, float(torch.linalg.matrix_norm(matrix, 2)))
+        for part, matrix in zip(problem.parts, problem.adjoint(theta), strict=True)
+    ]
+    return max((n for factored, n in norms if factored), default=max(n for _, n in norms))
+
+
+def beta_grid(top: float, num: int = 12, ratio: float = 1e-3) -> np.ndarray:
+    """Geometric grid from ``top`` down to ``top * ratio``."""
+    return np.geomspace(top, top * ratio, num)
+
+
+def solve_path(
+    problem: Problem,
+    betas: np.ndarray,
+    *,
+    tol: float = 1e-3,
+    stop: Callable[[Solution], bool] | None = None,
+    progress: Progress | None = None,
+    max_rounds: int = 60,
+) -> Iterator[Solution]:
+    """Solve for each beta in turn, from large to small, with warm starts.
+
+    Parameters
+    ----------
+    problem : Problem
+    betas : ndarray
+        Strengths, tried in decreasing order.
+    tol : float
+        Relative gap of each solution.
+    stop : callable, optional
+        Asked after each solution; True ends the path.
+    progress : callable, optional
+        Told ``("path", done, len(betas))``.
+    """
+    start = None
+    ordered = np.sort(np.asarray(betas, dtype=float))[::-1]
+    for number, beta in enumerate(ordered):
+        if progress:
+            progress("path", number, len(ordered))
+        solution = solve(problem, float(beta), tol=tol, start=start, max_rounds=max_rounds)
+        start = solution.factors
+        yield solution
+        if stop is not None and stop(solution):
+            break
+    if progress:
+        progress("path", len(ordered), len(ordered))

@@ -1,0 +1,126 @@
+"""The one convex problem that every head is: its parts, its variables, its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ..contracts import Block, Loss, Penalty
+from .passes import Passes
+
+__all__ = ["Factors", "Part", "Problem"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One block with its penalty, on tokens of ``width`` features."""
+
+    block: Block
+    penalty: Penalty
+    width: int
+
+    @property
+    def u_shape(self) -> tuple[int, ...]:
+        return self.block.u_shape(self.width)
+
+    @property
+    def p(self) -> int:
+        """Rows of Z."""
+        return prod(self.u_shape)
+
+    @property
+    def k(self) -> int:
+        """Inner features of one atom; Z has ``k * c`` columns."""
+        return self.block.inner_width(self.width)
+
+    @property
+    def factored(self) -> bool:
+        return self.penalty.kind == "norm"
+
+
+@dataclass
+class Factors:
+    """Variables: for each part atoms ``u (r, *u_shape)`` and ``v (r, k, c)``, and the intercept ``(c,)``.
+
+    A part with a quadratic penalty keeps Z whole: its u is the identity (one atom for each row of Z) and never moves.
+    """
+
+    u: list[Tensor]
+    v: list[Tensor]
+    intercept: Tensor
+
+    def to(self, dtype: torch.dtype) -> Factors:
+        return Factors([x.to(dtype) for x in self.u], [x.to(dtype) for x in self.v], self.intercept.to(dtype))
+
+    def clone(self) -> Factors:
+        return Factors([x.clone() for x in self.u], [x.clone() for x in self.v], self.intercept.clone())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``min L(sum of parts + b) + beta sum penalties``; beta is given to the solver, so that a path shares one problem."""
+
+    parts: list[Part]
+    passes: Passes
+    loss: Loss
+    fit_intercept: bool = True
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def zero(self, dtype: torch.dtype = torch.float64) -> Factors:
+        """No atoms, and the best constant output."""
+        c = self.loss.num_outputs
+        u, v = [], []
+        for part in self.parts:
+            atoms = 0 if part.factored else part.p
+            eye = torch.eye(part.p, dtype=dtype, device=self.device)[:atoms]
+            u.append(eye.view(atoms, *part.u_shape))
+            v.append(torch.zeros(atoms, part.k, c, dtype=dtype, device=self.device))
+        b = self.loss.best_constant() if self.fit_intercept else torch.zeros(c, device=self.device)
+        return Factors(u, v, b.to(dtype=dtype, device=self.device))
+
+    def outputs(self, factors: Factors) -> Tensor:
+        """Outputs of all samples, ``(n, c)``, in the factors' dtype."""
+        b = factors.intercept
+        out = b.expand(self.passes.num_samples, -1).clone()
+        for rows, stats in self.passes.chunks(b.dtype):
+            for part, s, u, v in zip(self.parts, stats, factors.u, factors.v, strict=True):
+                if len(u):
+                    out[rows] += part.block.inner(s, u).flatten(1) @ v.flatten(0, 1)
+        return out
+
+    def adjoint(self, theta: Tensor) -> list[Tensor]:
+        """``A*(theta)`` of each part, ``(p, k c)``, in theta's dtype."""
+        total: list[Tensor] = []
+        for rows, stats in self.passes.chunks(theta.dtype):
+            found = [part.block.adjoint(s, theta[rows]) for part, s in zip(self.parts, stats, strict=True)]
+            total = [a.add_(b) for a, b in zip(total, found, strict=True)] if total else found
+        return total
+
+    def penalty(self, factors: Factors) -> Tensor:
+        """Sum of the penalties without beta. For norms half the squared factors: an upper bound, tight when balanced."""
+        total = factors.intercept.new_zeros(())
+        for part, u, v in zip(self.parts, factors.u, factors.v, strict=True):
+            total = total + v.square().sum() / 2
+            if part.factored:
+                total = total + u.square().sum() / 2
+        return total
+
+    def balanced(self, factors: Factors, drop: float = 1e-7) -> Factors:
+        """The same Z with orthogonal atoms of equal norms (its singular value decomposition); negligible atoms dropped."""
+        us, vs = [], []
+        for part, u, v in zip(self.parts, factors.u, factors.v, strict=True):
+            if part.factored and len(u):
+                qu, ru = torch.linalg.qr(u.flatten(1).T.double())
+                qv, rv = torch.linalg.qr(v.flatten(1).T.double())
+                left, sigma, right = torch.linalg.svd(ru @ rv.T)
+                keep = sigma > drop * sigma.max().clamp(min=torch.finfo(torch.float64).tiny)
+                root = sigma[keep].sqrt()
+                rank = min(len(root), left.shape[1])
+                u = ((qu @ left[:, :rank]) * root[:rank]).T.to(u.dtype).reshape(-1, *part.u_shape)
+                v = ((qv @ right.T[:, :rank]) * root[:rank]).T.to(v.dtype).reshape(-1, *v.shape[1:])
+            us.append(u.contiguous())
+            vs.append(v.contiguous())
+        return Factors(us, vs, factors.intercept)
