@@ -1,0 +1,83 @@
+"""headwise: certified heads on frozen transformers, and what the attention heads of the backbone do.
+
+Names are imported when first used, so that ``import headwise`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .backbones import list_backbones, load_backbone
+    from .dissect import Dissection, dissect
+    from .errors import ClaimError, HeadwiseError, InputError
+    from .heads import Conditioner, Head, HeadClassifier, HeadClassifierCV, PartSpec, Verification, verify
+    from .solvers import Certificate, Status
+    from .study import Study, study
+    from .tokens import TokenStore, extract, open_data
+
+_HOMES = {
+    "backbones": ("list_backbones", "load_backbone"),
+    "dissect": ("Dissection", "dissect"),
+    "errors": ("ClaimError", "HeadwiseError", "InputError"),
+    "heads": ("Conditioner", "Head", "HeadClassifier", "HeadClassifierCV", "PartSpec", "Verification", "verify"),
+    "solvers": ("Certificate", "Status"),
+    "study": ("Study", "study"),
+    "tokens": ("TokenStore", "extract", "open_data"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Certificate",
+    "ClaimError",
+    "Conditioner",
+    "Dissection",
+    "Head",
+    "HeadClassifier",
+    "HeadClassifierCV",
+    "HeadwiseError",
+    "InputError",
+    "PartSpec",
+    "Status",
+    "Study",
+    "TokenStore",
+    "Verification",
+    "__version__",
+    "dissect",
+    "extract",
+    "list_backbones",
+    "load_backbone",
+    "open_data",
+    "study",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'headwise' has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+class _Package(ModuleType):
+    """Lets ``headwise.study`` and ``headwise.dissect`` be the functions although modules have the same names.
+
+    Importing a submodule binds it in its package; for these two the function of the same name is bound instead.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in __all__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -263,6 +263,10 @@ class Block(Protocol):
         """Squared norm of the features that multiply Z, ``(n,)``; conditioning scales its mean to one."""
         ...
 
+    def token_outputs(self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Share of each token in the outputs, ``(n, s, c)``; summed over tokens it is the block's output."""
+        ...
+
 
 class Penalty(Protocol):
     """A penalty on one block's matrix Z and its share of the dual.

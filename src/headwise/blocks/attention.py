@@ -72,3 +72,9 @@ class Attention:
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
         return stats["pooled"].square().sum(1) * stats["gram"].square().sum((1, 2))
+
+    def token_outputs(self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        # token t enters as a key and value: its score under each atom times its own value
+        keys = torch.einsum("nsd,ns,rde->nre", values, pooling, u)
+        scores = torch.einsum("nse,nre->nsr", values, keys)
+        return torch.einsum("nsr,nsd,rdc->nsc", scores, values, v)

@@ -48,3 +48,6 @@ class Linear:
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
         return stats["pooled"].square().sum(1)
+
+    def token_outputs(self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return (values * pooling[..., None]) @ u.T @ v.flatten(0, 1)

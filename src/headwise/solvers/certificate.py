@@ -120,6 +120,7 @@ def certify(
     epsilon: float = 1e-3,
     probability: float = 1e-9,
     seed: int | None = None,
+    centre: bool = True,
     context: Mapping[str, Any] | None = None,
 ) -> tuple[Certificate, Factors]:
     """Certificate of ``factors``, in float64 from the statistics alone.
@@ -128,7 +129,7 @@ def certify(
     ----------
     problem : Problem
     factors : Factors
-        What is certified; the intercept is first moved to its best place, and the moved factors are returned.
+        What is certified.
     beta : float
         Strength of the penalty.
     kind : {"exact", "probabilistic"}, optional
@@ -137,6 +138,8 @@ def certify(
         Looseness of the squared bound and allowed failure probability of a probabilistic bound.
     seed : int, optional
         Seed of its random start; drawn from the system by default, so that no start depends on an earlier run.
+    centre : bool
+        Move the intercept to its best place first (the moved factors are returned). Off for checking a stored claim.
     context : mapping, optional
         Stored in the certificate.
 
@@ -151,7 +154,7 @@ def certify(
     """
     factors = factors.to(torch.float64).clone()
     outputs = problem.outputs(factors)
-    if problem.fit_intercept:
+    if problem.fit_intercept and centre:
         shift = centre_intercept(problem, outputs)
         factors.intercept += shift
         outputs = outputs + shift

@@ -1,0 +1,44 @@
+"""``headwise predict``: a saved head on tokens or images."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..console import print_json, progress_bars
+from ..options import BackboneOption, DeviceOption, JsonOption
+
+
+def command(
+    head: Annotated[Path, typer.Argument(metavar="HEAD", help="Folder of a saved head")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Token store, arrays of tokens, or images")],
+    backbone: BackboneOption = "embedded",
+    layer: Annotated[int, typer.Option("--layer", help="Layer of the backbone, for images")] = -1,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Print id, predicted class and its probability for every sample, as CSV or JSON."""
+    from ...heads.save import load_head
+    from ...study import choose_device, predict
+
+    fitted = load_head(head)
+    with progress_bars() as progress:
+        ids, probabilities = predict(
+            fitted, path, backbone=backbone, layer=layer, device=choose_device(device), progress=progress
+        )
+    names = fitted.class_names or [str(c) for c in fitted.classes]
+    best = probabilities.argmax(1)
+    rows: list[dict[str, Any]] = [
+        {"id": i, "predicted": names[k], "probability": round(float(p[k]), 6)}
+        for i, k, p in zip(ids, best, probabilities, strict=True)
+    ]
+    if json:
+        print_json(rows)
+        return
+    writer = csv.DictWriter(sys.stdout, ["id", "predicted", "probability"])
+    writer.writeheader()
+    writer.writerows(rows)

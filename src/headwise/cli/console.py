@@ -1,0 +1,53 @@
+"""Consoles and progress bars. Results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from ..contracts import Progress as Told
+
+__all__ = ["err", "out", "print_json", "progress_bars"]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(data: Any) -> None:
+    """JSON on standard output, nothing else on the line."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def progress_bars() -> Iterator[Told]:
+    """A callback that draws one bar for each step, on standard error; plain lines where that is no terminal."""
+    if not err.is_terminal:
+        last: dict[str, bool] = {}
+
+        def line(step: str, done: int, total: int) -> None:
+            if step not in last:
+                err.print(f"{step} ...")
+                last[step] = True
+
+        yield line
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def bar(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)
+
+        yield bar

@@ -1,0 +1,90 @@
+"""What a head has to beat: majority class, nearest neighbours, logistic regression on raw pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..contracts import TokenSource
+from .parts import PartSpec, part_tokens
+
+__all__ = ["Scores", "logistic_probabilities", "majority", "neighbours", "pooled_tokens", "score"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Quality of class probabilities on some samples."""
+
+    accuracy: float
+    balanced_accuracy: float
+    log_loss: float
+
+
+def score(probabilities: NDArray[Any], targets: NDArray[Any]) -> Scores:
+    """Scores of probabilities ``(n, c)`` against targets ``0 .. c-1``."""
+    predicted = probabilities.argmax(1)
+    safe = np.clip(probabilities.astype(np.float64), 1e-12, None)
+    safe /= safe.sum(1, keepdims=True)
+    return Scores(
+        float(accuracy_score(targets, predicted)),
+        float(balanced_accuracy_score(targets, predicted)),
+        float(log_loss(targets, safe, labels=np.arange(probabilities.shape[1]))),
+    )
+
+
+def pooled_tokens(source: TokenSource, rows: NDArray[Any]) -> NDArray[Any]:
+    """Prefix tokens joined with the mean patch token, ``(n, features)``, each of unit length."""
+    found = []
+    for _, tokens in source.chunks(rows):
+        scopes: list[Any] = (["prefix"] if source.num_prefix else []) + (
+            ["patch"] if source.num_tokens > source.num_prefix else []
+        )
+        pieces = []
+        for scope in scopes:
+            values, pooling = part_tokens(PartSpec("linear", scope), tokens)
+            pieces.append(torch.nn.functional.normalize(torch.einsum("nsd,ns->nd", values, pooling), dim=1))
+        found.append(torch.cat(pieces, dim=1))
+    return torch.cat(found).numpy()
+
+
+def majority(targets: NDArray[Any], num_classes: int, n: int) -> NDArray[Any]:
+    """Class frequencies of the training targets, for n samples."""
+    frequencies = np.bincount(targets, minlength=num_classes) / len(targets)
+    return np.tile(frequencies, (n, 1))
+
+
+def neighbours(
+    train: NDArray[Any], targets: NDArray[Any], others: Sequence[NDArray[Any]], k: int = 20
+) -> list[NDArray[Any]]:
+    """Class probabilities of the k nearest training samples, weighted by closeness, for each array of features."""
+    model = KNeighborsClassifier(min(k, len(train)), weights="distance").fit(train, targets)
+    return [model.predict_proba(x) for x in others]
+
+
+def logistic_probabilities(
+    train: NDArray[Any], targets: NDArray[Any], val: NDArray[Any], val_targets: NDArray[Any], test: NDArray[Any]
+) -> tuple[list[NDArray[Any]], int]:
+    """Ridge logistic regression on standardised features, its strength chosen on the validation samples.
+
+    Returns the probabilities on validation and test samples, and the number of fitted parameters.
+    """
+    best, chosen = np.inf, None
+    for strength in (1e-3, 1e-2, 1e-1, 1.0):
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300, tol=1e-3))
+        model.fit(train, targets)
+        found = score(model.predict_proba(val), val_targets).log_loss
+        if found < best:
+            best, chosen = found, model
+    assert chosen is not None
+    count = int(chosen[-1].coef_.size + chosen[-1].intercept_.size)
+    return [chosen.predict_proba(val), chosen.predict_proba(test)], count

@@ -1,0 +1,168 @@
+"""Certified heads and baselines on the same splits, scored on the same samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contracts import Progress, TokenSource
+from .baselines import Scores, logistic_probabilities, majority, neighbours, pooled_tokens, score
+from .conditioning import Conditioner
+from .fitting import held_passes, prepare
+from .head import Head
+from .parts import resolve_parts
+from .selection import PathPoint, follow_path
+
+__all__ = ["Comparison", "HeadResult", "Splits", "baseline_results", "certified_results", "paired_bootstrap"]
+
+WHAT = {
+    "linear_prefix": "linear on the class token",
+    "linear": "linear on the mean patch token",
+    "attention": "linear attention over the patch tokens",
+    "default": "linear on the class token + linear attention over the patch tokens",
+}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Rows and targets of the three parts of the data."""
+
+    rows: dict[str, NDArray[Any]]
+    targets: dict[str, NDArray[Any]]
+    num_classes: int
+
+
+@dataclass
+class HeadResult:
+    """One row of the table of heads."""
+
+    name: str
+    kind: str
+    what: str
+    block: str
+    scores: dict[str, Scores]
+    seconds: float
+    probabilities: NDArray[Any] = field(repr=False)
+    """Class probabilities of the test samples."""
+    parameters: int | None = None
+    rank: int | None = None
+    beta: float | None = None
+    relative_gap: float | None = None
+    certificate_kind: str | None = None
+    path: list[PathPoint] = field(default_factory=list)
+    head: Head | None = field(default=None, repr=False)
+    linear: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON, without path, head and probabilities."""
+        left_out = ("probabilities", "path", "head", "scores")
+        row = {k: v for k, v in self.__dict__.items() if k not in left_out}
+        return {**row, "scores": {k: asdict(v) for k, v in self.scores.items()}}
+
+
+def baseline_results(source: TokenSource, splits: Splits, pixels: dict[str, NDArray[Any]] | None) -> list[HeadResult]:
+    """Majority class, 20 nearest neighbours, and logistic regression on raw pixels where there are images."""
+    y, c = splits.targets, splits.num_classes
+    results = []
+
+    def add(name: str, what: str, began: float, probabilities: Sequence[NDArray[Any]], **more: Any) -> None:
+        scores = {part: score(p, y[part]) for part, p in zip(("val", "test"), probabilities, strict=True)}
+        seconds = time.perf_counter() - began
+        results.append(HeadResult(name, "baseline", what, name, scores, seconds, probabilities[1], **more))
+
+    began = time.perf_counter()
+    add(
+        "majority class",
+        "always the class frequencies of the training samples",
+        began,
+        [majority(y["train"], c, len(y[part])) for part in ("val", "test")],
+    )
+    began = time.perf_counter()
+    features = {part: pooled_tokens(source, splits.rows[part]) for part in ("train", "val", "test")}
+    found = neighbours(features["train"], y["train"], [features["val"], features["test"]])
+    add("20 nearest neighbours", "on prefix and mean patch tokens of unit length", began, found)
+    if pixels is not None:
+        began = time.perf_counter()
+        found, count = logistic_probabilities(pixels["train"], y["train"], pixels["val"], y["val"], pixels["test"])
+        add("raw pixels", "logistic regression on the pixels, no backbone", began, found, parameters=count, linear=True)
+    return results
+
+
+def certified_results(
+    source: TokenSource,
+    splits: Splits,
+    names: Sequence[str],
+    *,
+    conditioner: Conditioner,
+    betas: int,
+    tol: float,
+    progress: Progress | None = None,
+) -> list[HeadResult]:
+    """Fit the path of each named head, choose beta on the validation samples, and score on both held-out parts."""
+    results = []
+    rows, y = splits.rows, splits.targets
+    for name in names:
+        began = time.perf_counter()
+        specs = resolve_parts(name, source)
+        prepared = prepare(source, rows["train"], y["train"], splits.num_classes, specs, conditioner)
+
+        def tell(step: str, done: int, total: int, name: str = name) -> None:
+            if progress:
+                progress(f"fit {WHAT.get(name, name)}", done, total)
+
+        path, best, solution = follow_path(prepared, rows["val"], y["val"], num=betas, tol=tol, progress=tell)
+        head = prepared.head(solution, list(range(splits.num_classes)))
+        seconds = time.perf_counter() - began
+        probabilities = {}
+        for part in ("val", "test"):
+            held = held_passes(source, rows[part], specs, prepared.conditioners)
+            problem = prepared.problem
+            scored = type(problem)(problem.parts, held, problem.loss, problem.fit_intercept, problem.device)
+            probabilities[part] = scored.outputs(solution.factors).softmax(1).numpy()
+        certificate = solution.certificate
+        results.append(
+            HeadResult(
+                name=name, kind="certified", what=WHAT.get(name, name), block=" + ".join(str(s) for s in specs),
+                scores={part: score(p, y[part]) for part, p in probabilities.items()}, seconds=seconds,
+                probabilities=probabilities["test"], parameters=head.num_parameters, rank=solution.rank,
+                beta=path[best].beta, relative_gap=certificate.relative_gap, certificate_kind=certificate.kind,
+                path=path, head=head, linear=all(s.block == "linear" for s in specs),
+            )  # fmt: skip
+        )
+    return results
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Difference of two classifiers on the same test samples, with a paired interval."""
+
+    best: str
+    linear: str
+    difference: float
+    low: float
+    high: float
+    level: float
+    num_test: int
+    linear_is_enough: bool
+    metric: str = "accuracy"
+    method: str = "paired bootstrap, 2000 resamples"
+
+
+def paired_bootstrap(
+    best: HeadResult, linear: HeadResult, targets: NDArray[Any], seed: int = 0, level: float = 0.95
+) -> Comparison:
+    """Interval of "best minus linear" test accuracy; the linear head is enough where it is best or the interval holds 0."""
+    hits = [(r.probabilities.argmax(1) == targets).astype(np.float64) for r in (best, linear)]
+    change = hits[0] - hits[1]
+    rng = np.random.default_rng(seed)
+    draws = change[rng.integers(len(change), size=(2000, len(change)))].mean(1)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    enough = best is linear or bool(low <= 0)
+    return Comparison(
+        best.name, linear.name, float(change.mean()), float(low), float(high), level, len(targets), enough
+    )

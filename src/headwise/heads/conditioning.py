@@ -1,0 +1,162 @@
+"""The coordinates in which a head is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..contracts import Block, TokenSource
+from ..errors import InputError
+from ..files import hash_tensors
+from .parts import PartSpec, part_tokens
+
+__all__ = ["Conditioner", "FittedConditioner"]
+
+SCALE_SAMPLES = 512  # samples that set the one global scale; a convention, so a spread subset is enough
+
+
+@dataclass(frozen=True)
+class Conditioner:
+    """How tokens are prepared: layer norm, projection on leading components, whitening, a constant, one global scale.
+
+    Parameters
+    ----------
+    layer_norm : bool
+        Normalise every token first (zero mean, unit variance over features); tames heavy-tailed token norms.
+    n_components : int or None
+        Leading principal components kept; None keeps all. Attention is cubic in this number in memory and time.
+    floor : float
+        Whitening divides by the root of the eigenvalue, but of at least this share of the largest one.
+    constant : bool
+        Append a constant feature, so that attention contains linear and quadratic terms.
+
+    Notes
+    -----
+    Everything is fitted on the training samples only. The penalty is stated in these coordinates: beta is not comparable
+    across conditionings. The global scale makes the mean squared norm of the features that multiply Z one.
+    """
+
+    layer_norm: bool = True
+    n_components: int | None = 64
+    floor: float = 0.01
+    constant: bool = True
+
+    def __post_init__(self) -> None:
+        if self.n_components is not None and self.n_components < 1:
+            raise InputError(f"n_components must be at least 1 or None, got {self.n_components}")
+        if not 0 < self.floor <= 1:
+            raise InputError(f"floor must lie in (0, 1], got {self.floor}")
+
+    def fit(
+        self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block, weights: Tensor | None = None
+    ) -> FittedConditioner:
+        """Mean, projection and scale from the tokens of ``rows``.
+
+        Parameters
+        ----------
+        source : TokenSource
+        rows : ndarray of int
+            Training samples.
+        spec : PartSpec
+            Which tokens.
+        block : Block
+            The scale depends on how the block's features grow with it.
+        weights : Tensor, shape (len(rows),), optional
+            Sample weights.
+        """
+        total, mean, second, seen = 0.0, None, None, 0
+        for chunk, tokens in source.chunks(rows):
+            values, pooling = part_tokens(spec, tokens)
+            w = torch.ones(len(chunk), dtype=values.dtype)
+            if weights is not None:
+                w = weights[seen : seen + len(chunk)].to(values.dtype)
+            seen += len(chunk)
+            per_token = (w[:, None] * (pooling > 0)).flatten()
+            flat = self._norm(values).flatten(0, 1)
+            weighted = flat * per_token[:, None]
+            first, cross = weighted.sum(0).double(), (weighted.T @ flat).double()
+            total += float(per_token.double().sum())
+            mean = first if mean is None else mean + first
+            second = cross if second is None else second + cross
+        if mean is None or second is None or total <= 0:
+            raise InputError("there are no training tokens to condition on")
+        mean /= total
+        values_, vectors = torch.linalg.eigh(second / total - torch.outer(mean, mean))
+        keep = len(values_) if self.n_components is None else min(self.n_components, len(values_))
+        values_, vectors = values_.flip(0)[:keep], vectors.flip(1)[:, :keep]
+        if float(values_[0]) <= 1e-12:
+            raise InputError(f"the tokens of '{spec}' do not vary over the training samples; there is nothing to fit on")
+        # the sign of an eigenvector is arbitrary: fix it, so that two machines agree
+        vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+        projection = vectors / values_.clamp(min=self.floor * float(values_[0])).sqrt()
+        plain = FittedConditioner(self.layer_norm, self.constant, mean, projection, 1.0)
+        return plain.scaled(source, rows, spec, block)
+
+    def _norm(self, values: Tensor) -> Tensor:
+        return F.layer_norm(values, values.shape[-1:], eps=1e-6) if self.layer_norm else values
+
+
+@dataclass(frozen=True)
+class FittedConditioner:
+    """A conditioner with its numbers. ``mean=None`` leaves tokens as they are (``condition=False``)."""
+
+    layer_norm: bool
+    constant: bool
+    mean: Tensor | None
+    projection: Tensor | None
+    scale: float
+
+    @classmethod
+    def identity(cls) -> FittedConditioner:
+        """Raw token coordinates."""
+        return cls(False, False, None, None, 1.0)
+
+    def width(self, raw: int) -> int:
+        """Features after conditioning of tokens with ``raw`` features."""
+        return (raw if self.projection is None else self.projection.shape[1]) + self.constant
+
+    def __call__(self, values: Tensor, pooling: Tensor) -> Tensor:
+        """Conditioned tokens ``(n, s, width)``; tokens that weigh zero are zero, the constant included."""
+        if self.layer_norm:
+            values = F.layer_norm(values, values.shape[-1:], eps=1e-6)
+        if self.mean is not None and self.projection is not None:
+            values = (values - self.mean.to(values.dtype)) @ self.projection.to(values.dtype)
+        if self.constant:
+            values = torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
+        return torch.where((pooling > 0)[..., None], values * self.scale, 0)
+
+    def scaled(self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block) -> FittedConditioner:
+        """The same with the global scale that makes the block's mean squared feature norm one."""
+        spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SCALE_SAMPLES)).astype(int))]
+        squares = [block.mean_square(block.statistics(x, p)).double() for x, p in self.chunks(source, spread, spec)]
+        size = float(torch.cat(squares).mean())
+        return FittedConditioner(
+            self.layer_norm, self.constant, self.mean, self.projection, size ** (-0.5 / block.degree) if size > 0 else 1.0
+        )
+
+    def chunks(self, source: TokenSource, rows: np.ndarray, spec: PartSpec) -> Iterator[tuple[Tensor, Tensor]]:
+        """Conditioned tokens and pooling weights of ``rows``, chunk by chunk, in float64."""
+        for _, tokens in source.chunks(rows):
+            values, pooling = part_tokens(spec, tokens)
+            values, pooling = values.double(), pooling.double()
+            yield self(values, pooling), pooling
+
+    def tensors(self) -> dict[str, Tensor]:
+        if self.mean is None or self.projection is None:
+            return {}
+        return {"mean": self.mean, "projection": self.projection}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"layer_norm": self.layer_norm, "constant": self.constant, "scale": self.scale}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the coordinates."""
+        numbers = {**self.tensors(), "flags": torch.tensor([self.layer_norm, self.constant, self.scale], dtype=torch.float64)}
+        return hash_tensors(numbers)

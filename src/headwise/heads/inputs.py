@@ -1,0 +1,79 @@
+"""What the estimators accept as X and y."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, column_or_1d
+
+from ..contracts import TokenSource
+from ..errors import InputError
+from ..tokens import ArrayTokens, TokenStore
+
+__all__ = ["as_source", "as_targets", "as_weights", "training_rows"]
+
+
+def as_source(X: Any, *, mask: Any = None, num_prefix: int = 0, grid: tuple[int, int] | None = None) -> TokenSource:
+    """A token source from a store, ``(n, s, d)`` or ``(n, d)`` arrays or tensors."""
+    if isinstance(X, (ArrayTokens, TokenStore)):
+        return X
+    if hasattr(X, "chunks") and hasattr(X, "num_prefix"):
+        return X  # any other TokenSource
+    if isinstance(X, torch.Tensor) or (isinstance(X, np.ndarray) and X.ndim == 3):
+        return ArrayTokens(X, mask=mask, num_prefix=num_prefix, grid=grid)
+    if isinstance(X, (list, tuple)) and X and np.ndim(X[0]) == 2:
+        lengths = sorted({len(x) for x in X})
+        if len(lengths) > 1:
+            raise InputError(
+                f"samples have between {lengths[0]} and {lengths[-1]} tokens; pad them to one length and give a mask"
+            )
+        return ArrayTokens(np.asarray(X), mask=mask, num_prefix=num_prefix, grid=grid)
+    return ArrayTokens(check_array(X, dtype=[np.float64, np.float32]), mask=mask)
+
+
+def as_targets(y: Any, source: TokenSource, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, targets ``0 .. c-1`` of ``rows``, and the labels themselves; labels default to those of a store."""
+    if y is None:
+        y = getattr(source, "labels", None)
+        if y is None:
+            raise InputError("requires y to be passed, but the target y is None")
+        y = np.asarray(y)[rows]
+    elif isinstance(y, torch.Tensor):
+        y = y.numpy(force=True)
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    if len(y) == source.num_samples and len(rows) != len(y):
+        y = y[rows]
+    if len(y) != len(rows):
+        raise InputError(f"{len(rows)} samples but {len(y)} labels")
+    classes, targets = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"the labels hold one class only ({classes[0]!r}); classification needs at least two")
+    return classes, targets, y
+
+
+def training_rows(source: TokenSource) -> np.ndarray:
+    """Rows to fit on: a store's training split where it has one, else all samples."""
+    split = getattr(source, "split", None)
+    if split is not None and (np.asarray(split) == "train").any():
+        rows = np.flatnonzero(np.asarray(split) == "train")
+        if len(rows) < source.num_samples:
+            warnings.warn(f"fitting on the {len(rows)} samples of the training split", stacklevel=3)
+        return rows
+    return np.arange(source.num_samples)
+
+
+def as_weights(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Sample weights as a float64 vector, or None."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if weights.shape != (n,):
+        raise InputError(f"sample_weight has shape {weights.shape}; ({n},) is needed")
+    return weights

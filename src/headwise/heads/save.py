@@ -1,0 +1,115 @@
+"""Heads on disk: config.json, model.safetensors, certificate.json; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..errors import InputError
+from ..files import claim_folder, read_json, write_json, write_tensors
+from ..solvers import Certificate, Factors
+from .conditioning import FittedConditioner
+from .head import Head, TokenFacts, Training
+from .parts import PartSpec
+
+__all__ = ["FORMAT_VERSION", "load_head", "save_head"]
+
+FORMAT_VERSION = 1
+
+
+def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
+    """Write a head into a folder.
+
+    Raises
+    ------
+    InputError
+        The folder holds another head (without ``overwrite``) or files that headwise did not make.
+    """
+    path = Path(path)
+    tensors: dict[str, Tensor] = {"intercept": head.intercept.detach()}
+    parts: list[dict[str, Any]] = []
+    for index, part in enumerate(head._parts()):
+        tensors |= {f"parts.{index}.u": part.u.detach(), f"parts.{index}.v": part.v.detach()}
+        tensors |= {f"parts.{index}.{name}": getattr(part, name) for name in part.conditioner.tensors()}
+        parts.append({**part.spec.to_dict(), "conditioner": part.conditioner.to_dict()})
+    facts = head.facts
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kind": "headwise head",
+        "parts": parts,
+        "classes": head.classes,
+        "class_names": head.class_names,
+        "loss": head.loss,
+        "fit_intercept": head.fit_intercept,
+        "tokens": {"num_tokens": facts.num_tokens, "width": facts.width, "num_prefix": facts.num_prefix, "grid": facts.grid},
+    }
+    certificate = head.certificate.to_dict() if head.certificate else None
+    claim_folder(path, "head", {"parts": parts, "certificate": certificate}, overwrite)
+    write_tensors(path / "model.safetensors", tensors, {"format": "pt"})
+    write_json(path / "config.json", config)
+    if certificate:
+        write_json(path / "certificate.json", certificate)
+    if head.training_data is not None:
+        training = {"rows": torch.from_numpy(np.ascontiguousarray(head.training_data.rows, dtype=np.int64))}
+        if head.training_data.weights is not None:
+            training["weights"] = torch.from_numpy(head.training_data.weights)
+        write_tensors(path / "training.safetensors", training)
+
+
+def load_head(path: str | Path) -> Head:
+    """Read a head from a folder.
+
+    Raises
+    ------
+    InputError
+        A file is missing, broken, or of a newer format.
+    """
+    path = Path(path)
+    if not (path / "config.json").exists():
+        raise InputError(f"{path} is not a head: it has no config.json")
+    config = read_json(path / "config.json")
+    if config.get("kind") != "headwise head":
+        raise InputError(f"{path / 'config.json'} does not describe a headwise head")
+    if config.get("format_version", 0) > FORMAT_VERSION:
+        raise InputError(
+            f"{path} has head format {config['format_version']}; this headwise reads up to {FORMAT_VERSION}: upgrade it"
+        )
+    try:
+        tensors = load_file(path / "model.safetensors")
+        specs, conditioners, us, vs = [], [], [], []
+        for index, part in enumerate(config["parts"]):
+            flags = part.pop("conditioner")
+            specs.append(PartSpec(**part))
+            conditioners.append(
+                FittedConditioner(
+                    flags["layer_norm"], flags["constant"], tensors.get(f"parts.{index}.mean"),
+                    tensors.get(f"parts.{index}.projection"), flags["scale"],
+                )  # fmt: skip
+            )
+            us.append(tensors[f"parts.{index}.u"])
+            vs.append(tensors[f"parts.{index}.v"])
+        factors = Factors(us, vs, tensors["intercept"])
+        told = config["tokens"]
+        grid = tuple(told["grid"]) if told["grid"] else None
+        facts = TokenFacts(told["num_tokens"], told["width"], told["num_prefix"], grid)  # type: ignore[arg-type]
+        certificate = training = None
+        if (path / "certificate.json").exists():
+            certificate = Certificate(**read_json(path / "certificate.json"))
+        if (path / "training.safetensors").exists():
+            found = load_file(path / "training.safetensors")
+            weights = found["weights"].numpy() if "weights" in found else None
+            training = Training(found["rows"].numpy(), weights)
+        head = Head(
+            specs, conditioners, factors, config["classes"], facts, certificate, training, config["loss"],
+            config["fit_intercept"],
+        )  # fmt: skip
+        head.class_names = config.get("class_names")
+        return head
+    except (KeyError, TypeError, FileNotFoundError, SafetensorError) as error:
+        raise InputError(f"{path} is not a complete head: {error}") from None

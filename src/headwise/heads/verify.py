@@ -1,0 +1,118 @@
+"""Check a stored certificate from the saved weights and the tokens alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..contracts import TokenSource
+from ..errors import InputError
+from ..solvers import Certificate, certify
+from ..tokens import TokenStore
+from .fitting import build_problem
+from .head import Head
+from .save import load_head
+
+__all__ = ["Verification", "verify"]
+
+SLACK = 1e-9  # of the objective: what two orders of summation may differ by
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of `verify`.
+
+    Attributes
+    ----------
+    holds : bool
+    claimed, found : Certificate
+        The stored certificate, and the one computed now (None where the tokens are not those of the claim).
+    reasons : tuple of str
+        Why it does not hold.
+    """
+
+    holds: bool
+    claimed: Certificate
+    found: Certificate | None
+    reasons: tuple[str, ...]
+
+
+def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np.ndarray | None = None) -> Verification:
+    """Recompute a head's certificate in float64 and compare it with the stored claim.
+
+    Parameters
+    ----------
+    head : Head or path
+        A saved head, with its certificate and training rows.
+    tokens : TokenSource or path
+        The store it was fitted on. The content of a store is hashed again.
+    labels : ndarray, optional
+        Labels of all samples, where ``tokens`` is not a store.
+
+    Returns
+    -------
+    Verification
+        ``holds`` is True where the tokens, rows and conditioning are those of the claim and the gap found is no larger than
+        the gap claimed (up to 1e-9 of the objective).
+
+    Raises
+    ------
+    InputError
+        There is nothing to verify: no certificate, no training rows, or not a store.
+    """
+    head = head if isinstance(head, Head) else load_head(head)
+    claimed, training = head.certificate, head.training_data
+    if claimed is None or training is None:
+        raise InputError("this head carries no certificate or no training rows; there is no claim to verify")
+    source = TokenStore.open(tokens) if isinstance(tokens, (str, Path)) else tokens
+    head.check(source.num_tokens, source.width)
+    reasons: list[str] = []
+    if isinstance(source, TokenStore):
+        try:
+            source.verify_content()
+        except InputError as error:
+            reasons.append(str(error))
+        labels = source.labels if labels is None else labels
+    if labels is None:
+        raise InputError("labels are needed where the tokens are not a store")
+    context = claimed.context
+    if context.get("tokens") != source.fingerprint:
+        reasons.append("the tokens are not those of the certificate (their fingerprint differs)")
+    rows = np.ascontiguousarray(training.rows, dtype=np.int64)
+    if context.get("rows") != hashlib.sha256(rows.tobytes()).hexdigest():
+        reasons.append("the training rows are not those of the certificate")
+    conditioners = [part.conditioner for part in head._parts()]
+    if context.get("conditioning") != [c.fingerprint for c in conditioners]:
+        reasons.append("the conditioning is not that of the certificate")
+    if len(rows) and (int(rows.max()) >= source.num_samples or int(rows.min()) < 0):
+        return Verification(False, claimed, None, (*reasons, "the training rows lie outside the store"))
+    found = _recompute(head, source, rows, np.asarray(labels), claimed)
+    slack = SLACK * max(abs(claimed.primal), 1.0)
+    if claimed.kind == "probabilistic":
+        slack += 0.05 * claimed.gap  # a fresh random start moves the bound a little
+    if not found.gap <= claimed.gap + slack:
+        reasons.append(f"the gap found is {found.gap:.6g}, the gap claimed {claimed.gap:.6g}")
+    if abs(found.primal - claimed.primal) > SLACK * max(abs(claimed.primal), 1.0):
+        reasons.append(f"the objective found is {found.primal:.9g}, the objective claimed {claimed.primal:.9g}")
+    recomputed = found.gap / abs(found.primal) if found.primal else float("inf")
+    if recomputed > claimed.relative_gap * (1 + 1e-6) + SLACK:
+        reasons.append(f"the relative gap found is {recomputed:.3g}, claimed {claimed.relative_gap:.3g}")
+    return Verification(not reasons, claimed, found, tuple(reasons))
+
+
+def _recompute(head: Head, source: TokenSource, rows: np.ndarray, labels: np.ndarray, claimed: Certificate) -> Certificate:
+    classes = np.asarray(head.classes)
+    own = labels[rows]
+    targets = np.searchsorted(np.sort(classes), own)
+    order = np.argsort(classes, kind="stable")
+    if targets.max(initial=0) >= len(classes) or (np.sort(classes)[targets] != own).any():
+        raise InputError("the store's labels hold a class that the head does not know; this is not its training store")
+    problem = build_problem(
+        source, rows, order[targets], len(classes), head.specs, [p.conditioner for p in head._parts()],
+        head.training_data.weights if head.training_data else None, head.fit_intercept,
+    )  # fmt: skip
+    certificate, _ = certify(problem, head.factors(), claimed.beta, kind=claimed.kind, centre=False)
+    return certificate

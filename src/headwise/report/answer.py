@@ -1,0 +1,78 @@
+"""The answer of a study: which head to use, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import numbers
+from .check import Study
+
+__all__ = ["answer_sentences", "by_name", "score", "test_count", "used_head"]
+
+
+def used_head(study: Study) -> Mapping[str, Any] | None:
+    """The head to use: the linear one where it is enough, else the one chosen on the validation split."""
+    heads = study.get("heads") or []
+    comparison = study.get("comparison") or {}
+    if comparison.get("linear_is_enough") and comparison.get("linear") is not None:
+        found = by_name(study, comparison["linear"])
+        if found is not None:
+            return found
+    return next((h for h in heads if h.get("chosen")), None) or by_name(study, comparison.get("best"))
+
+
+def by_name(study: Study, name: Any) -> Mapping[str, Any] | None:
+    """The head called ``name``, None where there is none."""
+    return next((h for h in study.get("heads") or [] if h.get("name") == name), None)
+
+
+def score(head: Mapping[str, Any] | None, split: str, metric: str) -> float | None:
+    """One score of a head, None where it was not measured."""
+    scores = ((head or {}).get("scores") or {}).get(split) or {}
+    return numbers.finite(scores.get(metric))
+
+
+def test_count(study: Study) -> int | None:
+    """Number of test samples."""
+    found = (study.get("comparison") or {}).get("num_test")
+    counts = ((study.get("data") or {}).get("counts") or {}).get("test")
+    if found is None and counts:
+        found = sum(counts)
+    return int(found) if found else None
+
+
+def answer_sentences(study: Study) -> tuple[str, str]:
+    """The answer, and what it stands on. Plain text, not escaped."""
+    head = used_head(study)
+    if head is None:
+        return "No head was fitted.", ""
+    name = head["name"]
+    comparison = study.get("comparison") or {}
+    accuracy = score(head, "test", "accuracy")
+    scored = f" Its test accuracy is {numbers.percent(accuracy)}." if accuracy is not None else ""
+    if not comparison or numbers.finite(comparison.get("difference")) is None:
+        return f"Use “{name}”.", scored.strip()
+    low, high = comparison.get("low"), comparison.get("high")
+    found = f"{difference_text(comparison, comparison['difference'])} on {numbers.count(comparison.get('num_test'))} test samples"
+    if numbers.finite(low) is not None and numbers.finite(high) is not None:
+        found += f" ({numbers.percent(comparison.get('level', 0.95), 0)} interval {end_text(comparison, low)} to {end_text(comparison, high)})"
+    if comparison.get("best") == comparison.get("linear"):
+        return f"Use “{name}”: the linear head is enough here.", f"No other head did better on the validation split.{scored}"
+    if comparison.get("linear_is_enough"):
+        why = f"“{comparison.get('best')}” minus “{comparison.get('linear')}” is {found}."
+        return f"Use “{name}”: the linear head is enough here.", why + scored
+    return f"Use “{name}”.", f"Its difference to “{comparison.get('linear')}” is {found}.{scored}"
+
+
+def difference_text(comparison: Mapping[str, Any], value: Any) -> str:
+    """A difference with its unit: points of accuracy, or the metric's own scale."""
+    metric = str(comparison.get("metric", "accuracy")).replace("_", " ")
+    if metric.endswith("accuracy"):
+        return f"{numbers.points(value)} points of {metric}"
+    return f"{numbers.signed(value, 3)} in {metric}"
+
+
+def end_text(comparison: Mapping[str, Any], value: Any) -> str:
+    """One end of the interval, without its unit."""
+    return numbers.points(value) if str(comparison.get("metric", "accuracy")).endswith("accuracy") else numbers.signed(value, 3)

@@ -1,0 +1,98 @@
+"""Test accuracy of every head on one scale, with its sampling error, and the validation accuracy beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from .. import numbers, scale
+from ..markup import tag
+from .fluid import plot, x_axis, x_place
+
+__all__ = ["Row", "accuracy_chart", "wilson"]
+
+ROW = 26
+
+
+@dataclass(frozen=True)
+class Row:
+    """One head: its name, accuracies as fractions, and whether it is the one to use."""
+
+    name: str
+    val: float | None
+    test: float | None
+    used: bool = False
+
+
+def wilson(share: float, num: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % Wilson interval of a share seen in ``num`` samples.
+
+    Examples
+    --------
+    >>> tuple(round(end, 3) for end in wilson(0.9, 100))
+    (0.826, 0.945)
+    """
+    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
+    half = z * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num)) / (1 + z * z / num)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def axis_start(values: Sequence[float]) -> float:
+    """Smallest value that the axis must show: values far below all others are drawn as an arrow instead."""
+    left = sorted(values)
+    for _ in range(2):
+        if len(left) > 3 and left[1] - left[0] > 0.5 * (left[-1] - left[0]):
+            left = left[1:]
+    return left[0]
+
+
+def accuracy_chart(rows: Sequence[Row], num_test: int | None) -> Markup | None:
+    """One line a head: filled dot = test, hollow dot = validation, whisker = 95 % Wilson interval of the test accuracy."""
+    rows = [row for row in rows if row.test is not None or row.val is not None]
+    values = [v for row in rows for v in (row.val, row.test) if v is not None]
+    if len(rows) < 2:
+        return None
+    start = axis_start([row.test if row.test is not None else row.val for row in rows])  # type: ignore[misc]
+    ends = [end for row in rows if row.test is not None and num_test for end in wilson(row.test, num_test)]
+    shown = [v for v in [*values, *ends] if v >= start - 0.05]
+    axis = scale.linear([100 * v for v in shown], wanted=5)
+    axis = scale.Scale(max(axis.low, 0), min(axis.high, 100), *_within(axis))
+    bottom = ROW * len(rows) + 8
+    parts = x_axis(axis, 4, bottom, "accuracy (%)")
+    for i, row in enumerate(rows):
+        parts += _row(row, ROW * i + ROW // 2 + 6, axis, num_test)
+    label = "Accuracy of each head. " + "; ".join(
+        f"{row.name}: test {numbers.percent(row.test)}, validation {numbers.percent(row.val)}" for row in rows
+    )
+    names = tag("ol", [tag("li", row.name, title=row.name, class_="used" if row.used else None) for row in rows], aria_hidden="true")
+    return tag("div", [names, plot(parts, bottom + 42, label)], class_="strips")
+
+
+def _within(axis: scale.Scale) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    kept = [(t, label) for t, label in zip(axis.ticks, axis.labels, strict=True) if 0 <= t <= 100]
+    return tuple(t for t, _ in kept), tuple(label for _, label in kept)
+
+
+def _row(row: Row, y: int, axis: scale.Scale, num_test: int | None) -> list[Markup]:
+    said = f"{row.name}: test {numbers.percent(row.test)}, validation {numbers.percent(row.val)}"
+    highest = max(v for v in (row.val, row.test) if v is not None)
+    colour = "used" if row.used else "other"
+    if 100 * highest < axis.low:
+        arrow = tag("text", f"◂ {numbers.percent(row.test if row.test is not None else row.val)}", x="0%", dx=4, y=y + 4, class_="tick")
+        return [tag("g", [tag("title", said), arrow])]
+    parts = [tag("title", said), tag("line", x1="0%", x2="100%", y1=y, y2=y, class_="leader")]
+
+    def place(v: float) -> str:
+        return x_place(min(1.0, max(0.0, axis.at(100 * v))))
+
+    if row.test is not None and num_test:
+        low, high = wilson(row.test, num_test)
+        parts.append(tag("line", x1=place(low), x2=place(high), y1=y, y2=y, class_=f"whisker {colour}"))
+    if row.val is not None:
+        parts.append(tag("circle", cx=place(row.val), cy=y, r=4, class_=f"hollow {colour}"))
+    if row.test is not None:
+        parts.append(tag("circle", cx=place(row.test), cy=y, r=5, class_=f"dot {colour}"))
+    return [tag("g", parts)]

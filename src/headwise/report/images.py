@@ -1,0 +1,79 @@
+"""Photographs and maps as small images inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from .colours import viridis
+
+__all__ = ["data_uri", "fit", "heat", "modes", "resize_map"]
+
+LONGEST = 320  # pixels; sharp in a 160 px card on a phone of twice the density
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """A picture as a JPEG data URI.
+
+    Parameters
+    ----------
+    pixels : array of uint8, shape (H, W, 3)
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def fit(photo: np.ndarray, longest: int = LONGEST) -> np.ndarray:
+    """A photograph with its longer side at ``longest`` pixels; small ones are enlarged smoothly, so that maps fit on them."""
+    height, width = photo.shape[:2]
+    factor = longest / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))
+
+
+def resize_map(values: np.ndarray, size: tuple[int, int], smooth: bool) -> np.ndarray:
+    """A map of numbers at ``size`` (rows, columns); smooth between the centres of patches, or one block a patch."""
+    how = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(picture.resize((size[1], size[0]), how))
+
+
+def heat(photo: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Viridis blocks over a grey photograph; the scale runs from 0 (or the smallest value) to the largest."""
+    picture = fit(photo, 224)
+    low, high = min(0.0, float(values.min())), float(values.max())
+    scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    colours = viridis(resize_map(scaled, picture.shape[:2], smooth=False))
+    grey = _grey(picture)[..., None]
+    return _bytes(colours * (0.35 + 0.65 * grey) * 0.85 + 0.15 * grey)
+
+
+def modes(photo: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Query map in red, key map in cyan, white where both are high, over a dark grey photograph.
+
+    Both maps are clipped to their 30th and 95th percentile, as in Pan et al. 2024 (arXiv 2405.14880).
+    """
+    picture = fit(photo)
+    size = picture.shape[:2]
+    red = resize_map(_clip(query), size, smooth=True)[..., None].clip(0, 1)
+    cyan = resize_map(_clip(key), size, smooth=True)[..., None].clip(0, 1)
+    light = np.concatenate([red, cyan, cyan], axis=-1)
+    base = 0.12 + 0.5 * _grey(picture)[..., None]
+    return _bytes(base * 0.75 + 0.85 * light * (0.25 + base))
+
+
+def _clip(values: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(values, [30, 95])
+    return np.zeros_like(values, dtype=float) if high <= low else ((values - low) / (high - low)).clip(0, 1)
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return (picture / 255.0) @ np.array([0.299, 0.587, 0.114])
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    return np.rint(255 * picture.clip(0, 1)).astype(np.uint8)

@@ -1,0 +1,80 @@
+"""Axes: where a value lies between 0 and 1, and which ticks to print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .numbers import significant
+
+__all__ = ["Scale", "linear", "log"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An axis from ``low`` to ``high``; ``ticks`` are values, ``labels`` what is printed at them."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    labels: tuple[str, ...]
+    is_log: bool = False
+
+    def at(self, value: float) -> float:
+        """Place of ``value`` on the axis: 0 at ``low``, 1 at ``high``."""
+        low, high = self.low, self.high
+        if self.is_log:
+            low, high, value = math.log10(low), math.log10(high), math.log10(value)
+        return (value - low) / (high - low)
+
+
+def linear(values: Sequence[float], wanted: int = 4, integers: bool = False) -> Scale:
+    """Axis around ``values`` that begins and ends at a tick.
+
+    Examples
+    --------
+    >>> linear([0.3, 9.2]).ticks
+    (0.0, 5.0, 10.0)
+    """
+    low, high = min(values), max(values)
+    if high == low:
+        margin = abs(high) * 0.05 or 1.0
+        low, high = low - margin, high + margin
+    step = _nice((high - low) / wanted)
+    if integers:
+        step = max(1.0, round(step))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if decimals and round(step, decimals) != step:
+        decimals += 1
+    ticks = tuple(round(i * step, 12) for i in range(first, last + 1))
+    labels = tuple(f"{tick:,.{decimals}f}".replace("-", "−") for tick in ticks)
+    return Scale(ticks[0], ticks[-1], ticks, labels)
+
+
+def log(values: Sequence[float]) -> Scale:
+    """Logarithmic axis around positive ``values``; ticks at powers of ten, or at 1, 2, 5 where they span little."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    margin = 0.05 * (high - low) or 0.5
+    low, high = low - margin, high + margin
+    for within in ((0.0,), (0.0, math.log10(2), math.log10(5))):
+        places = [d + w for d in range(math.floor(low), math.ceil(high) + 1) for w in within]
+        places = [place for place in places if low <= place <= high]
+        if len(places) >= 3:
+            break
+    places = places[:: math.ceil(len(places) / 6)]
+    ticks = tuple(10**place for place in places)
+    return Scale(10**low, 10**high, ticks, tuple(_power_label(tick) for tick in ticks), True)
+
+
+def _nice(step: float) -> float:
+    power = 10 ** math.floor(math.log10(step))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= step * (1 - 1e-9))
+
+
+def _power_label(tick: float) -> str:
+    exponent = round(math.log10(tick))
+    if abs(exponent) > 3:
+        return significant(tick, 1).replace("1×", "") if math.isclose(tick, 10.0**exponent) else significant(tick, 1)
+    return f"{tick:g}" if tick < 1e5 else significant(tick, 1)

@@ -1,0 +1,106 @@
+"""Layer x attention head map of weighted cosines, next to the chance band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import numbers
+from ..check import Arrays, Study
+from ..colours import diverging, sequential
+from ..figures.matrix import matrix_table
+
+__all__ = ["view"]
+
+Matrix = Sequence[Sequence[float | None]]
+
+
+def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
+    dissection = study.get("dissection") or {}
+    cosines = _matrix(dissection.get("weighted_cosine"))
+    if not cosines:
+        return None
+    chance = numbers.finite(dissection.get("chance"))
+    # The scale is symmetric about 0 and never finer than ±0.5, so that noise does not shine.
+    reach = max([0.5, *(abs(v) for line in cosines for v in line if v is not None)])
+    rows, columns = _names(cosines)
+    table = matrix_table(
+        cosines,
+        rows,
+        columns,
+        "Weighted cosine of each attention head; rows are layers, columns attention heads",
+        numbers.signed,
+        lambda v, theme: diverging(v / reach, theme),
+        corner="layer ╲ head",
+        marked=None if chance is None else lambda v: abs(v) <= chance,
+    )
+    return {
+        "table": table,
+        "reading": _reading(cosines, chance),
+        "chance": None if chance is None else numbers.significant(chance, 2),
+        "reach": numbers.significant(reach, 2),
+        "ramp": {theme: ",".join(diverging(i / 4 - 1, theme) for i in range(9)) for theme in ("light", "dark")},
+        "ranks": _ranks(_matrix(dissection.get("effective_rank"))),
+        "check": _check(dissection.get("check")),
+    }
+
+
+def _matrix(values: Matrix | None) -> list[list[float | None]]:
+    lines = [[numbers.finite(v) for v in line] for line in values or []]
+    width = max((len(line) for line in lines), default=0)
+    return [line + [None] * (width - len(line)) for line in lines] if width else []
+
+
+def _names(values: Matrix) -> tuple[list[str], list[str]]:
+    return [str(i) for i in range(len(values))], [str(i) for i in range(len(values[0]))]
+
+
+def _reading(cosines: Matrix, chance: float | None) -> str:
+    means = [sum(known) / len(known) if (known := [v for v in line if v is not None]) else None for line in cosines]
+    first, last = means[0], means[-1]
+    said = ""
+    if len(means) > 1 and first is not None and last is not None:
+        said += f"The mean weighted cosine is {numbers.signed(first)} in the first layer ({_kind(first, chance)}) and {numbers.signed(last)} in the last ({_kind(last, chance)}). "
+    flat = [(v, i, j) for i, line in enumerate(cosines) for j, v in enumerate(line) if v is not None]
+    if flat:
+        (high, i, j), (low, k, m) = max(flat), min(flat)
+        said += f"Highest: layer {i}, head {j} ({numbers.signed(high)}); lowest: layer {k}, head {m} ({numbers.signed(low)}). "
+        if chance is not None:
+            inside = sum(abs(v) <= chance for v, _, _ in flat)
+            said += (
+                f"{inside} of {len(flat)} attention heads lie in the chance band of ±{numbers.significant(chance, 2)} (hatched): their cosine is no "
+                "larger than that of unrelated weights."
+            )
+    return said.strip()
+
+
+def _kind(value: float, chance: float | None) -> str:
+    if chance is not None and abs(value) <= chance:
+        return "within chance"
+    if value < 0:
+        return "tokens avoid their like"
+    return "grouping: tokens look for tokens like themselves" if value >= 0.5 else "some grouping"
+
+
+def _ranks(ranks: list[list[float | None]]) -> Any:
+    known = [v for line in ranks for v in line if v is not None]
+    if not known:
+        return None
+    largest = max(known) or 1.0
+    return matrix_table(
+        ranks,
+        *_names(ranks),
+        "Effective rank of each attention head's query–key matrix; rows are layers, columns attention heads",
+        lambda v: numbers.significant(v),
+        lambda v, theme: sequential(v / largest, theme),
+        corner="layer ╲ head",
+    )
+
+
+def _check(check: Mapping[str, Any] | None) -> str:
+    largest, bound = (numbers.finite((check or {}).get(key)) for key in ("largest_difference", "bound"))
+    if largest is None or bound is None:
+        return ""
+    what = str((check or {}).get("what") or "The dissection was checked against an independent computation of the same numbers.")
+    verdict = "within" if largest <= bound else "which is not within"
+    return f"{what} Largest difference: {numbers.significant(largest, 2)}, {verdict} the allowed {numbers.significant(bound, 2)}."

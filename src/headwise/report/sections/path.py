@@ -1,0 +1,84 @@
+"""Accuracy, log-loss, rank and certified gap along the beta path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import numbers
+from ..check import Arrays, Study
+from ..figures.path import path_panel
+
+__all__ = ["view"]
+
+Points = Sequence[Mapping[str, Any]]
+
+
+def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
+    points = _usable(study.get("path"))
+    panels = _panels(points)
+    if not panels:
+        return None
+    others = []
+    for name, path in (study.get("paths") or {}).items():
+        usable = _usable(path)
+        if _numbers(usable) == _numbers(points):
+            continue
+        if drawn := _panels(usable):
+            others.append({"name": str(name), "panels": drawn, "reading": _reading(usable)})
+    return {"panels": panels, "reading": _reading(points), "others": others}
+
+
+def _usable(path: Points | None) -> list[Mapping[str, Any]]:
+    return [p for p in path or [] if (b := numbers.finite(p.get("beta"))) is not None and b > 0]
+
+
+def _numbers(path: Points) -> list[tuple[Any, ...]]:
+    return [(p["beta"], p.get("accuracy_val"), p.get("rank"), p.get("relative_gap")) for p in path]
+
+
+def _column(path: Points, key: str, factor: float = 1.0) -> list[float | None]:
+    values = [numbers.finite(p.get(key)) for p in path]
+    return [None if v is None else factor * v for v in values]
+
+
+def _panels(path: Points) -> list[Any]:
+    betas = [float(p["beta"]) for p in path]
+    chosen = next((float(p["beta"]) for p in path if p.get("chosen")), None)
+    drawn = [
+        path_panel("Accuracy on validation (%)", betas, _column(path, "accuracy_val", 100), chosen),
+        path_panel("Log-loss on validation (nats)", betas, _column(path, "log_loss_val"), chosen),
+        path_panel("Rank (number of atoms)", betas, _column(path, "rank"), chosen, integers=True),
+        path_panel("Certified relative gap (%, log scale)", betas, _column(path, "relative_gap", 100), chosen, log=True),
+    ]
+    return [panel for panel in drawn if panel is not None]
+
+
+def _reading(path: Points) -> str:
+    ordered = sorted(path, key=lambda p: -p["beta"])
+    said = (
+        f"The penalty was lowered in {len(ordered)} steps, from beta {numbers.significant(ordered[0]['beta'])} to "
+        f"{numbers.significant(ordered[-1]['beta'])} (read from right to left). "
+    )
+    ranks = [p.get("rank") for p in ordered]
+    if numbers.finite(ranks[0]) is not None and numbers.finite(ranks[-1]) is not None:
+        said += f"The rank goes from {numbers.count(ranks[0])} to {numbers.count(ranks[-1])}. "
+    scored = [p for p in ordered if numbers.finite(p.get("accuracy_val")) is not None]
+    chosen = next((p for p in ordered if p.get("chosen")), None)
+    if chosen is not None:
+        said += f"The chosen beta is {numbers.significant(chosen['beta'])}"
+        got = []
+        if numbers.finite(chosen.get("accuracy_val")) is not None:
+            got.append(f"accuracy {numbers.percent(chosen['accuracy_val'])}")
+        if numbers.finite(chosen.get("log_loss_val")) is not None:
+            got.append(f"log-loss {numbers.significant(chosen['log_loss_val'])}")
+        said += f", with {' and '.join(got)} on validation. " if got else ". "
+        best = max(scored, key=lambda p: p["accuracy_val"], default=None)
+        if best is not None and chosen in scored and best["accuracy_val"] > chosen["accuracy_val"]:
+            said += f"The highest validation accuracy on the path is {numbers.percent(best['accuracy_val'])}, at beta {numbers.significant(best['beta'])}. "
+        if len(ordered) > 2 and chosen is ordered[-1]:
+            said += "It is the smallest beta that was tried: a smaller one might do better. "
+    gaps = [g for p in ordered if (g := numbers.finite(p.get("relative_gap"))) is not None]
+    if gaps:
+        said += f"Every head on the path is certified to be within {numbers.percent(max(gaps), 2)} of its optimum."
+    return said.strip()

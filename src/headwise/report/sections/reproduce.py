@@ -1,0 +1,24 @@
+"""Command, seed, settings and versions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..check import Arrays, Study
+
+__all__ = ["view"]
+
+
+def view(study: Study, arrays: Arrays) -> dict[str, Any]:
+    backbone = study.get("backbone") or {}
+    settings = [(str(k), v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in (study.get("settings") or {}).items()]
+    return {
+        "command": study.get("command"),
+        "seed": study.get("seed"),
+        "settings": settings,
+        "versions": [(str(k), str(v)) for k, v in (study.get("versions") or {}).items()],
+        "hash": backbone.get("weights_hash"),
+        "created": study.get("created"),
+        "headwise": study.get("headwise_version"),
+    }

@@ -1,0 +1,77 @@
+"""Which tokens the head uses: mean map on the token grid and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import numbers
+from ..check import Arrays, Study, map_of, photo_of
+from ..figures.grid import grid_map
+from ..figures.overlay import cards, example_card
+
+__all__ = ["view"]
+
+
+def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
+    use = study.get("token_use")
+    if not use:
+        return None
+    key = use.get("map_key")
+    values = map_of(arrays, key) if key is not None else None
+    grid, reading = None, _shares(use)
+    if values is not None and values.size > 1:
+        reading = f"{reading} {_spread(values)}".strip()
+        grid = grid_map(values, f"Use of each patch token, a map of {values.shape[0]} x {values.shape[1]}. {reading}", "mean use of a patch token")
+    examples = [_example(e, arrays) for e in use.get("examples") or []]
+    return {
+        "grid": grid,
+        "reading": reading,
+        "bar": _bar(use),
+        "examples": cards(examples, "wide") if examples else None,
+        "note": str(use.get("note") or ""),
+    }
+
+
+def _shares(use: Mapping[str, Any]) -> str:
+    prefix, patch = numbers.finite(use.get("prefix_share")), numbers.finite(use.get("patch_share"))
+    if prefix is None or patch is None:
+        return ""
+    if prefix == 0:
+        return "The head reads only patch tokens."
+    if patch == 0:
+        return "The head reads only prefix tokens."
+    return f"{numbers.percent(prefix)} of what moves the head's outputs comes from prefix tokens, {numbers.percent(patch)} from patch tokens."
+
+
+def _bar(use: Mapping[str, Any]) -> list[dict[str, Any]]:
+    shares = [(name, numbers.finite(use.get(key))) for name, key in (("prefix tokens", "prefix_share"), ("patch tokens", "patch_share"))]
+    if any(share is None or not 0 <= share <= 1 for _, share in shares):
+        return []
+    return [{"name": name, "share": share, "text": numbers.percent(share)} for name, share in shares]
+
+
+def _spread(values: np.ndarray) -> str:
+    weights = np.abs(values)
+    if weights.sum() == 0:
+        return "No patch token is used."
+    weights = weights / weights.sum()
+    row, column = np.unravel_index(int(weights.argmax()), weights.shape)
+    half = int(np.searchsorted(np.cumsum(np.sort(weights, axis=None)[::-1]), 0.5)) + 1
+    said = (
+        f"Half of the patches' use lies on {half} of the {weights.size} patches. The strongest is in row {row + 1}, column {column + 1} "
+        f"(from the top left), with {numbers.percent(weights.max())}; spread evenly, each would have {numbers.percent(1 / weights.size)}."
+    )
+    ring = np.ones(weights.shape, dtype=bool)
+    ring[1:-1, 1:-1] = False
+    if min(weights.shape) >= 4:
+        said += f" The outermost ring holds {numbers.percent(weights[ring].sum(), 0)} of the use and {numbers.percent(ring.mean(), 0)} of the patches."
+    return said
+
+
+def _example(example: Mapping[str, Any], arrays: Arrays) -> Any:
+    label, predicted = str(example.get("label")), str(example.get("predicted"))
+    verdict = "right" if label == predicted else f"wrong, taken for “{predicted}”"
+    return example_card(photo_of(arrays, example["image_key"]), map_of(arrays, example["map_key"]), f"“{label}”", verdict)

@@ -1,0 +1,113 @@
+"""The glossary, and links to it from the text."""
+
+from __future__ import annotations
+
+import re
+
+from markupsafe import Markup, escape
+
+__all__ = ["WORDS", "Linker"]
+
+# id: (word, meaning, other spellings that link to it)
+WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "accuracy": ("accuracy", "The share of samples whose most probable class is the right one.", ()),
+    "attention-head": (
+        "attention head",
+        "One of the parallel attention units inside a layer of the backbone. Not to be mixed up with a head, which is fitted here.",
+        ("attention heads",),
+    ),
+    "backbone": ("backbone", "The pretrained network that turns an input into tokens. It is frozen: nothing in it is changed.", ()),
+    "balanced-accuracy": (
+        "balanced accuracy",
+        "The mean over classes of the share recognised. Every class counts the same, however rare; guessing gives 1 / number of classes.",
+        (),
+    ),
+    "beta": (
+        "beta",
+        "The strength of the penalty. A large beta gives a small, simple head; a small beta lets the head follow the training data closely.",
+        (),
+    ),
+    "certificate": (
+        "certificate",
+        "A proved lower bound of the training objective (from convex duality), kept next to the value that was reached. Their difference "
+        "is the gap: how much better any other head of the same kind could possibly be on the same training tokens.",
+        ("certified", "certificates"),
+    ),
+    "chance-band": (
+        "chance band",
+        "The range in which a weighted cosine would lie if query and key weights had nothing to do with each other. Values inside it "
+        "say nothing about the attention head.",
+        (),
+    ),
+    "head": ("head", "The small model that is fitted on the tokens of the frozen backbone to predict the class.", ("heads",)),
+    "log-loss": (
+        "log-loss",
+        "The mean of −log(probability given to the right class). Lower is better; it punishes confident mistakes. Unit: nats.",
+        (),
+    ),
+    "mode": (
+        "mode",
+        "One singular triple of an attention head's query–key matrix: a feature that queries look with, a feature of the keys that answers, and a strength (sigma).",
+        ("modes",),
+    ),
+    "paired-bootstrap": (
+        "paired bootstrap",
+        "The test samples are drawn again and again with replacement, and both heads are scored on the same draw. The spread of the "
+        "differences gives the interval.",
+        (),
+    ),
+    "penalty": ("penalty", "A price on the size of the weights, added to the loss, that keeps the head simple.", ()),
+    "rank": (
+        "rank",
+        "The number of atoms (pairs of an inner and an outer weight) in the fitted head: how many separate patterns it uses.",
+        ("effective rank",),
+    ),
+    "relative-gap": (
+        "relative gap",
+        "The gap of the certificate divided by the objective reached. 0.1 % means: no head of the same kind has a training objective more "
+        "than 0.1 % lower.",
+        ("certified gap",),
+    ),
+    "token": (
+        "token",
+        "One vector of the backbone's output. Patch tokens belong to a square of the image; prefix tokens (class token, registers) to the whole.",
+        ("tokens", "patch tokens", "prefix tokens", "patch token", "prefix token"),
+    ),
+    "weighted-cosine": (
+        "weighted cosine",
+        "The mean cosine between the query and the key feature of an attention head's modes, weighted by their strength. Near 1: tokens look for "
+        "tokens like themselves (grouping). Near 0: they look for something else (context). Below 0: they avoid their like.",
+        ("weighted cosines",),
+    ),
+}
+
+_SPELLINGS = {spelling: key for key, (word, _, others) in WORDS.items() for spelling in (word, *others)}
+_PATTERN = re.compile(
+    r"(?<![\w&#;-])(" + "|".join(re.escape(s) for s in sorted(_SPELLINGS, key=len, reverse=True)) + r")(?![\w;-])", re.IGNORECASE
+)
+
+
+class Linker:
+    """Escapes a text and links the first use of each technical word in a section to its entry.
+
+    Examples
+    --------
+    >>> str(Linker()("rank & rank"))
+    '<a class="word" href="#word-rank">rank</a> &amp; rank'
+    """
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def __call__(self, text: object) -> Markup:
+        if isinstance(text, Markup):
+            return text
+        # Escaped text holds no tags, so a link can be put anywhere in it.
+        return Markup(_PATTERN.sub(self._link, str(escape(text))))
+
+    def _link(self, match: re.Match[str]) -> str:
+        key = _SPELLINGS[match[1].lower()]
+        if key in self.seen:
+            return match[1]
+        self.seen.add(key)
+        return f'<a class="word" href="#word-{key}">{match[1]}</a>'

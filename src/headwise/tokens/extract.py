@@ -1,0 +1,305 @@
+"""Images through a frozen backbone into a token store; stops at any moment and goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..contracts import Backbone, Progress
+from ..errors import InputError, unknown_name
+from .from_arrays import shard_samples, split_codes
+from .manifest import DTYPES, Manifest
+from .rows import first_bad
+from .samples import ImageSamples, UnreadableImage
+from .store import TokenStore
+from .table import as_labels, encode_names, hash_samples
+from .writer import StoreWriter
+
+__all__ = ["AUGMENTATION", "augment", "extract"]
+
+AUGMENTATION = "random crop (area 0.4 to 1, aspect 3/4 to 4/3) and horizontal flip"
+
+_SPARE = 1.2
+"""Free disk space asked for, as a multiple of the estimate."""
+
+
+def extract(
+    backbone: Backbone,
+    samples: ImageSamples,
+    path: str | os.PathLike[str],
+    *,
+    layer: int = -1,
+    at: str = "output",
+    dtype: str = "float16",
+    batch_size: int = 64,
+    views: int = 1,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    shard_size: int | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    announce: Callable[[str], object] | None = None,
+) -> TokenStore:
+    """Tokens of all images on disk.
+
+    A run that was stopped (also killed) goes on where it was when it is started again with the same samples and
+    settings; ``batch_size``, ``device``, ``strict`` and the reports may differ. Images that cannot be decoded are left
+    out of the store and listed in ``store.skipped``. Where the store is complete already, its shards are only hashed.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The frozen network; it must be in evaluation mode.
+    samples : ImageSamples
+        Images with labels.
+    path : path
+        Folder of the store.
+    layer : int
+        Layer of the backbone, negative from the end; stored as a number from 0.
+    at : {"output", "block_input"}
+        Where in the layer.
+    dtype : {"float16", "bfloat16", "float32", "float64"}
+        Number format on disk.
+    batch_size : int
+        Images that go through the backbone at once.
+    views : int
+        Copies of each image: the image itself, then ``views - 1`` random crops and flips.
+    device : str or torch.device
+        Where the backbone runs; it is moved there.
+    seed : int
+        Decides the crops and flips, image by image.
+    shard_size : int or None
+        Images in a shard; by default as many as take about 32 MiB.
+    progress : callable or None
+        See `headwise.contracts.Progress`.
+    overwrite : bool
+        Replace a store made with other settings.
+    strict : bool
+        Stop at the first image that cannot be decoded.
+    announce : callable or None
+        Gets sentences for people: the expected size and time before the work, skipped images after it.
+
+    Returns
+    -------
+    store : TokenStore
+
+    Raises
+    ------
+    InputError
+        Settings that the backbone does not have, a folder with something else, too little disk space, a full disk,
+        tokens that are NaN or infinite, no readable image, or (``strict``) an unreadable one.
+    """
+    if batch_size < 1 or views < 1:
+        raise InputError(f"batch_size is {batch_size} and views is {views}; both must be at least 1")
+    if not len(samples):
+        raise InputError("there are no images to extract tokens from")
+    manifest = _plan(backbone, samples, layer, at, dtype, views, seed, shard_size)
+    describes = ("shape", "shards", "samples", "skipped", "complete", "format_version", "split_names", "group_names")
+    config = {name: value for name, value in manifest.to_json().items() if name not in describes}
+    config["shape"] = list(manifest.shape[1:])
+    writer = StoreWriter(Path(path), manifest, config, overwrite)
+    writer.resume()
+    job = _Job(backbone, samples, manifest, batch_size, torch.device(device), strict, writer.path)
+    if strict and writer.skipped:
+        position, reason = writer.skipped[0]
+        raise UnreadableImage(samples.ids[position], reason)
+    if writer.pending:
+        job.start(writer.pending, writer, announce)
+    for k in writer.pending:
+        tokens, skipped = job.shard(writer.inputs(k), progress)
+        writer.write(k, tokens, None, skipped)
+    if len(writer.skipped) == len(samples):
+        raise InputError(f"none of the {len(samples)} images could be read; the first is {samples.ids[0]}")
+    labels, _ = as_labels(samples.labels, len(samples), samples.class_names or None)
+    split, _ = split_codes(samples.split)
+    groups, _ = encode_names(samples.groups)
+    writer.finish(labels, samples.ids, split, groups)
+    store = TokenStore.open(path)
+    if announce is not None and store.skipped:
+        names = [name for name, _ in store.skipped]
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        announce(f"skipped {len(names)} of {len(samples)} images that cannot be read: {', '.join(names[:10])}{more}")
+    return store
+
+
+def _plan(
+    backbone: Backbone,
+    samples: ImageSamples,
+    layer: int,
+    at: str,
+    dtype: str,
+    views: int,
+    seed: int,
+    shard_size: int | None,
+) -> Manifest:
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
+    if at not in ("output", "block_input"):
+        raise unknown_name("place in a layer", at, ("output", "block_input"))
+    if not -backbone.depth <= layer < backbone.depth:
+        raise InputError(
+            f"layer {layer} is asked for; {backbone.name} has layers 0 to {backbone.depth - 1}, or -1 for the last"
+        )
+    rows, columns = backbone.grid
+    shape = (len(samples), views, backbone.num_prefix_tokens + rows * columns, backbone.width)
+    size = shard_samples(shard_size, views * shape[2] * shape[3] * DTYPES[dtype].itemsize, len(samples))
+    labels, class_names = as_labels(samples.labels, len(samples), samples.class_names or None)
+    known = hash_samples(samples.ids, labels, class_names, samples.split, samples.groups)
+    return Manifest(
+        dtype=dtype,
+        shape=shape,
+        num_inputs=len(samples),
+        shard_size=size,
+        num_prefix=backbone.num_prefix_tokens,
+        grid=(rows, columns),
+        class_names=class_names,
+        split_names=split_codes(samples.split)[1],
+        group_names=encode_names(samples.groups)[1],
+        backbone=backbone.name,
+        weights_hash=backbone.weights_hash,
+        layer=layer % backbone.depth,
+        at=at,
+        preprocessing=dataclasses.asdict(backbone.preprocessing),
+        source={"description": samples.description, "hash": known, "content": samples.fingerprint},
+        augmentation=AUGMENTATION if views > 1 else None,
+        seed=seed,
+    )
+
+
+class _Job:
+    """Batches of one extraction; the batch that was timed is not computed twice."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        samples: ImageSamples,
+        manifest: Manifest,
+        batch_size: int,
+        device: torch.device,
+        strict: bool,
+        path: Path,
+    ) -> None:
+        self.backbone, self.samples, self.manifest = backbone, samples, manifest
+        self.batch_size, self.device, self.strict, self.path = batch_size, device, strict, path
+        self._timed: tuple[range, Tensor, list[tuple[int, str]]] | None = None
+        if isinstance(backbone, torch.nn.Module):
+            backbone.to(device)
+
+    def start(self, pending: Sequence[int], writer: StoreWriter, announce: Callable[[str], object] | None) -> None:
+        """Say how much room and time the rest takes; refuse where the disk is too small."""
+        rest = sum(len(writer.inputs(k)) for k in pending)
+        itemsize = DTYPES[self.manifest.dtype].itemsize
+        size = rest * int(np.prod(self.manifest.shape[1:])) * itemsize
+        free = shutil.disk_usage(self.path).free
+        if free < _SPARE * size:
+            raise InputError(
+                f"the tokens of {rest} images take {_gib(size)} and the disk of {self.path} has {_gib(free)} free "
+                f"({_SPARE} times the size is needed); make room, or take a smaller dtype, fewer views or fewer images"
+            )
+        first = writer.inputs(pending[0])
+        first = first[: self.batch_size]
+        before = time.perf_counter()
+        self._timed = (first, *self._batch(first))
+        minutes = (time.perf_counter() - before) / len(first) * rest / 60
+        if announce is not None:
+            done = f" ({len(self.samples) - rest} are done)" if rest < len(self.samples) else ""
+            took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute or less"
+            announce(f"tokens of {rest} images{done}: {_gib(size)} in {self.path}, {took}")
+
+    def shard(self, inputs: range, progress: Progress | None) -> tuple[Tensor, list[tuple[int, str]]]:
+        """Tokens ``(m, views, s, d)`` of the inputs that can be read, and the others with reasons."""
+        parts, skipped = [], []
+        for start in range(0, len(inputs), self.batch_size):
+            batch = inputs[start : start + self.batch_size]
+            if self._timed is not None and self._timed[0] == batch:
+                tokens, bad = self._timed[1:]
+                self._timed = None
+            else:
+                tokens, bad = self._batch(batch)
+            parts.append(tokens)
+            skipped += bad
+            if progress is not None:
+                progress("extracting tokens", batch.stop, len(self.samples))
+        return torch.cat(parts), skipped
+
+    def _batch(self, inputs: range) -> tuple[Tensor, list[tuple[int, str]]]:
+        images: list[tuple[int, Image.Image]] = []
+        skipped: list[tuple[int, str]] = []
+        for i in inputs:
+            try:
+                images.append((i, self.samples.image(i)))
+            except UnreadableImage as error:
+                if self.strict:
+                    raise
+                skipped.append((i, error.reason))
+        stored = DTYPES[self.manifest.dtype]
+        if not images:
+            return torch.empty((0, *self.manifest.shape[1:]), dtype=stored), skipped
+        copies = []
+        for view in range(self.manifest.shape[1]):
+            copies.append(self._tokens([augment(image, self.manifest.seed, i, view) for i, image in images]))
+        tokens = torch.stack(copies, dim=1)
+        result = tokens.to(stored)
+        bad, count = first_bad(result)
+        if count:
+            position = images[bad][0]
+            large = first_bad(tokens[bad : bad + 1])[1] == 0
+            cause = f"are too large for {self.manifest.dtype}; use float32" if large else "hold NaN or infinity"
+            raise InputError(
+                f"tokens of image {self.samples.ids[position]!r} (number {position}) {cause} "
+                f"({count} such in this batch of {len(images)})"
+            )
+        return result, skipped
+
+    def _tokens(self, images: list[Image.Image]) -> Tensor:
+        with torch.inference_mode():
+            batch = self.backbone.preprocess(images).to(self.device)
+            place: Any = self.manifest.at
+            tokens = self.backbone.tokens(batch, layers=[self.manifest.layer or 0], at=place)[0]
+        wanted = (len(images), *self.manifest.shape[2:])
+        if tuple(tokens.shape) != wanted:
+            raise InputError(
+                f"{self.backbone.name} gives tokens of shape {tuple(tokens.shape)} at layer {self.manifest.layer}; "
+                f"{wanted} is expected from its grid {self.backbone.grid}, prefix tokens and width. Take another layer"
+            )
+        return tokens.cpu()
+
+
+def augment(image: Image.Image, seed: int, index: int, view: int) -> Image.Image:
+    """View ``view`` of an image: the image itself for view 0, else a random crop, flipped every other time.
+
+    The result depends on the arguments alone, never on what was computed before.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The image.
+    seed, index, view : int
+        Seed of the extraction, number of the image, number of the view.
+    """
+    if view == 0:
+        return image
+    rng = np.random.default_rng([seed, index, view])
+    width, height = image.size
+    area = width * height * rng.uniform(0.4, 1.0)
+    aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+    w = int(np.clip(round(np.sqrt(area * aspect)), 1, width))
+    h = int(np.clip(round(np.sqrt(area / aspect)), 1, height))
+    left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+    crop = image.crop((left, top, left + w, top + h))
+    return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"

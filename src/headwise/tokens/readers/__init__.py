@@ -1,0 +1,74 @@
+"""Readers of labelled data; `open_data` chooses one by what it is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ...errors import InputError
+from ..samples import ArrayData, ImageSamples
+from ..store import TokenStore
+from ..writer import MANIFEST_FILE
+from .arrays import image_array_samples, read_arrays
+from .digits import read_digits, read_photographs
+from .folder import read_folder
+from .table import read_table
+
+__all__ = [
+    "DATA_SETS",
+    "image_array_samples",
+    "open_data",
+    "read_arrays",
+    "read_digits",
+    "read_folder",
+    "read_photographs",
+    "read_table",
+]
+
+DATA_SETS: dict[str, Callable[[], ImageSamples]] = {"digits": read_digits, "photographs": read_photographs}
+"""Data sets that need no file."""
+
+_ACCEPTED = (
+    f"one of the built-in sets ({', '.join(DATA_SETS)}), a token store, a folder of images with one subfolder a class, "
+    "a .csv or .tsv list of images (path, label), or arrays (.npy, .npz, .safetensors)"
+)
+
+
+def open_data(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenStore | ArrayData:
+    """Open data by path or name.
+
+    Parameters
+    ----------
+    path_or_name : path or str
+        A token store, a folder of images, a list of images, a file of arrays, or the name of a built-in set. A built-in
+        name wins over a path of the same name; write ``./digits`` for the path.
+
+    Returns
+    -------
+    data : ImageSamples, TokenStore or ArrayData
+
+    Raises
+    ------
+    InputError
+        It is none of these, or it cannot be read.
+
+    Examples
+    --------
+    >>> from headwise.tokens import open_data
+    >>> open_data("photographs").class_names
+    ('china', 'flower')
+    """
+    if isinstance(path_or_name, str) and path_or_name in DATA_SETS:
+        return DATA_SETS[path_or_name]()
+    path = Path(path_or_name)
+    if not path.exists():
+        raise InputError(f"{path_or_name} does not exist; give {_ACCEPTED}")
+    if path.is_dir():
+        return TokenStore.open(path) if (path / MANIFEST_FILE).is_file() else read_folder(path)
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return read_table(path)
+    if suffix in (".npy", ".npz", ".safetensors"):
+        return read_arrays(path)
+    raise InputError(f"{path} is not data that headwise knows; give {_ACCEPTED}")

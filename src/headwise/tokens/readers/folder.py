@@ -1,0 +1,117 @@
+"""A folder of images with one subfolder a class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...errors import InputError
+from ...files import hash_tensors
+from ..samples import ImageSamples, check_classes, open_image
+from ..table import hash_samples
+
+__all__ = ["IMAGE_SUFFIXES", "join_fingerprint", "plain_name", "read_folder"]
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
+)
+"""Endings of the files that count as images, in small letters."""
+
+_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def read_folder(path: str | os.PathLike[str]) -> ImageSamples:
+    """Read ``class/image`` or ``train/class/image``, ``val/class/image``, ``test/class/image``.
+
+    Classes and files are sorted by name, hidden files and files that are no images are left out, and images may lie in
+    subfolders of their class. No image is opened yet.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        No class folders, no images, a class without images, a single class, or a class of another split that the
+        training split lacks.
+    """
+    root = Path(path)
+    top = _subfolders(root)
+    splits = {
+        folder.name: _SPLIT_FOLDERS[folder.name.lower()] for folder in top if folder.name.lower() in _SPLIT_FOLDERS
+    }
+    has_splits = len(splits) == len(top) and "train" in splits.values()
+    if not top:
+        raise InputError(
+            f"{root} has no subfolders; one folder of images for each class is needed (cats/1.jpg, dogs/2.jpg)"
+        )
+    found: list[tuple[Path, str, str]] = []
+    for part in top if has_splits else [root]:
+        for folder in _subfolders(part):
+            files = _images(folder)
+            if not files:
+                raise InputError(f"{folder} holds no images; add some or remove the class")
+            found += [(file, folder.name, splits[part.name] if has_splits else "") for file in files]
+    if not found:
+        raise InputError(f"{root} holds no images in class folders")
+    files_ = [file for file, _, _ in found]
+    names = tuple(sorted({plain_name(name) for _, name, _ in found}))
+    codes = {name: code for code, name in enumerate(names)}
+    labels = np.array([codes[plain_name(name)] for _, name, _ in found], dtype=np.int64)
+    split = np.array([part for _, _, part in found]) if has_splits else None
+    check_classes(labels, names, root)
+    if split is not None:
+        unseen = sorted(set(labels.tolist()) - set(labels[split == "train"].tolist()))
+        if unseen:
+            raise InputError(f"{root}: class {names[unseen[0]]!r} has no training images; add some or remove the class")
+    ids = tuple(plain_name(file.relative_to(root).as_posix()) for file in files_)
+    sizes = np.array([file.stat().st_size for file in files_], dtype=np.int64)
+
+    def load(index: int) -> Image.Image:
+        return open_image(files_[index], ids[index])
+
+    return ImageSamples(
+        ids=ids,
+        labels=labels,
+        class_names=names,
+        load=load,
+        description=f"image folder {plain_name(root.resolve().name)}: {len(ids)} images, {len(names)} classes",
+        fingerprint=join_fingerprint(hash_samples(ids, labels, names, split, None), sizes),
+        split=split,
+    )
+
+
+def plain_name(name: str) -> str:
+    """A file name that can be written as UTF-8; bytes that are not text are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def join_fingerprint(samples: str, content: np.ndarray) -> str:
+    """Hash of what is known of the samples together with an array of their content or file sizes."""
+    import torch
+
+    return hash_tensors({samples: torch.from_numpy(np.ascontiguousarray(content))})
+
+
+def _subfolders(path: Path) -> list[Path]:
+    try:
+        return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except PermissionError:
+        raise InputError(f"{path} cannot be read: permission denied") from None
+
+
+def _images(folder: Path) -> list[Path]:
+    found = []
+    for base, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(base, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(found)
