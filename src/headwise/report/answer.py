@@ -58,11 +58,14 @@ def answer_sentences(study: Study) -> tuple[str, str]:
     if numbers.finite(low) is not None and numbers.finite(high) is not None:
         found += f" ({numbers.percent(comparison.get('level', 0.95), 0)} interval {end_text(comparison, low)} to {end_text(comparison, high)})"
     if comparison.get("best") == comparison.get("linear"):
-        return f"Use “{name}”: the linear head is enough here.", f"No other head did better on the validation split.{scored}"
+        return (
+            f"Use “{name}”: the linear head is enough here.",
+            f"No other head did better on the validation split.{scored}",
+        )
     if comparison.get("linear_is_enough"):
         why = f"“{comparison.get('best')}” minus “{comparison.get('linear')}” is {found}."
         return f"Use “{name}”: the linear head is enough here.", why + scored
-    return f"Use “{name}”.", f"Its difference to “{comparison.get('linear')}” is {found}.{scored}"
+    return f"Use “{name}”.", f"Against “{comparison.get('linear')}” it makes a difference of {found}.{scored}"
 
 
 def difference_text(comparison: Mapping[str, Any], value: Any) -> str:
@@ -75,4 +78,8 @@ def difference_text(comparison: Mapping[str, Any], value: Any) -> str:
 
 def end_text(comparison: Mapping[str, Any], value: Any) -> str:
     """One end of the interval, without its unit."""
-    return numbers.points(value) if str(comparison.get("metric", "accuracy")).endswith("accuracy") else numbers.signed(value, 3)
+    return (
+        numbers.points(value)
+        if str(comparison.get("metric", "accuracy")).endswith("accuracy")
+        else numbers.signed(value, 3)
+    )

@@ -44,7 +44,9 @@ def map_of(arrays: Arrays, key: str) -> np.ndarray:
     """The map ``arrays[key]`` as float64 ``(rows, columns)``."""
     values = _get(arrays, key)
     if values.ndim != 2 or 0 in values.shape or not np.issubdtype(values.dtype, np.number):
-        raise InputError(f"the map {key!r} is {values.dtype} {values.shape}; numbers of shape (rows, columns) are needed")
+        raise InputError(
+            f"the map {key!r} is {values.dtype} {values.shape}; numbers of shape (rows, columns) are needed"
+        )
     if not np.isfinite(values).all():
         raise InputError(f"the map {key!r} holds NaN or infinite values; leave it out of the study or compute it again")
     return values.astype(np.float64)
@@ -52,5 +54,7 @@ def map_of(arrays: Arrays, key: str) -> np.ndarray:
 
 def _get(arrays: Arrays, key: str) -> np.ndarray:
     if key not in arrays:
-        raise InputError(f"the study names the array {key!r}, which was not given; pass it in arrays or leave its entry out of the study")
+        raise InputError(
+            f"the study names the array {key!r}, which was not given; pass it in arrays or leave its entry out of the study"
+        )
     return np.asarray(arrays[key])

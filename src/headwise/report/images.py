@@ -62,8 +62,8 @@ def modes(photo: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
     red = resize_map(_clip(query), size, smooth=True)[..., None].clip(0, 1)
     cyan = resize_map(_clip(key), size, smooth=True)[..., None].clip(0, 1)
     light = np.concatenate([red, cyan, cyan], axis=-1)
-    base = 0.12 + 0.5 * _grey(picture)[..., None]
-    return _bytes(base * 0.75 + 0.85 * light * (0.25 + base))
+    grey = _grey(picture)[..., None]
+    return _bytes(0.06 + 0.34 * grey + light * (0.2 + 0.42 * grey))
 
 
 def _clip(values: np.ndarray) -> np.ndarray:

@@ -6,7 +6,20 @@ import math
 from datetime import datetime
 from typing import Any
 
-__all__ = ["MISSING", "count", "date", "finite", "percent", "points", "range_percent", "seconds", "signed", "significant"]
+__all__ = [
+    "MISSING",
+    "count",
+    "date",
+    "finite",
+    "fixed",
+    "percent",
+    "points",
+    "range_percent",
+    "seconds",
+    "short",
+    "signed",
+    "significant",
+]
 
 MISSING = "–"
 MINUS = "−"
@@ -42,6 +55,26 @@ def significant(value: Any, digits: int = 3) -> str:
     else:
         text = f"{mantissa}×10{str(power).translate(_SUPERSCRIPTS)}"
     return text.replace("-", MINUS)
+
+
+def short(value: Any, digits: int = 3) -> str:
+    """As `significant`, without trailing zeros: what a setting such as beta reads best as.
+
+    Examples
+    --------
+    >>> short(0.2), short(0.00334), short(2e-6)
+    ('0.2', '0.00334', '2×10⁻⁶')
+    """
+    head, times, power = significant(value, digits).partition("×")
+    if "." in head:
+        head = head.rstrip("0").rstrip(".")
+    return head + times + power
+
+
+def fixed(value: Any, decimals: int = 3) -> str:
+    """A number with a fixed number of decimals, for columns that are compared."""
+    number = finite(value)
+    return MISSING if number is None else f"{number:.{decimals}f}".replace("-", MINUS)
 
 
 def signed(value: Any, decimals: int = 2) -> str:

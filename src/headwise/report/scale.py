@@ -54,12 +54,12 @@ def linear(values: Sequence[float], wanted: int = 4, integers: bool = False) -> 
 
 
 def log(values: Sequence[float]) -> Scale:
-    """Logarithmic axis around positive ``values``; ticks at powers of ten, or at 1, 2, 5 where they span little."""
+    """Logarithmic axis around positive ``values``; ticks at powers of ten, or more where they span little."""
     low, high = math.log10(min(values)), math.log10(max(values))
     margin = 0.05 * (high - low) or 0.5
     low, high = low - margin, high + margin
-    for within in ((0.0,), (0.0, math.log10(2), math.log10(5))):
-        places = [d + w for d in range(math.floor(low), math.ceil(high) + 1) for w in within]
+    for digits in ((1,), (1, 2, 5), range(1, 10)):
+        places = [d + w for d in range(math.floor(low), math.ceil(high) + 1) for w in map(math.log10, digits)]
         places = [place for place in places if low <= place <= high]
         if len(places) >= 3:
             break

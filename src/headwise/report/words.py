@@ -16,7 +16,11 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "One of the parallel attention units inside a layer of the backbone. Not to be mixed up with a head, which is fitted here.",
         ("attention heads",),
     ),
-    "backbone": ("backbone", "The pretrained network that turns an input into tokens. It is frozen: nothing in it is changed.", ()),
+    "backbone": (
+        "backbone",
+        "The pretrained network that turns an input into tokens. It is frozen: nothing in it is changed.",
+        (),
+    ),
     "balanced-accuracy": (
         "balanced accuracy",
         "The mean over classes of the share recognised. Every class counts the same, however rare; guessing gives 1 / number of classes.",
@@ -39,7 +43,11 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "say nothing about the attention head.",
         (),
     ),
-    "head": ("head", "The small model that is fitted on the tokens of the frozen backbone to predict the class.", ("heads",)),
+    "head": (
+        "head",
+        "The small model that is fitted on the tokens of the frozen backbone to predict the class.",
+        ("heads",),
+    ),
     "log-loss": (
         "log-loss",
         "The mean of −log(probability given to the right class). Lower is better; it punishes confident mistakes. Unit: nats.",
@@ -83,7 +91,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 _SPELLINGS = {spelling: key for key, (word, _, others) in WORDS.items() for spelling in (word, *others)}
 _PATTERN = re.compile(
-    r"(?<![\w&#;-])(" + "|".join(re.escape(s) for s in sorted(_SPELLINGS, key=len, reverse=True)) + r")(?![\w;-])", re.IGNORECASE
+    r"(?<![\w&#;-])(" + "|".join(re.escape(s) for s in sorted(_SPELLINGS, key=len, reverse=True)) + r")(?![\w;-])",
+    re.IGNORECASE,
 )
 
 

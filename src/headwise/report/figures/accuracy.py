@@ -67,7 +67,11 @@ def accuracy_chart(rows: Sequence[Row], num_test: int | None) -> Markup | None:
     label = "Accuracy of each head. " + "; ".join(
         f"{row.name}: test {numbers.percent(row.test)}, validation {numbers.percent(row.val)}" for row in rows
     )
-    names = tag("ol", [tag("li", row.name, title=row.name, class_="used" if row.used else None) for row in rows], aria_hidden="true")
+    names = tag(
+        "ol",
+        [tag("li", row.name, title=row.name, class_="used" if row.used else None) for row in rows],
+        aria_hidden="true",
+    )
     return tag("div", [names, plot(parts, bottom + 42, label)], class_="strips")
 
 
@@ -81,7 +85,14 @@ def _row(row: Row, y: int, axis: scale.Scale, num_test: int | None) -> list[Mark
     highest = max(v for v in (row.val, row.test) if v is not None)
     colour = "used" if row.used else "other"
     if 100 * highest < axis.low:
-        arrow = tag("text", f"◂ {numbers.percent(row.test if row.test is not None else row.val)}", x="0%", dx=4, y=y + 4, class_="tick")
+        arrow = tag(
+            "text",
+            f"◂ {numbers.percent(row.test if row.test is not None else row.val)}",
+            x="0%",
+            dx=4,
+            y=y + 4,
+            class_="tick",
+        )
         return [tag("g", [tag("title", said), arrow])]
     parts = [tag("title", said), tag("line", x1="0%", x2="100%", y1=y, y2=y, class_="leader")]
 

@@ -52,7 +52,11 @@ def grid_map(values: np.ndarray, label: str, unit: str) -> Markup:
     stops = ",".join(_hex(c) for c in np.rint(255 * viridis(np.linspace(0, 1, 9))).astype(int))
     bar = tag("span", class_="ramp", style=f"background:linear-gradient(90deg,{stops})")
     ends = [tag("span", significant(low, 2)), bar, tag("span", significant(high, 2))]
-    return tag("div", [picture, tag("div", ends, class_="scale", aria_hidden="true"), tag("div", unit, class_="unit")], class_="gridmap")
+    return tag(
+        "div",
+        [picture, tag("div", ends, class_="scale", aria_hidden="true"), tag("div", unit, class_="unit")],
+        class_="gridmap",
+    )
 
 
 def _hex(colour: np.ndarray) -> str:

@@ -35,7 +35,10 @@ def interval_chart(difference: float, low: float, high: float, names: tuple[str,
         tag("text", f"◂ {names[0]}", x=zero, dx=-8, y=14, class_="tick", text_anchor="end"),
         tag("text", f"{names[1]} ▸", x=zero, dx=8, y=14, class_="tick"),
         tag("line", x1=x_place(axis.at(low)), x2=x_place(axis.at(high)), y1=52, y2=52, class_=f"bar {colour}"),
-        *(tag("line", x1=x_place(axis.at(e)), x2=x_place(axis.at(e)), y1=45, y2=59, class_=f"cap {colour}") for e in (low, high)),
+        *(
+            tag("line", x1=x_place(axis.at(e)), x2=x_place(axis.at(e)), y1=45, y2=59, class_=f"cap {colour}")
+            for e in (low, high)
+        ),
         tag("circle", cx=x_place(axis.at(difference)), cy=52, r=6, class_=f"dot {colour}"),
     ]
     return plot(parts, 118, said, "interval")

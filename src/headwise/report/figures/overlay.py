@@ -15,17 +15,22 @@ __all__ = ["cards", "example_card", "mode_card", "photo_card"]
 
 def mode_card(photo: np.ndarray, query: np.ndarray, key: np.ndarray, title: str, caption: str) -> Markup:
     """One mode on one photograph: query map red, key map cyan, white where they overlap."""
-    return _card([_image(images.modes(photo, query, key), f"{title}: query map in red, key map in cyan")], title, caption)
+    return _card(
+        [_image(images.modes(photo, query, key), f"{title}: query map in red, key map in cyan")], title, caption
+    )
 
 
 def photo_card(photo: np.ndarray, name: str) -> Markup:
     """A photograph as it is."""
-    return _card([_image(images.fit(photo), f"photograph {name}")], name, "as the backbone gets it")
+    return _card([_image(images.fit(photo, 420), f"photograph {name}")], name, "the photograph")
 
 
 def example_card(photo: np.ndarray, values: np.ndarray, title: str, caption: str) -> Markup:
     """A sample beside the same sample under the map of its tokens."""
-    pictures = [_image(images.fit(photo, 224), f"the sample, {title}"), _image(images.heat(photo, values), f"its tokens' use, {title}")]
+    pictures = [
+        _image(images.fit(photo, 224), f"the sample, {title}"),
+        _image(images.heat(photo, values), f"its tokens' use, {title}"),
+    ]
     return _card([tag("div", pictures, class_="pair")], title, caption)
 
 
@@ -36,7 +41,9 @@ def cards(items: Sequence[Markup], class_: str = "") -> Markup:
 
 def _image(pixels: np.ndarray, alt: str) -> Markup:
     height, width = pixels.shape[:2]
-    return tag("img", src=images.data_uri(pixels), alt=alt, width=width, height=height).replace(Markup("</img>"), Markup(""))
+    return tag("img", src=images.data_uri(pixels), alt=alt, width=width, height=height).replace(
+        Markup("</img>"), Markup("")
+    )
 
 
 def _card(pictures: list[Markup], title: str, caption: str) -> Markup:

@@ -16,11 +16,17 @@ TOP, BOTTOM = 12, 150
 
 
 def path_panel(
-    title: str, betas: Sequence[float], values: Sequence[float | None], chosen: float | None, log: bool = False, integers: bool = False
+    title: str,
+    betas: Sequence[float],
+    values: Sequence[float | None],
+    chosen: float | None,
+    log: bool = False,
+    integers: bool = False,
+    line: bool = True,
 ) -> Markup | None:
     """A small chart of ``values`` against ``betas``; None where fewer than two points can be drawn.
 
-    ``betas`` are positive; on a log scale values that are not positive are left out.
+    ``betas`` are positive; on a log scale values that are not positive are left out. ``line`` joins the points.
     """
     points = sorted((b, v) for b, v in zip(betas, values, strict=True) if v is not None and (not log or v > 0))
     if len(points) < 2:
@@ -32,14 +38,17 @@ def path_panel(
     if chosen is not None and across.low <= chosen <= across.high:
         x = x_place(across.at(chosen))
         parts.append(tag("line", x1=x, x2=x, y1=TOP, y2=BOTTOM, class_="chosen"))
-    parts += [
-        tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="curve")
-        for (x1, y1), (x2, y2) in zip(places[:-1], places[1:], strict=True)
-    ]
+    if line:
+        parts += [
+            tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="curve")
+            for (x1, y1), (x2, y2) in zip(places[:-1], places[1:], strict=True)
+        ]
     for (b, v), (x, y) in zip(points, places, strict=True):
         at_chosen = b == chosen
-        said = tag("title", f"beta {numbers.significant(b)}: {numbers.significant(v)}")
-        parts.append(tag("circle", said, cx=x, cy=y, r=5.5 if at_chosen else 3, class_="picked" if at_chosen else "point"))
-    words = f"{title} against beta: from {numbers.significant(points[0][1])} at the smallest beta, {numbers.significant(points[0][0])}, "
-    words += f"to {numbers.significant(points[-1][1])} at the largest, {numbers.significant(points[-1][0])}."
+        said = tag("title", f"beta {numbers.short(b)}: {numbers.significant(v)}")
+        parts.append(
+            tag("circle", said, cx=x, cy=y, r=5.5 if at_chosen else 3, class_="picked" if at_chosen else "point")
+        )
+    words = f"{title} against beta: from {numbers.significant(points[0][1])} at the smallest beta, {numbers.short(points[0][0])}, "
+    words += f"to {numbers.significant(points[-1][1])} at the largest, {numbers.short(points[-1][0])}."
     return tag("div", [tag("h4", title), plot(parts, BOTTOM + 42, words, "path")], class_="panel")

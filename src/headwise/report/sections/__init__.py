@@ -10,7 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ..check import Arrays, Study
-from . import certificate, comparison, data, dissection, heads, headline, mistakes, overlays, path, reproduce, timings, token_use
+from . import (
+    certificate,
+    comparison,
+    data,
+    dissection,
+    heads,
+    headline,
+    mistakes,
+    overlays,
+    path,
+    reproduce,
+    timings,
+    token_use,
+)
 
 __all__ = ["SECTIONS"]
 

@@ -42,7 +42,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
             "conditioned as they were for this head. It says that more training could not help. It says nothing about test accuracy: "
             "that is measured above, on other samples."
         ),
-        "beta": numbers.significant(certificate.get("beta")),
+        "beta": numbers.short(certificate.get("beta")),
     }
 
 

@@ -20,7 +20,12 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     difference, low, high = (float(v) for v in values if v is not None)
     best, linear = str(comparison.get("best")), str(comparison.get("linear"))
     if best == linear:
-        return {"chart": None, "best": best, "linear": linear, "reading": f"“{linear}”, a linear head, was the best on the validation split, so there is nothing to compare: the linear head is enough here."}
+        return {
+            "chart": None,
+            "best": best,
+            "linear": linear,
+            "reading": f"“{linear}”, a linear head, was the best on the validation split, so there is nothing to compare: the linear head is enough here.",
+        }
     in_points = str(comparison.get("metric", "accuracy")).endswith("accuracy")
     factor = 100.0 if in_points else 1.0
     metric = str(comparison.get("metric", "accuracy")).replace("_", " ")

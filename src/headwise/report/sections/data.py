@@ -18,7 +18,9 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         return None
     classes = [str(c) for c in data.get("classes") or []]
     counts = {split: list(n) for split, n in (data.get("counts") or {}).items() if n is not None}
-    splits = [s for s in ("train", "val", "test") if s in counts] + [s for s in counts if s not in ("train", "val", "test")]
+    splits = [s for s in ("train", "val", "test") if s in counts] + [
+        s for s in counts if s not in ("train", "val", "test")
+    ]
     rows = [(name, [_at(counts[s], i) for s in splits]) for i, name in enumerate(classes)]
     skipped = [str(s) for s in data.get("skipped") or []]
     return {
@@ -43,28 +45,39 @@ def _facts(study: Study, data: Any) -> list[tuple[str, str]]:
     grid = backbone.get("grid")
     facts = [
         ("samples", numbers.count(data.get("num_samples"))),
-        ("tokens a sample", numbers.count(data.get("num_tokens"))),
-        ("numbers a token", numbers.count(data.get("token_width"))),
+        ("tokens per sample", numbers.count(data.get("num_tokens"))),
+        ("numbers per token", numbers.count(data.get("token_width"))),
         ("classes", numbers.count(len(data.get("classes") or []))),
     ]
     if backbone:
         facts += [
             ("backbone", str(backbone.get("name") or "")),
-            ("its layers × attention heads", f"{numbers.count(backbone.get('depth'))} × {numbers.count(backbone.get('num_heads'))}"),
+            (
+                "its layers × attention heads",
+                f"{numbers.count(backbone.get('depth'))} × {numbers.count(backbone.get('num_heads'))}",
+            ),
             ("its width", numbers.count(backbone.get("width"))),
             ("token grid", f"{grid[0]} × {grid[1]} patches" if grid else ""),
             ("prefix tokens", numbers.count(backbone.get("num_prefix"))),
-            ("tokens from layer", str(backbone["layer"]) if backbone.get("layer") is not None else ""),
+            ("tokens from layer", _layer(backbone.get("layer"))),
             ("about the backbone", str(backbone.get("description") or "")),
         ]
     return facts
+
+
+def _layer(layer: Any) -> str:
+    if layer is None:
+        return ""
+    return "the last" if layer == -1 else str(layer)
 
 
 def _reading(counts: dict[str, list[int]], splits: list[str], classes: list[str]) -> str:
     total = sum(sum(counts[s]) for s in splits)
     if not total:
         return ""
-    shares = ", ".join(f"{numbers.percent(sum(counts[s]) / total, 0)} {'validation' if s == 'val' else s}" for s in splits)
+    shares = ", ".join(
+        f"{numbers.percent(sum(counts[s]) / total, 0)} {'validation' if s == 'val' else s}" for s in splits
+    )
     said = f"The samples are split into {shares}. "
     train = counts.get("train") or []
     if len(train) > 1 and len(train) == len(classes) and min(train) > 0:

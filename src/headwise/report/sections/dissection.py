@@ -101,6 +101,9 @@ def _check(check: Mapping[str, Any] | None) -> str:
     largest, bound = (numbers.finite((check or {}).get(key)) for key in ("largest_difference", "bound"))
     if largest is None or bound is None:
         return ""
-    what = str((check or {}).get("what") or "The dissection was checked against an independent computation of the same numbers.")
+    what = str(
+        (check or {}).get("what")
+        or "The dissection was checked against an independent computation of the same numbers."
+    )
     verdict = "within" if largest <= bound else "which is not within"
     return f"{what} Largest difference: {numbers.significant(largest, 2)}, {verdict} the allowed {numbers.significant(bound, 2)}."

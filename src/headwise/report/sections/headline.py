@@ -27,8 +27,14 @@ def _done(study: Study) -> str:
     heads = study.get("heads") or []
     certified = sum(h.get("kind") == "certified" for h in heads)
     baselines = len(heads) - certified
-    parts = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((certified, "certified head"), (baselines, "baseline")) if n]
-    sentence = f"{' and '.join(parts) or 'No heads'} {'was' if len(heads) == 1 else 'were'} fitted on the frozen tokens of "
+    parts = [
+        f"{n} {word}{'' if n == 1 else 's'}"
+        for n, word in ((certified, "certified head"), (baselines, "baseline"))
+        if n
+    ]
+    sentence = (
+        f"{' and '.join(parts) or 'No heads'} {'was' if len(heads) == 1 else 'were'} fitted on the frozen tokens of "
+    )
     backbone, data = study.get("backbone"), study.get("data") or {}
     if backbone:
         sentence += f"the backbone {backbone.get('name')}"
@@ -40,7 +46,7 @@ def _done(study: Study) -> str:
         sentence += f" for {data.get('name')}: {numbers.count(data.get('num_samples'))} samples"
         if data.get("classes"):
             sentence += f" in {numbers.count(len(data['classes']))} classes"
-    return sentence + ". Each was chosen on the validation split and scored once on the test split."
+    return sentence + ". Choices were made on the validation split; the test split only gives the scores."
 
 
 def _facts(study: Study) -> list[dict[str, str]]:
@@ -55,11 +61,25 @@ def _facts(study: Study) -> list[dict[str, str]]:
     if numbers.finite(comparison.get("difference")) is not None and comparison.get("best") != comparison.get("linear"):
         value, _, unit = difference_text(comparison, comparison["difference"]).partition(" ")
         sure = f"{end_text(comparison, comparison.get('low'))} to {end_text(comparison, comparison.get('high'))}"
-        facts.append({"value": value, "what": f"{unit}, best head minus linear", "sure": f"{sure} ({_level(comparison)} interval)"})
+        facts.append(
+            {
+                "value": value,
+                "what": f"{unit}, best head minus linear",
+                "sure": f"{sure} ({_level(comparison)} interval)",
+            }
+        )
     gap = numbers.finite((head or {}).get("relative_gap"))
     if gap is not None:
-        kind = {"exact": "no chance involved", "probabilistic": "up to a tiny probability"}.get(str((head or {}).get("certificate_kind")), "")
-        facts.append({"value": f"≤ {numbers.percent(gap, 2)}", "what": "from the best possible training objective, proved", "sure": kind})
+        kind = {"exact": "no chance involved", "probabilistic": "up to a tiny probability"}.get(
+            str((head or {}).get("certificate_kind")), ""
+        )
+        facts.append(
+            {
+                "value": f"≤ {numbers.percent(gap, 2)}",
+                "what": "from the best possible training objective, proved",
+                "sure": kind,
+            }
+        )
     if head is not None and numbers.finite(head.get("parameters")) is not None:
         rank = numbers.finite(head.get("rank"))
         facts.append(

@@ -21,7 +21,8 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         return None
     used = used_head(study)
     chart = accuracy_chart(
-        [Row(str(h["name"]), score(h, "val", "accuracy"), score(h, "test", "accuracy"), h is used) for h in heads], test_count(study)
+        [Row(str(h["name"]), score(h, "val", "accuracy"), score(h, "test", "accuracy"), h is used) for h in heads],
+        test_count(study),
     )
     return {
         "chart": chart,
@@ -36,7 +37,11 @@ def _row(head: Mapping[str, Any], used: bool) -> dict[str, Any]:
     for metric in METRICS:
         for split in ("val", "test"):
             value = score(head, split, metric)
-            cells.append(numbers.significant(value) if metric == "log_loss" else numbers.percent(value).removesuffix(numbers.THIN + "%"))
+            cells.append(
+                numbers.fixed(value)
+                if metric == "log_loss"
+                else numbers.percent(value).removesuffix(numbers.THIN + "%")
+            )
     chips = ["use this"] if used else []
     if head.get("chosen") and not used:
         chips.append("best on validation")
@@ -48,7 +53,7 @@ def _row(head: Mapping[str, Any], used: bool) -> dict[str, Any]:
         "certified": head.get("kind") == "certified",
         "scores": cells,
         "gap": numbers.percent(head.get("relative_gap"), 2),
-        "beta": numbers.significant(head.get("beta")),
+        "beta": numbers.short(head.get("beta")),
         "rank": numbers.count(head.get("rank")),
         "parameters": numbers.count(head.get("parameters")),
         "seconds": numbers.seconds(head.get("seconds")),

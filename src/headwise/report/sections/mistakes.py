@@ -26,16 +26,16 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     reading = f"{numbers.count(wrong)} of {numbers.count(total)} test samples are taken for another class."
     if pairs:
         n, t, p = pairs[0]
-        reading += f" Most often “{names[t]}” is taken for “{names[p]}” ({numbers.count(n)} {'time' if n == 1 else 'times'})."
+        reading += (
+            f" Most often “{names[t]}” is taken for “{names[p]}” ({numbers.count(n)} {'time' if n == 1 else 'times'})."
+        )
         recalls = [(line[i] / sum(line), i) for i, line in enumerate(matrix) if sum(line)]
         worst, i = min(recalls)
         reading += f" The class that is recognised least is “{names[i]}”, {numbers.percent(worst)} of its {numbers.count(sum(matrix[i]))} samples."
     table = None
     if len(matrix) <= MOST_CLASSES:
-        sizes = [max(1, sum(line)) for line in matrix]
-        # A cell is coloured by its share of the true class; a square root keeps single mistakes visible.
-        shares = [[n / size for n in line] for line, size in zip(matrix, sizes, strict=True)]
-        largest = max(sizes)
+        largest = max(1, *(n for line in matrix for n in line))
+        # The square root keeps single mistakes visible beside a diagonal of hundreds.
         table = matrix_table(
             [[float(n) for n in line] for line in matrix],
             names,
@@ -45,6 +45,5 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
             lambda v, theme: sequential((v / largest) ** 0.5, theme),
             corner="true ╲ predicted",
         )
-        del shares
     listed = [] if table is not None else [(names[t], names[p], numbers.count(n)) for n, t, p in pairs[:15]]
     return {"table": table, "pairs": listed, "reading": reading}

@@ -28,7 +28,9 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         photo = photo_of(arrays, key)
         drawn = [photo_card(photo, names.get(key) or "photograph")]
         drawn += [_card(o, photo, arrays) for o in members]
-        groups.append({"name": names.get(key, ""), "cards": cards(drawn), "reading": _reading(members, arrays)})
+        groups.append(
+            {"name": names.get(key, ""), "cards": cards(drawn, "modes"), "reading": _reading(members, arrays)}
+        )
     return {"groups": groups}
 
 
@@ -43,7 +45,7 @@ def _title(overlay: Mapping[str, Any]) -> str:
 def _card(overlay: Mapping[str, Any], photo: np.ndarray, arrays: Arrays) -> Any:
     caption = f"cosine {numbers.signed(overlay.get('cosine'))}"
     if numbers.finite(overlay.get("share")) is not None:
-        caption += f", {numbers.percent(overlay['share'], 0)} of the head's strength"
+        caption += f", {numbers.percent(overlay['share'], 0)} of strength"
     return mode_card(photo, *_maps(overlay, arrays), _title(overlay), caption)
 
 

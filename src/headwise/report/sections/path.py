@@ -49,7 +49,14 @@ def _panels(path: Points) -> list[Any]:
         path_panel("Accuracy on validation (%)", betas, _column(path, "accuracy_val", 100), chosen),
         path_panel("Log-loss on validation (nats)", betas, _column(path, "log_loss_val"), chosen),
         path_panel("Rank (number of atoms)", betas, _column(path, "rank"), chosen, integers=True),
-        path_panel("Certified relative gap (%, log scale)", betas, _column(path, "relative_gap", 100), chosen, log=True),
+        path_panel(
+            "Certified relative gap (%, log scale)",
+            betas,
+            _column(path, "relative_gap", 100),
+            chosen,
+            log=True,
+            line=False,
+        ),
     ]
     return [panel for panel in drawn if panel is not None]
 
@@ -57,8 +64,8 @@ def _panels(path: Points) -> list[Any]:
 def _reading(path: Points) -> str:
     ordered = sorted(path, key=lambda p: -p["beta"])
     said = (
-        f"The penalty was lowered in {len(ordered)} steps, from beta {numbers.significant(ordered[0]['beta'])} to "
-        f"{numbers.significant(ordered[-1]['beta'])} (read from right to left). "
+        f"The penalty was lowered in {len(ordered)} steps, from beta {numbers.short(ordered[0]['beta'])} to "
+        f"{numbers.short(ordered[-1]['beta'])} (read from right to left). "
     )
     ranks = [p.get("rank") for p in ordered]
     if numbers.finite(ranks[0]) is not None and numbers.finite(ranks[-1]) is not None:
@@ -66,7 +73,7 @@ def _reading(path: Points) -> str:
     scored = [p for p in ordered if numbers.finite(p.get("accuracy_val")) is not None]
     chosen = next((p for p in ordered if p.get("chosen")), None)
     if chosen is not None:
-        said += f"The chosen beta is {numbers.significant(chosen['beta'])}"
+        said += f"The chosen beta is {numbers.short(chosen['beta'])}"
         got = []
         if numbers.finite(chosen.get("accuracy_val")) is not None:
             got.append(f"accuracy {numbers.percent(chosen['accuracy_val'])}")
@@ -75,7 +82,7 @@ def _reading(path: Points) -> str:
         said += f", with {' and '.join(got)} on validation. " if got else ". "
         best = max(scored, key=lambda p: p["accuracy_val"], default=None)
         if best is not None and chosen in scored and best["accuracy_val"] > chosen["accuracy_val"]:
-            said += f"The highest validation accuracy on the path is {numbers.percent(best['accuracy_val'])}, at beta {numbers.significant(best['beta'])}. "
+            said += f"The highest validation accuracy on the path is {numbers.percent(best['accuracy_val'])}, at beta {numbers.short(best['beta'])}. "
         if len(ordered) > 2 and chosen is ordered[-1]:
             said += "It is the smallest beta that was tried: a smaller one might do better. "
     gaps = [g for p in ordered if (g := numbers.finite(p.get("relative_gap"))) is not None]

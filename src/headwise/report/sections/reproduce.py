@@ -12,7 +12,10 @@ __all__ = ["view"]
 
 def view(study: Study, arrays: Arrays) -> dict[str, Any]:
     backbone = study.get("backbone") or {}
-    settings = [(str(k), v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in (study.get("settings") or {}).items()]
+    settings = [
+        (str(k), v if isinstance(v, str) else json.dumps(v, ensure_ascii=False))
+        for k, v in (study.get("settings") or {}).items()
+    ]
     return {
         "command": study.get("command"),
         "seed": study.get("seed"),

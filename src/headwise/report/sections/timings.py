@@ -11,14 +11,20 @@ __all__ = ["view"]
 
 
 def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
-    steps = [(str(t.get("step")), s) for t in study.get("timings") or [] if (s := numbers.finite(t.get("seconds"))) is not None]
+    steps = [
+        (str(t.get("step")), s)
+        for t in study.get("timings") or []
+        if (s := numbers.finite(t.get("seconds"))) is not None
+    ]
     total = sum(s for _, s in steps)
     if total <= 0:
         return None
     longest_step, longest = max(steps, key=lambda pair: pair[1])
     where = f" on {study['device']}" if study.get("device") else ""
     return {
-        "rows": [{"step": step, "seconds": numbers.seconds(s), "width": round(100 * s / longest, 2)} for step, s in steps],
+        "rows": [
+            {"step": step, "seconds": numbers.seconds(s), "width": round(100 * s / longest, 2)} for step, s in steps
+        ],
         "total": numbers.seconds(total),
         "reading": f"{numbers.seconds(total)} in all{where}; the longest step was “{longest_step}” ({numbers.percent(longest / total, 0)}).",
     }

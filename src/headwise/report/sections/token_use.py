@@ -24,7 +24,11 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     grid, reading = None, _shares(use)
     if values is not None and values.size > 1:
         reading = f"{reading} {_spread(values)}".strip()
-        grid = grid_map(values, f"Use of each patch token, a map of {values.shape[0]} x {values.shape[1]}. {reading}", "mean use of a patch token")
+        grid = grid_map(
+            values,
+            f"Use of each patch token, a map of {values.shape[0]} x {values.shape[1]}. {reading}",
+            "mean use of a patch token",
+        )
     examples = [_example(e, arrays) for e in use.get("examples") or []]
     return {
         "grid": grid,
@@ -47,7 +51,10 @@ def _shares(use: Mapping[str, Any]) -> str:
 
 
 def _bar(use: Mapping[str, Any]) -> list[dict[str, Any]]:
-    shares = [(name, numbers.finite(use.get(key))) for name, key in (("prefix tokens", "prefix_share"), ("patch tokens", "patch_share"))]
+    shares = [
+        (name, numbers.finite(use.get(key)))
+        for name, key in (("prefix tokens", "prefix_share"), ("patch tokens", "patch_share"))
+    ]
     if any(share is None or not 0 <= share <= 1 for _, share in shares):
         return []
     return [{"name": name, "share": share, "text": numbers.percent(share)} for name, share in shares]
@@ -74,4 +81,6 @@ def _spread(values: np.ndarray) -> str:
 def _example(example: Mapping[str, Any], arrays: Arrays) -> Any:
     label, predicted = str(example.get("label")), str(example.get("predicted"))
     verdict = "right" if label == predicted else f"wrong, taken for “{predicted}”"
-    return example_card(photo_of(arrays, example["image_key"]), map_of(arrays, example["map_key"]), f"“{label}”", verdict)
+    return example_card(
+        photo_of(arrays, example["image_key"]), map_of(arrays, example["map_key"]), f"“{label}”", verdict
+    )

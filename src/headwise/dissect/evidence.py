@@ -1,0 +1,126 @@
+"""Modes on real images: where their query and key features are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..contracts import Backbone
+from .capture import normalise
+from .metrics import mode_cosines
+from .modes import Modes, all_modes
+
+__all__ = ["Overlay", "contributions", "overlays", "project"]
+
+DEGENERATE = 1.05
+"""Neighbouring singular values closer than this factor span a plane: their single modes are arbitrary."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One mode on one image.
+
+    Attributes
+    ----------
+    image, layer, head, mode : int
+        From 0.
+    sigma, cosine : float
+        Singular value and mode cosine.
+    share : float
+        Share of the mode in its attention head's logit energy on this image.
+    degenerate : bool
+        Its singular value is within 5 % of a neighbour's.
+    query_map, key_map : ndarray, shape (H, W)
+        Projections of the patch tokens, 0 to 1 between the 30th and 95th percentile.
+    """
+
+    image: int
+    layer: int
+    head: int
+    mode: int
+    sigma: float
+    cosine: float
+    share: float
+    degenerate: bool
+    query_map: NDArray[np.float32]
+    key_map: NDArray[np.float32]
+
+
+def project(found: Modes, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Projections of tokens ``(B, s, d)`` on the query and key directions, each ``(B, heads, modes, s)``."""
+    tokens = tokens.to(found.u.dtype)
+    return torch.einsum("bsd,hnd->bhns", tokens, found.u), torch.einsum("bsd,hnd->bhns", tokens, found.v)
+
+
+def contributions(found: Modes, query: Tensor, key: Tensor) -> Tensor:
+    """Share of each mode in the logit energy of its attention head, ``(B, heads, modes)``.
+
+    ``sigma_n^2 |X u_n|^2 |X v_n|^2``, with the projections centred over tokens on the key side (softmax cancels the rest).
+    """
+    centred = key - key.mean(-1, keepdim=True)
+    energy = found.sigma.square() * query.square().sum(-1) * centred.square().sum(-1)
+    return energy / energy.sum(-1, keepdim=True).clamp(min=torch.finfo(energy.dtype).tiny)
+
+
+def _clipped(values: Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
+    low, high = torch.quantile(values, torch.tensor([0.30, 0.95], dtype=values.dtype, device=values.device))
+    scaled = ((values - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    found: NDArray[np.float32] = scaled.reshape(grid).float().cpu().numpy()
+    return found
+
+
+@torch.no_grad()
+def overlays(model: Backbone, images: Tensor, *, per_layer: int = 1, max_layers: int = 6) -> list[Overlay]:
+    """The leading modes of each layer on each image.
+
+    Parameters
+    ----------
+    model : Backbone
+    images : Tensor
+        A preprocessed batch, a few images.
+    per_layer : int
+        Modes shown for each layer and image: of the attention heads whose leading mode has the largest share.
+    max_layers : int
+        Layers shown, spread evenly over the depth.
+
+    Returns
+    -------
+    list of Overlay
+        By layer, then image.
+
+    Notes
+    -----
+    The sign of a mode is free: of each pair the side is shown on which the product of the largest query and the largest
+    key projection is greater. Prefix tokens are left out of the maps.
+    """
+    records = model.query_keys()
+    found = all_modes(records)
+    layers = np.unique(np.linspace(0, len(records) - 1, min(max_layers, len(records))).round().astype(int)).tolist()
+    inputs = model.tokens(images, layers, at="block_input")
+    made = []
+    for layer, tokens in zip(layers, inputs, strict=True):
+        each = found[layer]
+        query, key = project(each, normalise(tokens.to(each.u.dtype), records[layer].input_norm))
+        share = contributions(each, query, key)
+        cosines = mode_cosines(each)
+        for image in range(len(images)):
+            best = share[image].max(1)
+            for head in best.values.argsort(descending=True)[:per_layer].tolist():
+                mode = int(best.indices[head])
+                q = query[image, head, mode, model.num_prefix_tokens :]
+                k = key[image, head, mode, model.num_prefix_tokens :]
+                sign = 1.0 if float(q.max() * k.max()) >= float(q.min() * k.min()) else -1.0
+                sigma = each.sigma[head]
+                near = [abs(i - mode) == 1 and max(float(s), float(sigma[mode])) < DEGENERATE * min(float(s), float(sigma[mode]))
+                        for i, s in enumerate(sigma)]  # fmt: skip
+                made.append(
+                    Overlay(
+                        image, layer, head, mode, float(sigma[mode]), float(cosines[head, mode]), float(share[image, head, mode]),
+                        any(near), _clipped(sign * q, model.grid), _clipped(sign * k, model.grid),
+                    )  # fmt: skip
+                )
+    return made

@@ -1,0 +1,76 @@
+"""From a study and its arrays to one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import numbers
+from .check import check_study
+from .sections import SECTIONS
+from .words import WORDS, Linker
+
+__all__ = ["render"]
+
+
+def render(study: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> str:
+    """The report of a study, as one self-contained HTML page.
+
+    The page loads nothing from anywhere, runs no script, and follows the reader's light or dark theme. Everything that
+    comes from the data (names, labels, paths) is escaped. Sections with nothing to show are left out.
+
+    Parameters
+    ----------
+    study : mapping
+        The content of ``study.json``, format version 1. Layers, attention heads and modes are printed with the numbers given.
+    arrays : mapping of str to array
+        What the study refers to by key: photographs, uint8 ``(H, W, 3)``, and maps, float ``(rows, columns)``.
+
+    Returns
+    -------
+    html : str
+
+    Raises
+    ------
+    InputError
+        The format version is unknown, or an array that the study names is missing or of the wrong kind.
+
+    Examples
+    --------
+    >>> page = render({"format_version": 1, "title": "digits", "heads": []}, {})
+    >>> page.startswith("<!doctype html>")
+    True
+    """
+    check_study(study)
+    arrays = arrays or {}
+    sections = []
+    for name, (title, view) in SECTIONS.items():
+        values = view(study, arrays)
+        if values is not None:
+            sections.append({"id": name, "title": title, "view": values, "link": Linker()})
+    words = sorted(((f"word-{key}", word, meaning) for key, (word, meaning, _) in WORDS.items()), key=lambda w: w[1])
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        title=str(study.get("title") or "headwise study"),
+        created=numbers.date(study["created"]) if study.get("created") else "",
+        version=str(study.get("headwise_version") or ""),
+        device=str(study.get("device") or ""),
+        sections=sections,
+        words=words,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("headwise.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source, _, _ = loader.get_source(environment, "style.css")
+    environment.globals["style"] = Markup(source)
+    return environment
