@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Two workers with as many threads each as there are cores would fight for them. Set before torch and numpy start theirs,
-# and inherited by the processes that tests start.
+# Two workers with as many threads each as there are cores would fight for them. Set before torch and numpy start
+# theirs; processes that tests start inherit it.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _THREADS = max(1, (os.cpu_count() or 1) // _WORKERS)
 os.environ.setdefault("OMP_NUM_THREADS", str(_THREADS))

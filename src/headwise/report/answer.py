@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import numbers
+from . import fmt
 from .check import Study
 
 __all__ = ["answer_sentences", "by_name", "score", "test_count", "used_head"]
@@ -30,7 +30,7 @@ def by_name(study: Study, name: Any) -> Mapping[str, Any] | None:
 def score(head: Mapping[str, Any] | None, split: str, metric: str) -> float | None:
     """One score of a head, None where it was not measured."""
     scores = ((head or {}).get("scores") or {}).get(split) or {}
-    return numbers.finite(scores.get(metric))
+    return fmt.finite(scores.get(metric))
 
 
 def test_count(study: Study) -> int | None:
@@ -50,13 +50,19 @@ def answer_sentences(study: Study) -> tuple[str, str]:
     name = head["name"]
     comparison = study.get("comparison") or {}
     accuracy = score(head, "test", "accuracy")
-    scored = f" Its test accuracy is {numbers.percent(accuracy)}." if accuracy is not None else ""
-    if not comparison or numbers.finite(comparison.get("difference")) is None:
+    scored = f" Its test accuracy is {fmt.percent(accuracy)}." if accuracy is not None else ""
+    if not comparison or fmt.finite(comparison.get("difference")) is None:
         return f"Use “{name}”.", scored.strip()
     low, high = comparison.get("low"), comparison.get("high")
-    found = f"{difference_text(comparison, comparison['difference'])} on {numbers.count(comparison.get('num_test'))} test samples"
-    if numbers.finite(low) is not None and numbers.finite(high) is not None:
-        found += f" ({numbers.percent(comparison.get('level', 0.95), 0)} interval {end_text(comparison, low)} to {end_text(comparison, high)})"
+    found = (
+        f"{difference_text(comparison, comparison['difference'])} on {fmt.count(comparison.get('num_test'))} test "
+        "samples"
+    )
+    if fmt.finite(low) is not None and fmt.finite(high) is not None:
+        found += (
+            f" ({fmt.percent(comparison.get('level', 0.95), 0)} interval {end_text(comparison, low)} to "
+            f"{end_text(comparison, high)})"
+        )
     if comparison.get("best") == comparison.get("linear"):
         return (
             f"Use “{name}”: the linear head is enough here.",
@@ -72,14 +78,10 @@ def difference_text(comparison: Mapping[str, Any], value: Any) -> str:
     """A difference with its unit: points of accuracy, or the metric's own scale."""
     metric = str(comparison.get("metric", "accuracy")).replace("_", " ")
     if metric.endswith("accuracy"):
-        return f"{numbers.points(value)} points of {metric}"
-    return f"{numbers.signed(value, 3)} in {metric}"
+        return f"{fmt.points(value)} points of {metric}"
+    return f"{fmt.signed(value, 3)} in {metric}"
 
 
 def end_text(comparison: Mapping[str, Any], value: Any) -> str:
     """One end of the interval, without its unit."""
-    return (
-        numbers.points(value)
-        if str(comparison.get("metric", "accuracy")).endswith("accuracy")
-        else numbers.signed(value, 3)
-    )
+    return fmt.points(value) if str(comparison.get("metric", "accuracy")).endswith("accuracy") else fmt.signed(value, 3)

@@ -24,7 +24,8 @@ def check_study(study: Study) -> None:
     found = study.get("format_version")
     if found != FORMAT_VERSION:
         raise InputError(
-            f"the study has format version {found!r}, this headwise reads {FORMAT_VERSION}; make the study again or use the headwise "
+            f"the study has format version {found!r}, this headwise reads {FORMAT_VERSION}; make the study again "
+            "or use the headwise "
             f"that wrote it ({study.get('headwise_version', 'unknown')})"
         )
     for key in ("heads", "path", "timings", "warnings"):
@@ -55,6 +56,7 @@ def map_of(arrays: Arrays, key: str) -> np.ndarray:
 def _get(arrays: Arrays, key: str) -> np.ndarray:
     if key not in arrays:
         raise InputError(
-            f"the study names the array {key!r}, which was not given; pass it in arrays or leave its entry out of the study"
+            f"the study names the array {key!r}, which was not given; pass it in arrays or leave its entry out of "
+            "the study"
         )
     return np.asarray(arrays[key])

@@ -12,7 +12,8 @@ Colour = tuple[float, float, float]
 
 # Ten equidistant points of matplotlib's viridis (CC0).
 _VIRIDIS = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"]
-# Blue, neutral, orange, for the light and the dark page; the neutral is close to the paper so that "nothing" looks like nothing.
+# Blue, neutral, orange, for the light and the dark page; the neutral is close to the paper, so that nothing looks like
+# nothing.
 _DIVERGING = {
     "light": ["1d5f9e", "7fb0d8", "f1f1ee", "f0b072", "b65505"],
     "dark": ["7cc0f5", "35699a", "23282d", "8f5a20", "f5aa55"],

@@ -28,7 +28,7 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def fit(photo: np.ndarray, longest: int = LONGEST) -> np.ndarray:
-    """A photograph with its longer side at ``longest`` pixels; small ones are enlarged smoothly, so that maps fit on them."""
+    """A photograph with its longer side at ``longest`` pixels; small ones are enlarged smoothly."""
     height, width = photo.shape[:2]
     factor = longest / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

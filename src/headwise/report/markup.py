@@ -11,7 +11,7 @@ __all__ = ["join", "tag"]
 
 
 def tag(name: str, content: Any = "", **attributes: Any) -> Markup:
-    """An element. Strings are escaped, `Markup` is not; ``class_`` means ``class`` and ``stroke_width`` ``stroke-width``.
+    """An element. Strings are escaped, `Markup` is not; ``class_`` means ``class``, ``stroke_width`` ``stroke-width``.
 
     Examples
     --------

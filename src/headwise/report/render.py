@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import numbers
+from . import fmt
 from .check import check_study
 from .sections import SECTIONS
 from .words import WORDS, Linker
@@ -27,7 +27,7 @@ def render(study: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = N
     Parameters
     ----------
     study : mapping
-        The content of ``study.json``, format version 1. Layers, attention heads and modes are printed with the numbers given.
+        The content of ``study.json``, format version 1. Layers, attention heads and modes count from 0.
     arrays : mapping of str to array
         What the study refers to by key: photographs, uint8 ``(H, W, 3)``, and maps, float ``(rows, columns)``.
 
@@ -57,7 +57,7 @@ def render(study: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = N
     page = _environment().get_template("report.html.j2")
     return page.render(
         title=str(study.get("title") or "headwise study"),
-        created=numbers.date(study["created"]) if study.get("created") else "",
+        created=fmt.date(study["created"]) if study.get("created") else "",
         version=str(study.get("headwise_version") or ""),
         device=str(study.get("device") or ""),
         sections=sections,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .numbers import significant
+from .fmt import significant
 
 __all__ = ["Scale", "linear", "log"]
 

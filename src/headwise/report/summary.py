@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import numbers
+from . import fmt
 from .answer import answer_sentences, score, used_head
 from .check import check_study
 from .markup import tag
@@ -43,10 +43,10 @@ def summary_html(study: Mapping[str, Any]) -> str:
 
 def _row(head: Mapping[str, Any], used: bool) -> Markup:
     values = (
-        numbers.percent(score(head, "test", "accuracy")),
-        numbers.percent(score(head, "val", "accuracy")),
-        numbers.percent(head.get("relative_gap"), 2),
-        numbers.count(head.get("rank")),
+        fmt.percent(score(head, "test", "accuracy")),
+        fmt.percent(score(head, "val", "accuracy")),
+        fmt.percent_at_most(head.get("relative_gap")),
+        fmt.count(head.get("rank")),
     )
     name: Any = head.get("name")
     first = tag("th", tag("strong", name) if used else name, scope="row", style=_align(0))

@@ -13,7 +13,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "accuracy": ("accuracy", "The share of samples whose most probable class is the right one.", ()),
     "attention-head": (
         "attention head",
-        "One of the parallel attention units inside a layer of the backbone. Not to be mixed up with a head, which is fitted here.",
+        "One of the parallel attention units inside a layer of the backbone. Not to be mixed up with a head, "
+        "which is fitted here.",
         ("attention heads",),
     ),
     "backbone": (
@@ -23,23 +24,28 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "balanced-accuracy": (
         "balanced accuracy",
-        "The mean over classes of the share recognised. Every class counts the same, however rare; guessing gives 1 / number of classes.",
+        "The mean over classes of the share recognised. Every class counts the same, however rare; guessing "
+        "gives 1 / number of classes.",
         (),
     ),
     "beta": (
         "beta",
-        "The strength of the penalty. A large beta gives a small, simple head; a small beta lets the head follow the training data closely.",
+        "The strength of the penalty. A large beta gives a small, simple head; a small beta lets the head follow "
+        "the training data closely.",
         (),
     ),
     "certificate": (
         "certificate",
-        "A proved lower bound of the training objective (from convex duality), kept next to the value that was reached. Their difference "
-        "is the gap: how much better any other head of the same kind could possibly be on the same training tokens.",
+        "A proved lower bound of the training objective (from convex duality), kept next to the value that was "
+        "reached. Their difference "
+        "is the gap: how much better any other head of the same kind could possibly be on the same training "
+        "tokens.",
         ("certified", "certificates"),
     ),
     "chance-band": (
         "chance band",
-        "The range in which a weighted cosine would lie if query and key weights had nothing to do with each other. Values inside it "
+        "The range in which a weighted cosine would lie if query and key weights had nothing to do with each "
+        "other. Values inside it "
         "say nothing about the attention head.",
         (),
     ),
@@ -50,41 +56,49 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "log-loss": (
         "log-loss",
-        "The mean of −log(probability given to the right class). Lower is better; it punishes confident mistakes. Unit: nats.",
+        "The mean of −log(probability given to the right class). Lower is better; it punishes confident "
+        "mistakes. Unit: nats.",
         (),
     ),
     "mode": (
         "mode",
-        "One singular triple of an attention head's query–key matrix: a feature that queries look with, a feature of the keys that answers, and a strength (sigma).",
+        "One singular triple of an attention head's query–key matrix: a feature that queries look with, a "
+        "feature of the keys that answers, and a strength (sigma).",
         ("modes",),
     ),
     "paired-bootstrap": (
         "paired bootstrap",
-        "The test samples are drawn again and again with replacement, and both heads are scored on the same draw. The spread of the "
+        "The test samples are drawn again and again with replacement, and both heads are scored on the same "
+        "draw. The spread of the "
         "differences gives the interval.",
         (),
     ),
     "penalty": ("penalty", "A price on the size of the weights, added to the loss, that keeps the head simple.", ()),
     "rank": (
         "rank",
-        "The number of atoms (pairs of an inner and an outer weight) in the fitted head: how many separate patterns it uses.",
+        "The number of atoms (pairs of an inner and an outer weight) in the fitted head: how many separate "
+        "patterns it uses.",
         ("effective rank",),
     ),
     "relative-gap": (
         "relative gap",
-        "The gap of the certificate divided by the objective reached. 0.1 % means: no head of the same kind has a training objective more "
+        "The gap of the certificate divided by the objective reached. 0.1 % means: no head of the same kind has "
+        "a training objective more "
         "than 0.1 % lower.",
         ("certified gap",),
     ),
     "token": (
         "token",
-        "One vector of the backbone's output. Patch tokens belong to a square of the image; prefix tokens (class token, registers) to the whole.",
+        "One vector of the backbone's output. Patch tokens belong to a square of the image; prefix tokens (class "
+        "token, registers) to the whole.",
         ("tokens", "patch tokens", "prefix tokens", "patch token", "prefix token"),
     ),
     "weighted-cosine": (
         "weighted cosine",
-        "The mean cosine between the query and the key feature of an attention head's modes, weighted by their strength. Near 1: tokens look for "
-        "tokens like themselves (grouping). Near 0: they look for something else (context). Below 0: they avoid their like.",
+        "The mean cosine between the query and the key feature of an attention head's modes, weighted by their "
+        "strength. Near 1: tokens look for "
+        "tokens like themselves (grouping). Near 0: they look for something else (context). Below 0: they avoid "
+        "their like.",
         ("weighted cosines",),
     ),
 }

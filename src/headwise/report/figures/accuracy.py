@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from .. import numbers, scale
+from .. import fmt, scale
 from ..markup import tag
 from .fluid import plot, x_axis, x_place
 
@@ -50,7 +50,7 @@ def axis_start(values: Sequence[float]) -> float:
 
 
 def accuracy_chart(rows: Sequence[Row], num_test: int | None) -> Markup | None:
-    """One line a head: filled dot = test, hollow dot = validation, whisker = 95 % Wilson interval of the test accuracy."""
+    """One line a head: filled dot = test, hollow dot = validation, whisker = 95 % Wilson interval of the test."""
     rows = [row for row in rows if row.test is not None or row.val is not None]
     values = [v for row in rows for v in (row.val, row.test) if v is not None]
     if len(rows) < 2:
@@ -65,11 +65,11 @@ def accuracy_chart(rows: Sequence[Row], num_test: int | None) -> Markup | None:
     for i, row in enumerate(rows):
         parts += _row(row, ROW * i + ROW // 2 + 6, axis, num_test)
     label = "Accuracy of each head. " + "; ".join(
-        f"{row.name}: test {numbers.percent(row.test)}, validation {numbers.percent(row.val)}" for row in rows
+        f"{row.name}: test {fmt.percent(row.test)}, validation {fmt.percent(row.val)}" for row in rows
     )
     names = tag(
         "ol",
-        [tag("li", row.name, title=row.name, class_="used" if row.used else None) for row in rows],
+        [tag("li", tag("span", row.name), title=row.name, class_="used" if row.used else None) for row in rows],
         aria_hidden="true",
     )
     return tag("div", [names, plot(parts, bottom + 42, label)], class_="strips")
@@ -81,13 +81,13 @@ def _within(axis: scale.Scale) -> tuple[tuple[float, ...], tuple[str, ...]]:
 
 
 def _row(row: Row, y: int, axis: scale.Scale, num_test: int | None) -> list[Markup]:
-    said = f"{row.name}: test {numbers.percent(row.test)}, validation {numbers.percent(row.val)}"
+    said = f"{row.name}: test {fmt.percent(row.test)}, validation {fmt.percent(row.val)}"
     highest = max(v for v in (row.val, row.test) if v is not None)
     colour = "used" if row.used else "other"
     if 100 * highest < axis.low:
         arrow = tag(
             "text",
-            f"◂ {numbers.percent(row.test if row.test is not None else row.val)}",
+            f"◂ {fmt.percent(row.test if row.test is not None else row.val)}",
             x="0%",
             dx=4,
             y=y + 4,

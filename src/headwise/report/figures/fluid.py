@@ -19,7 +19,7 @@ def x_place(share: float) -> str:
 
 
 def plot(parts: Iterable[Any], height: int, label: str, class_: str = "") -> Markup:
-    """The SVG element; ``label`` is read aloud in place of the picture. Margins for axis labels come from the style sheet."""
+    """The SVG element; ``label`` is read aloud in place of the picture. The style sheet leaves room for labels."""
     inner = [tag("title", label), *parts]
     return tag("svg", inner, class_=f"plot {class_}".strip(), role="img", aria_label=label, width="100%", height=height)
 

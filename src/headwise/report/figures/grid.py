@@ -6,8 +6,8 @@ import numpy as np
 from markupsafe import Markup
 
 from ..colours import viridis
+from ..fmt import significant
 from ..markup import tag
-from ..numbers import significant
 
 __all__ = ["grid_map"]
 

@@ -21,6 +21,7 @@ def matrix_table(
     colour: Callable[[float, str], str],
     corner: str = "",
     marked: Callable[[float], bool] | None = None,
+    class_: str = "",
 ) -> Markup:
     """Table with a coloured cell for each number.
 
@@ -33,8 +34,12 @@ def matrix_table(
     colour : background ``#rrggbb`` of a value in theme "light" or "dark"
     corner : printed in the corner, for example "layer \\ head"
     marked : which values are hatched
+    class_ : another class of the table
     """
-    head = tag("tr", [tag("th", corner, scope="col"), *(tag("th", c, scope="col", title=c) for c in columns)])
+    # Long column names stand upright, so that cells stay narrow.
+    upright = "upright" if any(len(c) > 6 for c in columns) else None
+    names = (tag("th", tag("span", _cut(c, 20)), scope="col", title=c, class_=upright) for c in columns)
+    head = tag("tr", [tag("th", corner, scope="col"), *names])
     body = []
     for name, line in zip(rows, values, strict=True):
         cells = []
@@ -43,8 +48,14 @@ def matrix_table(
             style = None if value is None else cell_style(colour(value, "light"), colour(value, "dark"))
             said = [text(value), tag("span", " in the chance band", class_="unseen")] if hatched else text(value)
             cells.append(tag("td", said, style=style, class_="hatched" if hatched else None))
-        body.append(tag("tr", [tag("th", name, scope="row", title=name), *cells]))
+        body.append(tag("tr", [tag("th", _cut(name, 28), scope="row", title=name), *cells]))
     table = tag(
-        "table", [tag("caption", caption, class_="unseen"), tag("thead", head), tag("tbody", body)], class_="matrix"
+        "table",
+        [tag("caption", caption, class_="unseen"), tag("thead", head), tag("tbody", body)],
+        class_=f"matrix {class_}".strip(),
     )
     return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def _cut(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"

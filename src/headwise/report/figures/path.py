@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from markupsafe import Markup
 
-from .. import numbers, scale
+from .. import fmt, scale
 from ..markup import tag
 from .fluid import plot, x_axis, x_place, y_axis
 
@@ -39,16 +40,15 @@ def path_panel(
         x = x_place(across.at(chosen))
         parts.append(tag("line", x1=x, x2=x, y1=TOP, y2=BOTTOM, class_="chosen"))
     if line:
-        parts += [
-            tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="curve")
-            for (x1, y1), (x2, y2) in zip(places[:-1], places[1:], strict=True)
-        ]
+        parts += [tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="curve") for (x1, y1), (x2, y2) in pairwise(places)]
     for (b, v), (x, y) in zip(points, places, strict=True):
         at_chosen = b == chosen
-        said = tag("title", f"beta {numbers.short(b)}: {numbers.significant(v)}")
+        said = tag("title", f"beta {fmt.short(b)}: {fmt.significant(v)}")
         parts.append(
             tag("circle", said, cx=x, cy=y, r=5.5 if at_chosen else 3, class_="picked" if at_chosen else "point")
         )
-    words = f"{title} against beta: from {numbers.significant(points[0][1])} at the smallest beta, {numbers.short(points[0][0])}, "
-    words += f"to {numbers.significant(points[-1][1])} at the largest, {numbers.short(points[-1][0])}."
+    words = (
+        f"{title} against beta: from {fmt.significant(points[0][1])} at the smallest beta, {fmt.short(points[0][0])}, "
+    )
+    words += f"to {fmt.significant(points[-1][1])} at the largest, {fmt.short(points[-1][0])}."
     return tag("div", [tag("h4", title), plot(parts, BOTTOM + 42, words, "path")], class_="panel")

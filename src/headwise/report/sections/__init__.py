@@ -1,7 +1,7 @@
 """Sections of the report, one a file, in the order in which they are printed.
 
-A section is a function ``(study, arrays) -> dict or None``: the values of ``templates/sections/<name>.html.j2``, or None where the
-study has nothing to show there.
+A section is a function ``(study, arrays) -> dict or None``: the values of ``templates/sections/<name>.html.j2``, or
+None where the study has nothing to show there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from . import (
     comparison,
     data,
     dissection,
-    heads,
     headline,
+    heads,
     mistakes,
     overlays,
     path,

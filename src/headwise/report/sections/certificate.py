@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..answer import by_name
 from ..check import Arrays, Study
 from ..figures.bracket import bracket
@@ -15,21 +15,25 @@ __all__ = ["view"]
 
 def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     certificate = study.get("certificate") or {}
-    dual, primal = numbers.finite(certificate.get("dual")), numbers.finite(certificate.get("primal"))
+    dual, primal = fmt.finite(certificate.get("dual")), fmt.finite(certificate.get("primal"))
     if dual is None or primal is None:
         return None
-    gap = numbers.finite(certificate.get("gap"))
+    gap = fmt.finite(certificate.get("gap"))
     gap = primal - dual if gap is None else gap
-    relative = numbers.finite(certificate.get("relative_gap"))
+    relative = fmt.finite(certificate.get("relative_gap"))
     digits = _digits(primal, primal - dual)
     head = next((h for h in study.get("heads") or [] if h.get("chosen")), None) or by_name(
         study, (study.get("comparison") or {}).get("best")
     )
     claim = (
         f"No head of this kind, with this penalty, on these training tokens can have an objective lower than "
-        f"{numbers.significant(dual, digits)}. Ours has {numbers.significant(primal, digits)}: at most {numbers.significant(gap, 2)} above that"
+        f"{fmt.at_least(dual, digits)}. Ours has {fmt.at_most(primal, digits)}: at most "
+        f"{fmt.at_most(gap, 2)} above that"
     )
-    claim += f", or {numbers.percent(relative, 2)}." if relative is not None else "."
+    claim += f", or {fmt.percent_at_most(relative)}." if relative is not None else "."
+    if dual > primal:
+        claim = "This certificate does not hold: its lower bound is above the objective that was reached."
+    samples = f"{fmt.count(certificate['num_samples'])} " if certificate.get("num_samples") else ""
     return {
         "claim": claim,
         "head": str(head["name"]) if head else None,
@@ -37,12 +41,11 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         "chart": bracket(dual, primal, digits) if primal >= dual else None,
         "kind": _kind(certificate),
         "about": (
-            f"This is about the training objective (loss plus penalty) on "
-            f"{numbers.count(certificate.get('num_samples')) + ' ' if certificate.get('num_samples') else ''}training samples, with the tokens "
-            "conditioned as they were for this head. It says that more training could not help. It says nothing about test accuracy: "
-            "that is measured above, on other samples."
+            f"This is about the training objective (loss plus penalty) on {samples}training samples, with the tokens "
+            "conditioned as they were for this head: more training could lower it by no more than that. It says "
+            "nothing about test accuracy, which is measured above, on other samples."
         ),
-        "beta": numbers.short(certificate.get("beta")),
+        "beta": fmt.short(certificate.get("beta")),
     }
 
 
@@ -57,7 +60,10 @@ def _kind(certificate: Any) -> str:
     if certificate.get("kind") == "exact":
         return "The bound is exact: it was computed in float64 with a rounding margin, and no chance is involved."
     if certificate.get("kind") == "probabilistic":
-        failure = numbers.finite(certificate.get("failure_probability"))
-        chance = f"at most {numbers.significant(failure, 2)}" if failure is not None else "a stated, tiny amount"
-        return f"The bound is probabilistic: it was computed from random starts, and the probability that it is false is {chance}."
+        failure = fmt.finite(certificate.get("failure_probability"))
+        chance = f"at most {fmt.at_most(failure, 2)}" if failure is not None else "a stated, tiny amount"
+        return (
+            "The bound is probabilistic: it was computed from random starts, and the probability that it is "
+            f"false is {chance}."
+        )
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..answer import difference_text, end_text
 from ..check import Arrays, Study
 from ..figures.interval import interval_chart
@@ -14,7 +14,7 @@ __all__ = ["view"]
 
 def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     comparison = study.get("comparison") or {}
-    values = [numbers.finite(comparison.get(key)) for key in ("difference", "low", "high")]
+    values = [fmt.finite(comparison.get(key)) for key in ("difference", "low", "high")]
     if any(v is None for v in values):
         return None
     difference, low, high = (float(v) for v in values if v is not None)
@@ -24,7 +24,8 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
             "chart": None,
             "best": best,
             "linear": linear,
-            "reading": f"“{linear}”, a linear head, was the best on the validation split, so there is nothing to compare: the linear head is enough here.",
+            "reading": f"“{linear}”, a linear head, was the best on the validation split, so there is nothing to "
+            "compare: the linear head is enough here.",
         }
     in_points = str(comparison.get("metric", "accuracy")).endswith("accuracy")
     factor = 100.0 if in_points else 1.0
@@ -48,10 +49,12 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
 
 
 def _reading(comparison: Any, low: float, high: float, lower_is_better: bool) -> str:
-    num = numbers.count(comparison.get("num_test"))
+    num = fmt.count(comparison.get("num_test"))
     said = (
-        f"On {num} test samples “{comparison.get('best')}” minus “{comparison.get('linear')}” is {difference_text(comparison, comparison['difference'])}; "
-        f"the {numbers.percent(comparison.get('level', 0.95), 0)} interval goes from {end_text(comparison, low)} to {end_text(comparison, high)} "
+        f"On {num} test samples “{comparison.get('best')}” minus “{comparison.get('linear')}” is "
+        f"{difference_text(comparison, comparison['difference'])}; "
+        f"the {fmt.percent(comparison.get('level', 0.95), 0)} interval goes from {end_text(comparison, low)} to "
+        f"{end_text(comparison, high)} "
         f"({comparison.get('method', 'paired bootstrap')}: both heads answer the same samples). "
     )
     if low <= 0 <= high:

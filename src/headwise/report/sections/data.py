@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..check import Arrays, Study
 
 __all__ = ["view"]
@@ -28,8 +28,8 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         "description": str(data.get("description") or ""),
         "facts": [(k, v) for k, v in _facts(study, data) if v],
         "splits": [{"val": "validation"}.get(s, s) for s in splits],
-        "rows": [(name, [numbers.count(n) for n in line]) for name, line in rows],
-        "totals": [numbers.count(sum(counts[s])) for s in splits],
+        "rows": [(name, [fmt.count(n) for n in line]) for name, line in rows],
+        "totals": [fmt.count(sum(counts[s])) for s in splits],
         "collapsed": len(rows) > OPEN_ROWS,
         "reading": _reading(counts, splits, classes),
         "skipped": skipped,
@@ -44,21 +44,21 @@ def _facts(study: Study, data: Any) -> list[tuple[str, str]]:
     backbone = study.get("backbone") or {}
     grid = backbone.get("grid")
     facts = [
-        ("samples", numbers.count(data.get("num_samples"))),
-        ("tokens per sample", numbers.count(data.get("num_tokens"))),
-        ("numbers per token", numbers.count(data.get("token_width"))),
-        ("classes", numbers.count(len(data.get("classes") or []))),
+        ("samples", fmt.count(data.get("num_samples"))),
+        ("tokens per sample", fmt.count(data.get("num_tokens"))),
+        ("numbers per token", fmt.count(data.get("token_width"))),
+        ("classes", fmt.count(len(data.get("classes") or []))),
     ]
     if backbone:
         facts += [
             ("backbone", str(backbone.get("name") or "")),
             (
                 "its layers × attention heads",
-                f"{numbers.count(backbone.get('depth'))} × {numbers.count(backbone.get('num_heads'))}",
+                f"{fmt.count(backbone.get('depth'))} × {fmt.count(backbone.get('num_heads'))}",
             ),
-            ("its width", numbers.count(backbone.get("width"))),
+            ("its width", fmt.count(backbone.get("width"))),
             ("token grid", f"{grid[0]} × {grid[1]} patches" if grid else ""),
-            ("prefix tokens", numbers.count(backbone.get("num_prefix"))),
+            ("prefix tokens", fmt.count(backbone.get("num_prefix"))),
             ("tokens from layer", _layer(backbone.get("layer"))),
             ("about the backbone", str(backbone.get("description") or "")),
         ]
@@ -75,9 +75,7 @@ def _reading(counts: dict[str, list[int]], splits: list[str], classes: list[str]
     total = sum(sum(counts[s]) for s in splits)
     if not total:
         return ""
-    shares = ", ".join(
-        f"{numbers.percent(sum(counts[s]) / total, 0)} {'validation' if s == 'val' else s}" for s in splits
-    )
+    shares = ", ".join(f"{fmt.percent(sum(counts[s]) / total, 0)} {'validation' if s == 'val' else s}" for s in splits)
     said = f"The samples are split into {shares}. "
     train = counts.get("train") or []
     if len(train) > 1 and len(train) == len(classes) and min(train) > 0:
@@ -86,5 +84,8 @@ def _reading(counts: dict[str, list[int]], splits: list[str], classes: list[str]
         if ratio < 1.5:
             said += "The classes are about equally frequent."
         else:
-            said += f"The most frequent class, “{classes[most]}”, has {numbers.significant(ratio, 2)} times as many training samples as the rarest, “{classes[least]}”."
+            said += (
+                f"The most frequent class, “{classes[most]}”, has {fmt.significant(ratio, 2)} times as many "
+                f"training samples as the rarest, “{classes[least]}”."
+            )
     return said.strip()

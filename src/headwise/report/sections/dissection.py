@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..check import Arrays, Study
 from ..colours import diverging, sequential
 from ..figures.matrix import matrix_table
@@ -20,7 +20,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     cosines = _matrix(dissection.get("weighted_cosine"))
     if not cosines:
         return None
-    chance = numbers.finite(dissection.get("chance"))
+    chance = fmt.finite(dissection.get("chance"))
     # The scale is symmetric about 0 and never finer than ±0.5, so that noise does not shine.
     reach = max([0.5, *(abs(v) for line in cosines for v in line if v is not None)])
     rows, columns = _names(cosines)
@@ -29,7 +29,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         rows,
         columns,
         "Weighted cosine of each attention head; rows are layers, columns attention heads",
-        numbers.signed,
+        fmt.signed,
         lambda v, theme: diverging(v / reach, theme),
         corner="layer ╲ head",
         marked=None if chance is None else lambda v: abs(v) <= chance,
@@ -37,8 +37,8 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     return {
         "table": table,
         "reading": _reading(cosines, chance),
-        "chance": None if chance is None else numbers.significant(chance, 2),
-        "reach": numbers.significant(reach, 2),
+        "chance": None if chance is None else fmt.significant(chance, 2),
+        "reach": fmt.significant(reach, 2),
         "ramp": {theme: ",".join(diverging(i / 4 - 1, theme) for i in range(9)) for theme in ("light", "dark")},
         "ranks": _ranks(_matrix(dissection.get("effective_rank"))),
         "check": _check(dissection.get("check")),
@@ -46,7 +46,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
 
 
 def _matrix(values: Matrix | None) -> list[list[float | None]]:
-    lines = [[numbers.finite(v) for v in line] for line in values or []]
+    lines = [[fmt.finite(v) for v in line] for line in values or []]
     width = max((len(line) for line in lines), default=0)
     return [line + [None] * (width - len(line)) for line in lines] if width else []
 
@@ -60,15 +60,19 @@ def _reading(cosines: Matrix, chance: float | None) -> str:
     first, last = means[0], means[-1]
     said = ""
     if len(means) > 1 and first is not None and last is not None:
-        said += f"The mean weighted cosine is {numbers.signed(first)} in the first layer ({_kind(first, chance)}) and {numbers.signed(last)} in the last ({_kind(last, chance)}). "
+        said += (
+            f"The mean weighted cosine is {fmt.signed(first)} in the first layer ({_kind(first, chance)}) and "
+            f"{fmt.signed(last)} in the last ({_kind(last, chance)}). "
+        )
     flat = [(v, i, j) for i, line in enumerate(cosines) for j, v in enumerate(line) if v is not None]
     if flat:
         (high, i, j), (low, k, m) = max(flat), min(flat)
-        said += f"Highest: layer {i}, head {j} ({numbers.signed(high)}); lowest: layer {k}, head {m} ({numbers.signed(low)}). "
+        said += f"Highest: layer {i}, head {j} ({fmt.signed(high)}); lowest: layer {k}, head {m} ({fmt.signed(low)}). "
         if chance is not None:
             inside = sum(abs(v) <= chance for v, _, _ in flat)
             said += (
-                f"{inside} of {len(flat)} attention heads lie in the chance band of ±{numbers.significant(chance, 2)} (hatched): their cosine is no "
+                f"{inside} of {len(flat)} attention heads lie in the chance band of ±{fmt.significant(chance, 2)} "
+                "(hatched): their cosine is no "
                 "larger than that of unrelated weights."
             )
     return said.strip()
@@ -91,14 +95,14 @@ def _ranks(ranks: list[list[float | None]]) -> Any:
         ranks,
         *_names(ranks),
         "Effective rank of each attention head's query–key matrix; rows are layers, columns attention heads",
-        lambda v: numbers.significant(v),
+        lambda v: fmt.significant(v),
         lambda v, theme: sequential(v / largest, theme),
         corner="layer ╲ head",
     )
 
 
 def _check(check: Mapping[str, Any] | None) -> str:
-    largest, bound = (numbers.finite((check or {}).get(key)) for key in ("largest_difference", "bound"))
+    largest, bound = (fmt.finite((check or {}).get(key)) for key in ("largest_difference", "bound"))
     if largest is None or bound is None:
         return ""
     what = str(
@@ -106,4 +110,6 @@ def _check(check: Mapping[str, Any] | None) -> str:
         or "The dissection was checked against an independent computation of the same numbers."
     )
     verdict = "within" if largest <= bound else "which is not within"
-    return f"{what} Largest difference: {numbers.significant(largest, 2)}, {verdict} the allowed {numbers.significant(bound, 2)}."
+    return (
+        f"{what} Largest difference: {fmt.significant(largest, 2)}, {verdict} the allowed {fmt.significant(bound, 2)}."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..answer import answer_sentences, difference_text, end_text, score, test_count, used_head
 from ..check import Arrays, Study
 from ..figures.accuracy import wilson
@@ -38,14 +38,14 @@ def _done(study: Study) -> str:
     backbone, data = study.get("backbone"), study.get("data") or {}
     if backbone:
         sentence += f"the backbone {backbone.get('name')}"
-        if numbers.finite(backbone.get("parameters")) is not None:
-            sentence += f" ({numbers.count(backbone['parameters'])} parameters)"
+        if fmt.finite(backbone.get("parameters")) is not None:
+            sentence += f" ({fmt.count(backbone['parameters'])} parameters)"
     else:
         sentence += "a store"
     if data:
-        sentence += f" for {data.get('name')}: {numbers.count(data.get('num_samples'))} samples"
+        sentence += f" for {data.get('name')}: {fmt.count(data.get('num_samples'))} samples"
         if data.get("classes"):
-            sentence += f" in {numbers.count(len(data['classes']))} classes"
+            sentence += f" in {fmt.count(len(data['classes']))} classes"
     return sentence + ". Choices were made on the validation split; the test split only gives the scores."
 
 
@@ -55,10 +55,10 @@ def _facts(study: Study) -> list[dict[str, str]]:
     facts = []
     accuracy = score(head, "test", "accuracy")
     if accuracy is not None:
-        sure = f"{numbers.range_percent(*wilson(accuracy, num))} (95 % interval)" if num else ""
-        facts.append({"value": numbers.percent(accuracy), "what": "test accuracy", "sure": sure})
+        sure = f"{fmt.range_percent(*wilson(accuracy, num))} (95\u202f% interval)" if num else ""
+        facts.append({"value": fmt.percent(accuracy), "what": "test accuracy", "sure": sure})
     comparison = study.get("comparison") or {}
-    if numbers.finite(comparison.get("difference")) is not None and comparison.get("best") != comparison.get("linear"):
+    if fmt.finite(comparison.get("difference")) is not None and comparison.get("best") != comparison.get("linear"):
         value, _, unit = difference_text(comparison, comparison["difference"]).partition(" ")
         sure = f"{end_text(comparison, comparison.get('low'))} to {end_text(comparison, comparison.get('high'))}"
         facts.append(
@@ -68,29 +68,29 @@ def _facts(study: Study) -> list[dict[str, str]]:
                 "sure": f"{sure} ({_level(comparison)} interval)",
             }
         )
-    gap = numbers.finite((head or {}).get("relative_gap"))
+    gap = fmt.finite((head or {}).get("relative_gap"))
     if gap is not None:
         kind = {"exact": "no chance involved", "probabilistic": "up to a tiny probability"}.get(
             str((head or {}).get("certificate_kind")), ""
         )
         facts.append(
             {
-                "value": f"≤ {numbers.percent(gap, 2)}",
+                "value": f"≤ {fmt.percent_at_most(gap)}",
                 "what": "from the best possible training objective, proved",
                 "sure": kind,
             }
         )
-    if head is not None and numbers.finite(head.get("parameters")) is not None:
-        rank = numbers.finite(head.get("rank"))
+    if head is not None and fmt.finite(head.get("parameters")) is not None:
+        rank = fmt.finite(head.get("rank"))
         facts.append(
             {
-                "value": numbers.count(head["parameters"]),
+                "value": fmt.count(head["parameters"]),
                 "what": "parameters in the head",
-                "sure": f"rank {numbers.count(rank)}" if rank is not None else "",
+                "sure": f"rank {fmt.count(rank)}" if rank is not None else "",
             }
         )
     return facts
 
 
 def _level(comparison: Any) -> str:
-    return numbers.percent(comparison.get("level", 0.95), 0)
+    return fmt.percent(comparison.get("level", 0.95), 0)

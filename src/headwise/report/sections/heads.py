@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..answer import score, test_count, used_head
 from ..check import Arrays, Study
 from ..figures.accuracy import Row, accuracy_chart
@@ -28,7 +28,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         "chart": chart,
         "rows": [_row(h, h is used) for h in heads],
         "reading": _reading(heads, used),
-        "has_beta": any(numbers.finite(h.get("beta")) is not None for h in heads),
+        "has_beta": any(fmt.finite(h.get("beta")) is not None for h in heads),
     }
 
 
@@ -37,11 +37,7 @@ def _row(head: Mapping[str, Any], used: bool) -> dict[str, Any]:
     for metric in METRICS:
         for split in ("val", "test"):
             value = score(head, split, metric)
-            cells.append(
-                numbers.fixed(value)
-                if metric == "log_loss"
-                else numbers.percent(value).removesuffix(numbers.THIN + "%")
-            )
+            cells.append(fmt.fixed(value) if metric == "log_loss" else fmt.percent(value).removesuffix(fmt.THIN + "%"))
     chips = ["use this"] if used else []
     if head.get("chosen") and not used:
         chips.append("best on validation")
@@ -52,11 +48,11 @@ def _row(head: Mapping[str, Any], used: bool) -> dict[str, Any]:
         "used": used,
         "certified": head.get("kind") == "certified",
         "scores": cells,
-        "gap": numbers.percent(head.get("relative_gap"), 2),
-        "beta": numbers.short(head.get("beta")),
-        "rank": numbers.count(head.get("rank")),
-        "parameters": numbers.count(head.get("parameters")),
-        "seconds": numbers.seconds(head.get("seconds")),
+        "gap": fmt.percent_at_most(head.get("relative_gap")),
+        "beta": fmt.short(head.get("beta")),
+        "rank": fmt.count(head.get("rank")),
+        "parameters": fmt.count(head.get("parameters")),
+        "seconds": fmt.seconds(head.get("seconds")),
     }
 
 
@@ -66,14 +62,23 @@ def _reading(heads: list[Mapping[str, Any]], used: Mapping[str, Any] | None) -> 
     if len(ranked) < 2:
         return ""
     (best, first), (second, runner) = ranked[0], ranked[1]
-    said = f"The highest test accuracy is {numbers.percent(best)}, “{first['name']}”; next comes “{runner['name']}” with {numbers.percent(second)}. "
+    said = (
+        f"The highest test accuracy is {fmt.percent(best)}, “{first['name']}”; next comes “{runner['name']}” with "
+        f"{fmt.percent(second)}. "
+    )
     baselines = [(a, h) for a, h in ranked if h.get("kind") == "baseline"]
     if baselines and first.get("kind") != "baseline":
         a, h = baselines[0]
-        said += f"The best baseline, “{h['name']}”, reaches {numbers.percent(a)}. "
+        said += f"The best baseline, “{h['name']}”, reaches {fmt.percent(a)}. "
     if used is not None and used is not first:
-        said += f"“{used['name']}” was not chosen by these test numbers: heads are chosen on the validation split, and a small difference on one test split may be luck. "
-    gaps = [g for h in heads if (g := numbers.finite(h.get("relative_gap"))) is not None]
+        said += (
+            f"“{used['name']}” was not chosen by these test numbers: heads are chosen on the validation split, "
+            "and a small difference on one test split may be luck. "
+        )
+    gaps = [g for h in heads if (g := fmt.finite(h.get("relative_gap"))) is not None]
     if gaps:
-        said += f"Every certified head is proved to be within {numbers.percent(max(gaps), 2)} of its best possible training objective."
+        said += (
+            f"Every certified head is proved to be within {fmt.percent_at_most(max(gaps))} of its best possible "
+            "training objective."
+        )
     return said.strip()

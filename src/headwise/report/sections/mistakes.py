@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..check import Arrays, Study
 from ..colours import sequential
 from ..figures.matrix import matrix_table
@@ -23,15 +23,20 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     pairs = [(n, t, p) for t, line in enumerate(matrix) for p, n in enumerate(line) if t != p and n]
     pairs.sort(key=lambda pair: -pair[0])
     wrong = sum(n for n, _, _ in pairs)
-    reading = f"{numbers.count(wrong)} of {numbers.count(total)} test samples are taken for another class."
+    head = next((h for h in study.get("heads") or [] if h.get("chosen")), None)
+    whose = f"By “{head['name']}”, " if head else ""
+    reading = f"{whose}{fmt.count(wrong)} of {fmt.count(total)} test samples are taken for another class."
     if pairs:
         n, t, p = pairs[0]
         reading += (
-            f" Most often “{names[t]}” is taken for “{names[p]}” ({numbers.count(n)} {'time' if n == 1 else 'times'})."
+            f" Most often “{names[t]}” is taken for “{names[p]}” ({fmt.count(n)} {'time' if n == 1 else 'times'})."
         )
         recalls = [(line[i] / sum(line), i) for i, line in enumerate(matrix) if sum(line)]
         worst, i = min(recalls)
-        reading += f" The class that is recognised least is “{names[i]}”, {numbers.percent(worst)} of its {numbers.count(sum(matrix[i]))} samples."
+        reading += (
+            f" The class that is recognised least is “{names[i]}”, {fmt.percent(worst)} of its "
+            f"{fmt.count(sum(matrix[i]))} samples."
+        )
     table = None
     if len(matrix) <= MOST_CLASSES:
         largest = max(1, *(n for line in matrix for n in line))
@@ -41,9 +46,10 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
             names,
             names,
             "Confusion matrix: rows are true classes, columns predicted classes, cells numbers of test samples",
-            lambda v: "·" if not v else numbers.count(v),
+            lambda v: "·" if not v else fmt.count(v),
             lambda v, theme: sequential((v / largest) ** 0.5, theme),
             corner="true ╲ predicted",
+            class_="numbers",
         )
-    listed = [] if table is not None else [(names[t], names[p], numbers.count(n)) for n, t, p in pairs[:15]]
+    listed = [] if table is not None else [(names[t], names[p], fmt.count(n)) for n, t, p in pairs[:15]]
     return {"table": table, "pairs": listed, "reading": reading}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import numbers
+from .. import fmt
 from ..check import Arrays, Study, map_of, photo_of
 from ..figures.overlay import cards, mode_card, photo_card
 
@@ -43,9 +43,9 @@ def _title(overlay: Mapping[str, Any]) -> str:
 
 
 def _card(overlay: Mapping[str, Any], photo: np.ndarray, arrays: Arrays) -> Any:
-    caption = f"cosine {numbers.signed(overlay.get('cosine'))}"
-    if numbers.finite(overlay.get("share")) is not None:
-        caption += f", {numbers.percent(overlay['share'], 0)} of strength"
+    caption = f"cosine {fmt.signed(overlay.get('cosine'))}"
+    if fmt.finite(overlay.get("share")) is not None:
+        caption += f", {fmt.percent(overlay['share'], 0)} of strength"
     return mode_card(photo, *_maps(overlay, arrays), _title(overlay), caption)
 
 
@@ -60,7 +60,8 @@ def _reading(members: list[Mapping[str, Any]], arrays: Arrays) -> str:
         return ""
     (high, same), (low, other) = max(agreed), min(agreed)
     return (
-        f"Here {same} is the closest to grouping: where it asks is where it is answered (correlation of the two maps {numbers.signed(high)}). "
-        f"{other[0].upper()}{other[1:]} is the farthest from it (correlation {numbers.signed(low)}): what asks and what answers are "
-        + ("different places." if low < 0.3 else "still much the same places.")
+        f"Here {same} is the closest to grouping: where it asks is where it is answered (correlation of the two "
+        f"maps {fmt.signed(high)}). "
+        f"{other[0].upper()}{other[1:]} is the farthest from it (correlation {fmt.signed(low)}): what asks and "
+        "what answers are " + ("different places." if low < 0.3 else "still much the same places.")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import numbers
+from .. import fmt
 from ..check import Arrays, Study
 from ..figures.path import path_panel
 
@@ -30,7 +30,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
 
 
 def _usable(path: Points | None) -> list[Mapping[str, Any]]:
-    return [p for p in path or [] if (b := numbers.finite(p.get("beta"))) is not None and b > 0]
+    return [p for p in path or [] if (b := fmt.finite(p.get("beta"))) is not None and b > 0]
 
 
 def _numbers(path: Points) -> list[tuple[Any, ...]]:
@@ -38,7 +38,7 @@ def _numbers(path: Points) -> list[tuple[Any, ...]]:
 
 
 def _column(path: Points, key: str, factor: float = 1.0) -> list[float | None]:
-    values = [numbers.finite(p.get(key)) for p in path]
+    values = [fmt.finite(p.get(key)) for p in path]
     return [None if v is None else factor * v for v in values]
 
 
@@ -64,28 +64,31 @@ def _panels(path: Points) -> list[Any]:
 def _reading(path: Points) -> str:
     ordered = sorted(path, key=lambda p: -p["beta"])
     said = (
-        f"The penalty was lowered in {len(ordered)} steps, from beta {numbers.short(ordered[0]['beta'])} to "
-        f"{numbers.short(ordered[-1]['beta'])} (read from right to left). "
+        f"The penalty was lowered in {len(ordered)} steps, from beta {fmt.short(ordered[0]['beta'])} to "
+        f"{fmt.short(ordered[-1]['beta'])} (read from right to left). "
     )
     ranks = [p.get("rank") for p in ordered]
-    if numbers.finite(ranks[0]) is not None and numbers.finite(ranks[-1]) is not None:
-        said += f"The rank goes from {numbers.count(ranks[0])} to {numbers.count(ranks[-1])}. "
-    scored = [p for p in ordered if numbers.finite(p.get("accuracy_val")) is not None]
+    if fmt.finite(ranks[0]) is not None and fmt.finite(ranks[-1]) is not None:
+        said += f"The rank goes from {fmt.count(ranks[0])} to {fmt.count(ranks[-1])}. "
+    scored = [p for p in ordered if fmt.finite(p.get("accuracy_val")) is not None]
     chosen = next((p for p in ordered if p.get("chosen")), None)
     if chosen is not None:
-        said += f"The chosen beta is {numbers.short(chosen['beta'])}"
+        said += f"The chosen beta is {fmt.short(chosen['beta'])}"
         got = []
-        if numbers.finite(chosen.get("accuracy_val")) is not None:
-            got.append(f"accuracy {numbers.percent(chosen['accuracy_val'])}")
-        if numbers.finite(chosen.get("log_loss_val")) is not None:
-            got.append(f"log-loss {numbers.significant(chosen['log_loss_val'])}")
+        if fmt.finite(chosen.get("accuracy_val")) is not None:
+            got.append(f"accuracy {fmt.percent(chosen['accuracy_val'])}")
+        if fmt.finite(chosen.get("log_loss_val")) is not None:
+            got.append(f"log-loss {fmt.significant(chosen['log_loss_val'])}")
         said += f", with {' and '.join(got)} on validation. " if got else ". "
         best = max(scored, key=lambda p: p["accuracy_val"], default=None)
         if best is not None and chosen in scored and best["accuracy_val"] > chosen["accuracy_val"]:
-            said += f"The highest validation accuracy on the path is {numbers.percent(best['accuracy_val'])}, at beta {numbers.short(best['beta'])}. "
+            said += (
+                f"The highest validation accuracy on the path is {fmt.percent(best['accuracy_val'])}, at beta "
+                f"{fmt.short(best['beta'])}. "
+            )
         if len(ordered) > 2 and chosen is ordered[-1]:
             said += "It is the smallest beta that was tried: a smaller one might do better. "
-    gaps = [g for p in ordered if (g := numbers.finite(p.get("relative_gap"))) is not None]
+    gaps = [g for p in ordered if (g := fmt.finite(p.get("relative_gap"))) is not None]
     if gaps:
-        said += f"Every head on the path is certified to be within {numbers.percent(max(gaps), 2)} of its optimum."
+        said += f"Every head on the path is certified to be within {fmt.percent_at_most(max(gaps))} of its optimum."
     return said.strip()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import numbers
+from .. import fmt
 from ..check import Arrays, Study, map_of, photo_of
 from ..figures.grid import grid_map
 from ..figures.overlay import cards, example_card
@@ -40,24 +40,27 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
 
 
 def _shares(use: Mapping[str, Any]) -> str:
-    prefix, patch = numbers.finite(use.get("prefix_share")), numbers.finite(use.get("patch_share"))
+    prefix, patch = fmt.finite(use.get("prefix_share")), fmt.finite(use.get("patch_share"))
     if prefix is None or patch is None:
         return ""
     if prefix == 0:
         return "The head reads only patch tokens."
     if patch == 0:
         return "The head reads only prefix tokens."
-    return f"{numbers.percent(prefix)} of what moves the head's outputs comes from prefix tokens, {numbers.percent(patch)} from patch tokens."
+    return (
+        f"{fmt.percent(prefix)} of what moves the head's outputs comes from prefix tokens, {fmt.percent(patch)} "
+        "from patch tokens."
+    )
 
 
 def _bar(use: Mapping[str, Any]) -> list[dict[str, Any]]:
     shares = [
-        (name, numbers.finite(use.get(key)))
+        (name, fmt.finite(use.get(key)))
         for name, key in (("prefix tokens", "prefix_share"), ("patch tokens", "patch_share"))
     ]
     if any(share is None or not 0 <= share <= 1 for _, share in shares):
         return []
-    return [{"name": name, "share": share, "text": numbers.percent(share)} for name, share in shares]
+    return [{"name": name, "share": share, "text": fmt.percent(share)} for name, share in shares]
 
 
 def _spread(values: np.ndarray) -> str:
@@ -68,13 +71,18 @@ def _spread(values: np.ndarray) -> str:
     row, column = np.unravel_index(int(weights.argmax()), weights.shape)
     half = int(np.searchsorted(np.cumsum(np.sort(weights, axis=None)[::-1]), 0.5)) + 1
     said = (
-        f"Half of the patches' use lies on {half} of the {weights.size} patches. The strongest is in row {row + 1}, column {column + 1} "
-        f"(from the top left), with {numbers.percent(weights.max())}; spread evenly, each would have {numbers.percent(1 / weights.size)}."
+        f"Half of the patches' use lies on {half} of the {weights.size} patches. The strongest is in row "
+        f"{row + 1}, column {column + 1} "
+        f"(from the top left), with {fmt.percent(weights.max())}; spread evenly, each would have "
+        f"{fmt.percent(1 / weights.size)}."
     )
     ring = np.ones(weights.shape, dtype=bool)
     ring[1:-1, 1:-1] = False
     if min(weights.shape) >= 4:
-        said += f" The outermost ring holds {numbers.percent(weights[ring].sum(), 0)} of the use and {numbers.percent(ring.mean(), 0)} of the patches."
+        said += (
+            f" The outermost ring holds {fmt.percent(weights[ring].sum(), 0)} of the use and "
+            f"{fmt.percent(ring.mean(), 0)} of the patches."
+        )
     return said
 
 

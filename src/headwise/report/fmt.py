@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 __all__ = [
     "MISSING",
+    "THIN",
+    "at_least",
+    "at_most",
     "count",
     "date",
     "finite",
     "fixed",
     "percent",
+    "percent_at_most",
     "points",
     "range_percent",
     "seconds",
@@ -97,6 +102,36 @@ def percent(value: Any, decimals: int = 1) -> str:
     if scaled != 0 and abs(scaled) < 0.5 * 10**-decimals:
         return f"{significant(scaled, 2)}{THIN}%"
     return f"{scaled:.{decimals}f}{THIN}%".replace("-", MINUS)
+
+
+def at_most(value: Any, digits: int = 3) -> str:
+    """As `significant`, rounded up: a proved upper bound must not be printed smaller than it is.
+
+    Examples
+    --------
+    >>> at_most(0.00012301, 2), at_least(0.2141589, 4)
+    ('0.00013', '0.2141')
+    """
+    return significant(_towards(value, digits, ROUND_CEILING), digits)
+
+
+def at_least(value: Any, digits: int = 3) -> str:
+    """As `significant`, rounded down, for proved lower bounds."""
+    return significant(_towards(value, digits, ROUND_FLOOR), digits)
+
+
+def percent_at_most(value: Any) -> str:
+    """A fraction as per cent, rounded up to two significant digits: 0.000741 is ``0.075 %``."""
+    number = finite(value)
+    return MISSING if number is None else f"{at_most(100 * number, 2)}{THIN}%"
+
+
+def _towards(value: Any, digits: int, how: str) -> float | None:
+    number = finite(value)
+    if not number:
+        return number
+    exact = Decimal(repr(number))
+    return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=how))
 
 
 def points(value: Any, decimals: int = 1) -> str:

@@ -1,0 +1,93 @@
+"""The report in a real browser, at desktop and phone width, light and dark."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headwise.report import render
+
+# Everything that sticks out of the window on the right, except what scrolls inside its own box.
+STICKS_OUT = """
+[...document.querySelectorAll('body *')]
+  .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .filter(e => !e.closest('.scroll, pre, .unseen'))
+  .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
+"""
+# Text of less than 10 pixels, as it is drawn.
+SMALLEST_TEXT = """
+Math.min(...[...document.querySelectorAll('main *')].filter(e => e.childNodes.length && e.textContent.trim())
+  .map(e => parseFloat(getComputedStyle(e).fontSize)))
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(browser_module: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    binary = browser_module.find_chromium()
+    if binary is None:
+        if os.environ.get("HEADWISE_REQUIRE_BROWSER"):
+            pytest.fail("HEADWISE_REQUIRE_BROWSER is set and no Chromium was found")
+        pytest.skip(
+            "no Chromium found; install one (Debian: apt-get install chromium) or name one: CHROMIUM=/path/to/it"
+        )
+    with browser_module.Browser(binary, tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390, 360])
+@pytest.mark.parametrize("names", ["plain", "hostile"])
+def test_page(
+    browser: Any,
+    study: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    hostile: Any,
+    tmp_path: Path,
+    width: int,
+    theme: str,
+    names: str,
+) -> None:
+    if names == "hostile":
+        study = hostile(study)
+        study["title"] += "x" * 400
+        study["command"] += "/long/path" * 60
+    path = tmp_path / "report.html"
+    path.write_text(render(study, arrays), encoding="utf-8")
+    browser.open(path, width, theme)
+
+    scroll, client = browser.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert scroll <= client, browser.evaluate(STICKS_OUT)
+    assert browser.evaluate(STICKS_OUT) == []
+    assert browser.evaluate(SMALLEST_TEXT) >= 10
+    assert browser.complaints() == []
+    assert [url for url in browser.requests() if not url.startswith(("data:", path.as_uri()))] == []
+    assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert browser.evaluate("document.querySelectorAll('script').length") == 0
+
+    shot = tmp_path / f"{names}-{width}-{theme}.png"
+    browser.screenshot(shot)
+    with Image.open(shot) as picture:
+        colours = np.asarray(picture.convert("L"), dtype=float)
+    paper = np.median(colours)
+    assert paper > 230 if theme == "light" else paper < 50
+    # Ink in every stretch of a window's height: no section came out blank.
+    for top in range(0, len(colours) - 900, 900):
+        assert np.abs(colours[top : top + 900] - paper).max() > 100
+
+
+def test_links_to_words_work(
+    browser: Any, study: dict[str, Any], arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render(study, arrays), encoding="utf-8")
+    browser.open(path, 1280, "light")
+    browser.evaluate("document.querySelector('a.word').click()")
+    assert browser.evaluate("location.hash").startswith("#word-")
+    assert browser.evaluate("document.querySelector(':target').getBoundingClientRect().top") < 900

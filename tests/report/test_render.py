@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import copy
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headwise.errors import InputError
+from headwise.report import render, summary_html
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+ORDER = [
+    "headline", "heads", "comparison", "path", "certificate", "mistakes", "token_use", "dissection", "overlays", "data",
+    "timings", "reproduce", "words",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """All elements with their attributes and text; complains where tags do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in {tag}: {attrs}"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack, f"</{tag}> closes nothing"
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.stack or self.stack[-1] not in ("style", "title"):
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def said(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.text))
+
+
+def words(html: str) -> str:
+    return Page(html).said().replace("\u202f", " ").replace("\u2009", " ")
+
+
+def test_whole_page(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    html = render(study, arrays)
+    page = Page(html)
+    assert [a["id"] for a in page.all("section")] == ORDER
+    assert len(html.encode()) < 3_000_000
+    assert html.count("data:image/jpeg") >= 12
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    links = [a["href"] for a in page.all("a")]
+    assert links and all(link and link.startswith("#") and link[1:] in ids for link in links)
+    for word in (
+        "certificate",
+        "rank",
+        "beta",
+        "mode",
+        "weighted-cosine",
+        "chance-band",
+        "balanced-accuracy",
+        "log-loss",
+    ):
+        assert f"#word-{word}" in links, f"{word} is never linked"
+
+
+def test_page_loads_and_runs_nothing(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    html = render(study, arrays)
+    page = Page(html)
+    assert not re.search(r"https?://|@import|url\(", html)
+    assert page.all("script") == []
+    assert not any(name.startswith("on") for _, a in page.elements for name in a)
+    for attributes in page.all("img"):
+        assert (attributes["src"] or "").startswith("data:image/") and attributes["alt"]
+
+
+def test_accessible(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    page = Page(render(study, arrays))
+    assert all(a.get("scope") in ("row", "col", "colgroup") for a in page.all("th"))
+    assert all(
+        a.get("role") == "img" and a.get("aria-label") or a.get("aria-hidden") == "true" for a in page.all("svg")
+    )
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_sentences_follow_the_numbers(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    said = words(render(study, arrays))
+    assert "Use “linear + attention”." in said
+    assert "+2.5 points of accuracy on 361 test samples (95 % interval +0.8 to +4.4)" in said
+    assert "the linear head is enough here" not in said
+    # 0.0786 % and 0.0001685 are rounded up, the lower bound down: a printed claim is never stronger than the proved one.
+    assert "lower than 0.214150. Ours has 0.214319: at most 0.00017 above that, or 0.079 %." in said
+    assert "nothing about test accuracy" in said
+    assert "5 of 24 attention heads lie in the chance band of ±0.12" in said
+    assert "11 of 361 test samples are taken for another class. Most often “1” is taken for “8” (2 times)" in said
+
+
+def test_linear_is_enough(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    study["comparison"].update(linear_is_enough=True, difference=0.002, low=-0.011, high=0.014)
+    said = words(render(study, arrays))
+    assert "Use “linear on the class token”: the linear head is enough here." in said
+    assert "The interval holds zero" in said
+    assert "94.5 % test accuracy" in said  # of the head to use, not of the best on validation
+    study["comparison"].update(best="linear on the class token")
+    assert "nothing to compare" in words(render(study, arrays))
+
+
+@pytest.mark.parametrize("key", ["backbone", "data", "heads", "comparison", "path", "paths", "certificate", "token_use",
+                                 "dissection", "confusions", "timings", "versions", "settings", "command", "warnings",
+                                 "title", "created", "device", "headwise_version", "seed"])  # fmt: skip
+@pytest.mark.parametrize("how", ["absent", "none"])
+def test_every_part_may_be_missing(study: dict[str, Any], arrays: dict[str, np.ndarray], key: str, how: str) -> None:
+    if how == "absent":
+        del study[key]
+    else:
+        study[key] = None
+    study.get("dissection") and study["dissection"].update(overlays=[])  # keeps forty renderings quick
+    study.get("token_use") and study["token_use"].update(examples=[])
+    Page(render(study, arrays))
+    summary_html(study)
+
+
+def test_smallest_study() -> None:
+    page = Page(render({"format_version": 1}))
+    assert [a["id"] for a in page.all("section")] == ["headline", "reproduce", "words"]
+
+
+def test_what_was_not_measured_is_a_dash(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    head = study["heads"][-1]
+    head.update(relative_gap=None, rank=None, parameters=None, seconds=float("nan"))
+    head["scores"] = {"val": {"accuracy": None}, "test": None}
+    study["path"][0].update(rank=None, accuracy_val=None, log_loss_val=float("inf"), relative_gap=0.0)
+    study["dissection"]["weighted_cosine"][0] = [None, 0.1]
+    study["certificate"].update(gap=None, relative_gap=None, failure_probability=None, kind=None)
+    html = render(study, arrays)
+    assert "nan" not in words(html).lower().replace("attention", "") and "None" not in words(html)
+    row = re.search(r"linear \+ attention</span>.*?</tr>", html, re.DOTALL)
+    assert row and row[0].count("<td>–</td>") + row[0].count('<td class="strong">–</td>') >= 9
+
+
+def test_hostile_names(study: dict[str, Any], arrays: dict[str, np.ndarray], hostile: Any) -> None:
+    before = Page(render(study, arrays))
+    spoiled = hostile(study)
+    spoiled["title"] += "x" * 5000
+    spoiled["paths"] = {"<b>" + name: path for name, path in study["paths"].items()}
+    html = render(spoiled, arrays)
+    page = Page(html)
+    assert page.all("script") == [] and not any(name.startswith("on") for _, a in page.elements for name in a)
+    assert "<script" not in html and "<img src=x" not in html
+    assert "{{7*7}}" in html and "<script>alert(1)</script>" in page.said()
+    # Names change no structure: the same elements, apart from links to words and the class table.
+    kinds = {"img", "svg", "section", "figure", "circle", "rect", "nav", "style", "meta"}
+    assert [t for t, _ in before.elements if t in kinds] == [t for t, _ in page.elements if t in kinds]
+    summary = summary_html(spoiled)
+    Page(summary)
+    assert "<script" not in summary
+
+
+def test_same_study_same_page(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    untouched = copy.deepcopy(study)
+    assert render(study, arrays) == render(study, arrays)
+    assert study == untouched
+
+
+def test_many_classes_and_heads(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    study["data"].update(
+        classes=[f"class {i}" for i in range(1000)], counts={"train": [5] * 1000, "val": [1] * 1000, "test": [2] * 1000}
+    )
+    study["confusions"]["matrix"] = (2 * np.eye(1000, dtype=int) + np.eye(1000, k=1, dtype=int)).tolist()
+    study["dissection"]["weighted_cosine"] = np.linspace(-1, 1, 32 * 16).reshape(32, 16).tolist()
+    html = render(study, arrays)
+    Page(html)
+    assert len(html.encode()) < 3_000_000
+    assert "Samples of each of the 1000 classes" in html and "Taken for" in html
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s, a: s.update(format_version=2), "format version 2, this headwise reads 1"),
+        (lambda s, a: s.pop("format_version"), "format version None"),
+        (lambda s, a: s.update(heads={"a": 1}), r"study\['heads'\] is a list"),
+        (lambda s, a: a.pop("photo/china.jpg"), "names the array 'photo/china.jpg'"),
+        (lambda s, a: a.update({"photo/3": np.zeros((8, 8, 3))}), "uint8 .height, width, 3. is needed"),
+        (lambda s, a: a.update({"token_use/mean": np.zeros(64)}), r"numbers of shape \(rows, columns\)"),
+        (lambda s, a: a.update({"token_use/mean": np.full((8, 8), np.nan)}), "NaN or infinite"),
+    ],
+)
+def test_bad_input(study: dict[str, Any], arrays: dict[str, np.ndarray], change: Any, said: str) -> None:
+    change(study, arrays)
+    with pytest.raises(InputError, match=said):
+        render(study, arrays)
+
+
+def test_not_a_study() -> None:
+    with pytest.raises(InputError, match="a study is a mapping"):
+        render([])  # type: ignore[arg-type]
+
+
+def test_summary(study: dict[str, Any]) -> None:
+    html = summary_html(study)
+    page = Page(html)
+    assert len(page.all("tr")) == 1 + len(study["heads"])
+    assert "Use “linear + attention”." in page.said() and "0.079" in page.said()
+    assert len(html) < 8000
