@@ -155,7 +155,7 @@ def train(args: argparse.Namespace, config: VisionTransformerConfig) -> Student:
             teacher = torch.cat([teacher[:, :1], grid.reshape(args.batch, patches, -1)], dim=1)
         teacher = torch.cat([(teacher[:, :1] - cls_mean) / cls_std, (teacher[:, 1:] - mean) / std], dim=1)
         image = normalise(image) + 0.03 * torch.randn(image.shape, generator=generator)
-        finishing = step >= 0.8 * args.steps  # the last fifth sees whole images, as the user's images will be
+        finishing = step >= 0.9 * args.steps  # the last tenth sees whole images, as the user's images will be
         kept = patches if finishing else patches // 2
         order = torch.rand(args.batch, patches, generator=generator).argsort(1)[:, :kept] + 1
         keep = torch.cat([torch.zeros(args.batch, 1, dtype=torch.long), order], dim=1)

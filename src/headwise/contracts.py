@@ -260,7 +260,7 @@ class Block(Protocol):
         ...
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        """Squared norm of the features that multiply Z, ``(n,)``; conditioning scales its mean to one."""
+        """Squared norm of the features that multiply Z, ``(n,)``; conditioning scales their summed variance to one."""
         ...
 
     def token_outputs(self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def study(
     seed: int = 0,
     tol: float = 1e-3,
     betas: int = 10,
-    n_components: int = 64,
+    n_components: int = 32,
     batch_size: int = 64,
     strict: bool = False,
     overwrite: bool = False,
@@ -226,7 +226,7 @@ def study(
         "device": choose_device(device),
         "warnings": warnings,
         "backbone": _backbone_facts(model, layer),
-        "data": _data_facts(found, store, splits, class_names),
+        "data": _data_facts(settings["data"], found, store, splits, class_names),
         "heads": [{**r.to_dict(), "chosen": r is best} for r in results],
         "comparison": asdict(comparison),
         "path": _path(best),
@@ -234,7 +234,7 @@ def study(
         "certificate": best.head.certificate.to_dict(),
         "token_use": use,
         "dissection": dissection,
-        "confusion": {"matrix": confusion.tolist()},
+        "confusions": {"matrix": confusion.tolist()},
         "timings": [{"step": step, "seconds": seconds} for step, seconds in clock.steps],
     }
     made = Study(result, arrays, out)
@@ -405,7 +405,9 @@ def _dissection(model: Backbone, arrays: dict[str, NDArray[Any]], tell: Progress
              "query_key": f"{key}/query", "key_key": f"{key}/key"}
         )  # fmt: skip
     tell("dissect the backbone", 2, 2)
-    return {**found.to_dict(), "overlays": entries, "photos": photos}
+    # the map shows weighted cosines, so its band is theirs: the widest of the permutation bands
+    chance = float(found.weighted_chance.max())
+    return {**found.to_dict(), "chance": chance, "mode_chance": found.chance, "overlays": entries, "photos": photos}
 
 
 def _square(image: Image.Image) -> Image.Image:
@@ -454,9 +456,9 @@ def _backbone_facts(model: Backbone | None, layer: int) -> dict[str, Any] | None
     }  # fmt: skip
 
 
-def _data_facts(found: Any, store: TokenStore, splits: Splits, names: list[str]) -> dict[str, Any]:
+def _data_facts(name: str, found: Any, store: TokenStore, splits: Splits, names: list[str]) -> dict[str, Any]:
     return {
-        "name": getattr(found, "name", None) or store.path.parent.name,
+        "name": Path(name).name or name,
         "description": getattr(found, "description", "") or store.manifest.source.get("description", ""),
         "num_samples": store.num_samples, "num_tokens": store.num_tokens, "token_width": store.width, "classes": names,
         "counts": {part: np.bincount(t, minlength=splits.num_classes).tolist() for part, t in splits.targets.items()},

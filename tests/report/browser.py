@@ -112,7 +112,7 @@ class Browser:
             raise RuntimeError(result["exceptionDetails"])
         return result["result"].get("value")
 
-    def open(self, path: Path, width: int, theme: str) -> None:
+    def open(self, path: Path, width: int, theme: str, sharpness: int = 1) -> None:
         """Load a file at a viewport ``width`` pixels wide, in theme "light" or "dark"."""
         self.events.clear()
         phone = width < 600
@@ -120,7 +120,7 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=844 if phone else 900,
-            deviceScaleFactor=2 if phone else 1,
+            deviceScaleFactor=sharpness,
             mobile=phone,
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])

@@ -41,9 +41,18 @@ def browser(browser_module: ModuleType, tmp_path_factory: pytest.TempPathFactory
         yield running
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 360])
-@pytest.mark.parametrize("names", ["plain", "hostile"])
+@pytest.mark.parametrize(
+    ("names", "width", "theme"),
+    [
+        ("plain", 1280, "light"),
+        ("plain", 1280, "dark"),
+        ("plain", 390, "light"),
+        ("plain", 390, "dark"),
+        ("plain", 360, "light"),
+        ("hostile", 1280, "light"),
+        ("hostile", 360, "dark"),
+    ],
+)
 def test_page(
     browser: Any,
     study: dict[str, Any],

@@ -20,12 +20,13 @@ from .selection import PathPoint, follow_path
 
 __all__ = ["Comparison", "HeadResult", "Splits", "baseline_results", "certified_results", "paired_bootstrap"]
 
-WHAT = {
-    "linear_prefix": "linear on the class token",
-    "linear": "linear on the mean patch token",
-    "attention": "linear attention over the patch tokens",
-    "default": "linear on the class token + linear attention over the patch tokens",
+NAMES = {
+    "linear_prefix": ("linear, prefix token", "linear on the prefix tokens (class token)"),
+    "linear": ("linear, mean token", "linear on the mean patch token"),
+    "attention": ("attention", "linear attention over the patch tokens"),
+    "default": ("default head", "linear on the prefix tokens + linear attention over the patch tokens"),
 }
+"""What people read for the short names of heads: a title and a sentence."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def certified_results(
 
         def tell(step: str, done: int, total: int, name: str = name) -> None:
             if progress:
-                progress(f"fit {WHAT.get(name, name)}", done, total)
+                progress(f"fit {NAMES[name][0]}", done, total)
 
         path, best, solution = follow_path(prepared, rows["val"], y["val"], num=betas, tol=tol, progress=tell)
         head = prepared.head(solution, list(range(splits.num_classes)))
@@ -127,7 +128,7 @@ def certified_results(
         certificate = solution.certificate
         results.append(
             HeadResult(
-                name=name, kind="certified", what=WHAT.get(name, name), block=" + ".join(str(s) for s in specs),
+                name=NAMES[name][0], kind="certified", what=NAMES[name][1], block=" + ".join(str(s) for s in specs),
                 scores={part: score(p, y[part]) for part, p in probabilities.items()}, seconds=seconds,
                 probabilities=probabilities["test"], parameters=head.num_parameters, rank=solution.rank,
                 beta=path[best].beta, relative_gap=certificate.relative_gap, certificate_kind=certificate.kind,

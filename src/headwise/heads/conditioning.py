@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ class Conditioner:
     Notes
     -----
     Everything is fitted on the training samples only. The penalty is stated in these coordinates: beta is not comparable
-    across conditionings. The global scale makes the mean squared norm of the features that multiply Z one.
+    across conditionings. The global scale makes the variance of the features that multiply Z one (summed over features): the
+    intercept is free, so what does not vary costs nothing.
     """
 
     layer_norm: bool = True
@@ -132,13 +133,16 @@ class FittedConditioner:
         return torch.where((pooling > 0)[..., None], values * self.scale, 0)
 
     def scaled(self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block) -> FittedConditioner:
-        """The same with the global scale that makes the block's mean squared feature norm one."""
+        """The same with the global scale that makes the summed variance of the block's features one."""
         spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SCALE_SAMPLES)).astype(int))]
-        squares = [block.mean_square(block.statistics(x, p)).double() for x, p in self.chunks(source, spread, spec)]
-        size = float(torch.cat(squares).mean())
-        return FittedConditioner(
-            self.layer_norm, self.constant, self.mean, self.projection, size ** (-0.5 / block.degree) if size > 0 else 1.0
-        )
+        square, mean = 0.0, torch.zeros(())
+        for x, pooling in self.chunks(source, spread, spec):
+            stats = block.statistics(x, pooling)
+            square += float(block.mean_square(stats).sum()) / len(spread)
+            mean = mean + block.adjoint(stats, x.new_full((len(x), 1), 1 / len(spread)))
+        size = square - float(mean.square().sum())
+        scale = size ** (-0.5 / block.degree) if size > 1e-12 * square else 1.0
+        return replace(self, scale=scale)
 
     def chunks(self, source: TokenSource, rows: np.ndarray, spec: PartSpec) -> Iterator[tuple[Tensor, Tensor]]:
         """Conditioned tokens and pooling weights of ``rows``, chunk by chunk, in float64."""

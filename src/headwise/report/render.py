@@ -52,7 +52,9 @@ def render(study: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = N
     for name, (title, view) in SECTIONS.items():
         values = view(study, arrays)
         if values is not None:
-            sections.append({"id": name, "title": title, "view": values, "link": Linker()})
+            # There "layer 2, head 3" is an attention head, not a head in the sense of the glossary.
+            linker = Linker(unlinked=["head"] if name in ("dissection", "overlays") else [])
+            sections.append({"id": name, "title": title, "view": values, "link": linker})
     words = sorted(((f"word-{key}", word, meaning) for key, (word, meaning, _) in WORDS.items()), key=lambda w: w[1])
     page = _environment().get_template("report.html.j2")
     return page.render(

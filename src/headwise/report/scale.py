@@ -38,8 +38,9 @@ def linear(values: Sequence[float], wanted: int = 4, integers: bool = False) -> 
     (0.0, 5.0, 10.0)
     """
     low, high = min(values), max(values)
-    if high == low:
-        margin = abs(high) * 0.05 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low < 1e-9 * max(1.0, size):
+        margin = 0.05 * size if size > 1e-6 else 1.0
         low, high = low - margin, high + margin
     step = _nice((high - low) / wanted)
     if integers:
@@ -69,7 +70,7 @@ def log(values: Sequence[float]) -> Scale:
 
 
 def _nice(step: float) -> float:
-    power = 10 ** math.floor(math.log10(step))
+    power = 10.0 ** math.floor(math.log10(step))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= step * (1 - 1e-9))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
@@ -113,14 +114,19 @@ _PATTERN = re.compile(
 class Linker:
     """Escapes a text and links the first use of each technical word in a section to its entry.
 
+    Parameters
+    ----------
+    unlinked : iterable of str
+        Entries that are left alone, where a word has another sense.
+
     Examples
     --------
     >>> str(Linker()("rank & rank"))
     '<a class="word" href="#word-rank">rank</a> &amp; rank'
     """
 
-    def __init__(self) -> None:
-        self.seen: set[str] = set()
+    def __init__(self, unlinked: Iterable[str] = ()) -> None:
+        self.seen: set[str] = set(unlinked)
 
     def __call__(self, text: object) -> Markup:
         if isinstance(text, Markup):

@@ -32,16 +32,22 @@ def exact_bound(matrix: Tensor) -> float:
     return sqrt(max(top, 0.0) + margin)
 
 
-def top_pairs(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Leading singular triples ``(u (p, count), sigma, v (q, count))`` for choosing atoms. A lower bound, never a proof."""
-    tall = matrix.shape[0] >= matrix.shape[1]
-    values, vectors = torch.linalg.eigh(_gram(matrix.double()))
-    count = min(count, len(values))
-    small = vectors[:, -count:].flip(1)
-    sigma = values[-count:].flip(0).clamp(min=0).sqrt()
-    large = (matrix.double() if tall else matrix.double().T) @ small
-    large = large / large.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)
-    return (large, sigma, small) if tall else (small, sigma, large)
+def top_pairs(matrix: Tensor, count: int, guess: Tensor | None = None, sweeps: int = 4) -> tuple[Tensor, Tensor, Tensor]:
+    """Leading singular triples ``(u (p, count), sigma, v (q, count))`` for choosing atoms. A lower bound, never a proof.
+
+    Subspace iteration from the right vectors ``guess`` (those of the atoms at hand) and some fixed random ones.
+    """
+    p, q = matrix.shape
+    count = min(count, p, q)
+    fresh = torch.randn(q, min(count + 8, q), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(matrix)
+    start = fresh if guess is None else torch.cat([guess.to(matrix), fresh], dim=1)
+    basis, _ = torch.linalg.qr(start[:, :q])
+    for _ in range(sweeps):
+        image, _ = torch.linalg.qr(matrix @ basis)
+        basis, _ = torch.linalg.qr(matrix.T @ image)
+    left, sigma, right = torch.linalg.svd((matrix @ basis).double(), full_matrices=False)
+    v = basis.double() @ right.T
+    return left[:, :count], sigma[:count], v[:, :count]
 
 
 def failure_probability(size: int, steps: int, columns: int, epsilon: float) -> float:

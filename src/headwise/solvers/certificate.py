@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound
@@ -69,17 +70,11 @@ def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta
     def dual(alpha: float) -> float:
         return float(problem.loss.dual_value(alpha * theta)) - alpha * alpha * ridge / (2 * beta)
 
-    golden = (5**0.5 - 1) / 2
-    low, high = 0.0, limit
-    best = max(dual(limit), dual(0.0))
-    for _ in range(40):
-        a, b = high - golden * (high - low), low + golden * (high - low)
-        at_a, at_b = dual(a), dual(b)
-        best = max(best, at_a, at_b)
-        low, high = (low, b) if at_a > at_b else (a, high)
-        if high - low < 1e-9 * limit:
-            break
-    return best
+    at_limit = dual(limit)
+    if limit <= 0 or at_limit >= dual(limit * (1 - 1e-6)):
+        return max(at_limit, dual(0.0))  # still rising at the limit: concave, so the limit is best
+    found = minimize_scalar(lambda alpha: -dual(alpha), bounds=(0.0, limit), method="bounded", options={"xatol": 1e-9 * limit})
+    return max(-float(found.fun), at_limit, dual(0.0))
 
 
 def centre_intercept(problem: Problem, outputs: Tensor, steps: int = 20) -> Tensor:

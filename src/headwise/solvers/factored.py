@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import Progress
-from .bounds import EXACT_LIMIT, top_pairs
+from .bounds import top_pairs
 from .certificate import Certificate, best_scale, centre_intercept, certify, dual_point
 from .descent import FactorDescent
 from .problem import Factors, Problem
@@ -24,7 +24,7 @@ def solve(
     tol: float = 1e-3,
     start: Factors | None = None,
     max_rounds: int = 60,
-    iterations: int = 40,
+    iterations: int = 25,
     new_atoms: int = 8,
     dtype: torch.dtype | None = None,
     progress: Progress | None = None,
@@ -137,22 +137,15 @@ def _look(problem: Problem, factors: Factors, beta: float, count: int) -> tuple[
     matrices = problem.adjoint(theta.to(outputs.dtype))
     bound, ridge = 0.0, 0.0
     candidates: Candidates = []
-    for part, matrix in zip(problem.parts, matrices, strict=True):
+    for part, matrix, at_hand in zip(problem.parts, matrices, factors.v, strict=True):
         if not part.factored:
             ridge += float(matrix.double().square().sum())
             candidates.append(None)
             continue
-        u, sigma, v = _leading(matrix, count)
+        u, sigma, v = top_pairs(matrix, count, at_hand.flatten(1).T)
         bound = max(bound, float(sigma[0]))
         candidates.append((u[:, sigma > beta], sigma[sigma > beta], v[:, sigma > beta]))
     return primal, primal - best_scale(problem, theta, bound, ridge, beta), candidates
-
-
-def _leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    if min(matrix.shape) <= min(EXACT_LIMIT, 2048):
-        return top_pairs(matrix, count)
-    u, sigma, v = torch.svd_lowrank(matrix, q=2 * count, niter=6)  # a warm guess is enough: proofs are made elsewhere
-    return u[:, :count].double(), sigma[:count].double(), v[:, :count].double()
 
 
 def _add(problem: Problem, factors: Factors, candidates: Candidates, beta: float) -> Factors:

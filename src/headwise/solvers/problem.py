@@ -75,7 +75,7 @@ class Problem:
         u, v = [], []
         for part in self.parts:
             atoms = 0 if part.factored else part.p
-            eye = torch.eye(part.p, dtype=dtype, device=self.device)[:atoms]
+            eye = torch.eye(atoms, part.p if atoms else 0, dtype=dtype, device=self.device)
             u.append(eye.view(atoms, *part.u_shape))
             v.append(torch.zeros(atoms, part.k, c, dtype=dtype, device=self.device))
         b = self.loss.best_constant() if self.fit_intercept else torch.zeros(c, device=self.device)

@@ -33,7 +33,7 @@ def command(
     device: DeviceOption = "auto",
     layer: Annotated[int, typer.Option("--layer", help="Layer whose tokens are used, negative from the end")] = -1,
     betas: Annotated[int, typer.Option("--betas", help="Points of each beta path")] = 10,
-    n_components: Annotated[int, typer.Option("--components", help="Components kept for attention parts")] = 64,
+    n_components: Annotated[int, typer.Option("--components", help="Components kept for attention parts")] = 32,
     tol: TolOption = 1e-3,
     seed: SeedOption = 0,
     batch_size: BatchOption = 64,

@@ -107,7 +107,7 @@ def _check(check: Mapping[str, Any] | None) -> str:
         return ""
     what = str(
         (check or {}).get("what")
-        or "The dissection was checked against an independent computation of the same numbers."
+        or "The logits rebuilt from the modes were compared with those that the backbone computes on the photographs."
     )
     verdict = "within" if largest <= bound else "which is not within"
     return (

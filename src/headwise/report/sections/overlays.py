@@ -45,7 +45,7 @@ def _title(overlay: Mapping[str, Any]) -> str:
 def _card(overlay: Mapping[str, Any], photo: np.ndarray, arrays: Arrays) -> Any:
     caption = f"cosine {fmt.signed(overlay.get('cosine'))}"
     if fmt.finite(overlay.get("share")) is not None:
-        caption += f", {fmt.percent(overlay['share'], 0)} of strength"
+        caption += f", {fmt.percent(overlay['share'], 0)} of the logits"
     return mode_card(photo, *_maps(overlay, arrays), _title(overlay), caption)
 
 
