@@ -28,7 +28,8 @@ from headwise.backbones.vit import VisionTransformer, VisionTransformerConfig
 
 CARD = """# Model card: the embedded backbone
 
-A plain vision transformer: {parameters:,} parameters, 32 x 32 RGB, patch 4 (8 x 8 tokens and one class token), width 128,
+A plain vision transformer: {parameters:,} parameters, 32 x 32 RGB, patch 4 (8 x 8 tokens and one class token), width
+128,
 6 layers of 4 attention heads. Weights in float16, {size:.1f} MB, keys as in timm's `VisionTransformer`. Input: resize
 to 32 x 32 (bicubic), scale to [0, 1], subtract 0.5, divide by 0.5.
 
@@ -121,8 +122,10 @@ def main() -> None:
     for name, model in (("raw pixels", None), ("untrained network", untrained()), ("**embedded backbone**", trained)):
         x = images.reshape(len(images), -1) / 255.0 if model is None else features(model, images)
         d = digits.data / 16 if model is None else features(model, small)
-        found = (*accuracies(x[:2500], labels[:2500], x[2500:], labels[2500:]),
-                 *accuracies(d[:1000], digits.target[:1000], d[1000:], digits.target[1000:]))  # fmt: skip
+        found = (
+            *accuracies(x[:2500], labels[:2500], x[2500:], labels[2500:]),
+            *accuracies(d[:1000], digits.target[:1000], d[1000:], digits.target[1000:]),
+        )
         rows.append(f"| {name} | " + " | ".join(f"{a:.1f}" for a in found) + " |")
         print(rows[-1], flush=True)
     if args.card:
@@ -130,10 +133,14 @@ def main() -> None:
             made = handle.metadata() or {}
         args.card.write_text(
             CARD.format(
-                parameters=trained.num_parameters, size=args.weights.stat().st_size / 1e6, steps=made.get("steps", "?"),
-                seed=made.get("seed", "?"), today=date.today().isoformat(), rows="\n".join(rows),
+                parameters=trained.num_parameters,
+                size=args.weights.stat().st_size / 1e6,
+                steps=made.get("steps", "?"),
+                seed=made.get("seed", "?"),
+                today=date.today().isoformat(),
+                rows="\n".join(rows),
             )
-        )  # fmt: skip
+        )
 
 
 if __name__ == "__main__":

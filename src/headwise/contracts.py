@@ -1,8 +1,8 @@
 """Protocols and plain records that the rooms share. No logic lives here.
 
 Words used throughout: tokens are ``(n, s, d)`` (samples, tokens, features); the first ``num_prefix`` tokens are prefix
-tokens (class token, registers), the others patch tokens in row-major order of ``grid``; a mask is boolean and True means
-"may be seen".
+tokens (class token, registers), the others patch tokens in row-major order of ``grid``; a mask is boolean and True
+means "may be seen".
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class QueryKey:
     name : str
         Module path in the backbone.
     query, key : Tensor, shape (heads, head_dim, d)
-        Weights of each attention head. With grouped queries ``key`` has fewer heads; ``groups`` tells how many query heads
-        share one.
+        Weights of each attention head. With grouped queries ``key`` has fewer heads; ``groups`` tells how many query
+        heads share one.
     query_bias, key_bias : Tensor, shape (heads, head_dim), or None
     input_norm : Norm or None
         What normalises the residual stream before the projections.
@@ -125,8 +125,8 @@ class QueryKey:
     scale : float
         Factor of the logits, usually ``head_dim ** -0.5``.
     rotary, bias, position_query, window : object or None
-        Rotary embedding, additive bias of the logits, positional queries, window partition. Dissection refuses by name a
-        field that it cannot handle.
+        Rotary embedding, additive bias of the logits, positional queries, window partition. Dissection refuses by
+        name a field that it cannot handle.
     groups : int
         Query heads for each key head.
     """
@@ -171,8 +171,8 @@ class Backbone(Protocol):
     ) -> list[Tensor]:
         """One ``(B, prefix + patches, d)`` tensor for each layer asked for.
 
-        ``"output"`` is the layer's output (after the last norm for the last layer), ``"block_input"`` the residual stream
-        that enters the layer, before its norm.
+        ``"output"`` is the layer's output (after the last norm for the last layer), ``"block_input"`` the residual
+        stream that enters the layer, before its norm.
         """
         ...
 
@@ -211,7 +211,7 @@ class Loss(Protocol):
         ...
 
     def repair(self, theta: Tensor) -> Tensor:
-        """A point of the domain near ``theta`` whose columns sum to zero (what a free intercept asks of a dual point)."""
+        """A point of the domain near ``theta`` whose columns sum to zero, as a free intercept asks."""
         ...
 
     def max_scale(self, theta: Tensor) -> float:
@@ -226,9 +226,11 @@ class Loss(Protocol):
 class Block(Protocol):
     """A family of heads, linear in a matrix ``Z = sum_j u_j v_j^T``.
 
-    Every block has the same shape inside: atom j turns sample i into ``k`` inner features ``h_ij = B_i u_j`` (linear in u),
+    Every block has the same shape inside: atom j turns sample i into ``k`` inner features ``h_ij = B_i u_j`` (linear
+    in u),
     and the outputs are ``f_i = sum_j h_ij^T V_j`` with ``V_j`` of shape ``(k, c)``. So a block says only how u acts;
-    u is stored as ``(atoms, *u_shape)`` and v as ``(atoms, k, c)``, and Z has ``p = prod(u_shape)`` rows and ``q = k c`` columns.
+    u is stored as ``(atoms, *u_shape)`` and v as ``(atoms, k, c)``, and Z has ``p = prod(u_shape)`` rows and ``q = k
+    c`` columns.
 
     A block first condenses the tokens of each sample to statistics; every later pass works on those alone.
     """
@@ -271,8 +273,8 @@ class Block(Protocol):
 class Penalty(Protocol):
     """A penalty on one block's matrix Z and its share of the dual.
 
-    ``kind`` is ``"norm"`` where the dual has a bound (``||A*(theta)||_2 <= beta``) and the variables are the factors, or
-    ``"quadratic"`` where it has a term ``-||A*(theta)||_F^2 / (2 beta)`` and Z is kept whole.
+    ``kind`` is ``"norm"`` where the dual has a bound (``||A*(theta)||_2 <= beta``) and the variables are the
+    factors, or ``"quadratic"`` where it has a term ``-||A*(theta)||_F^2 / (2 beta)`` and Z is kept whole.
     """
 
     name: str

@@ -17,7 +17,16 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["MARKER", "claim_folder", "hash_file", "hash_tensors", "read_json", "replacing", "write_json", "write_tensors"]
+__all__ = [
+    "MARKER",
+    "claim_folder",
+    "hash_file",
+    "hash_tensors",
+    "read_json",
+    "replacing",
+    "write_json",
+    "write_tensors",
+]
 
 MARKER = ".headwise.json"
 
@@ -62,7 +71,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
 
-def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write safetensors atomically."""
     data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, dict(metadata or {}))
     with replacing(path) as part:

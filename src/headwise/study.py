@@ -6,8 +6,8 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,9 @@ class Study:
 
     def save(self) -> None:
         """Write ``study.json``, ``study.safetensors`` and ``report.html``."""
-        write_tensors(self.path / "study.safetensors", {k: torch.from_numpy(np.array(v)) for k, v in self.arrays.items()})
+        write_tensors(
+            self.path / "study.safetensors", {k: torch.from_numpy(np.array(v)) for k, v in self.arrays.items()}
+        )
         write_json(self.path / "study.json", self.data)
         with replacing(self.report) as part:
             part.write_text(render(self.data, self.arrays), encoding="utf-8")
@@ -82,7 +84,9 @@ class Study:
         path = Path(path)
         data = read_json(path / "study.json")
         if data.get("format_version", 0) > FORMAT_VERSION:
-            raise InputError(f"{path} was written by a newer headwise ({data.get('headwise_version')}); upgrade this one")
+            raise InputError(
+                f"{path} was written by a newer headwise ({data.get('headwise_version')}); upgrade this one"
+            )
         arrays = {k: v.numpy() for k, v in load_file(path / "study.safetensors").items()}
         return cls(data, arrays, path)
 
@@ -164,11 +168,15 @@ def study(
     tell = progress or (lambda step, done, total: None)
     if not str(out).strip():
         raise InputError("out is empty; give a folder")
-    settings = {
+    settings: dict[str, Any] = {
         "data": str(data) if isinstance(data, (str, Path)) else type(data).__name__,
         "backbone": backbone if isinstance(backbone, str) else backbone.name,
-        "layer": layer, "seed": seed, "tol": tol, "betas": betas, "n_components": n_components,
-    }  # fmt: skip
+        "layer": layer,
+        "seed": seed,
+        "tol": tol,
+        "betas": betas,
+        "n_components": n_components,
+    }
     found = open_data(data) if isinstance(data, (str, Path)) else data
     claim_folder(out, "study", settings, overwrite)
     model: Backbone | None = None
@@ -179,9 +187,18 @@ def study(
             tell("load the backbone", 1, 1)
     with clock("extract tokens"):
         store, samples = _tokens(
-            found, model, out / "tokens", layer=layer, seed=seed, batch_size=batch_size, device=choose_device(device),
-            strict=strict, overwrite=overwrite, progress=tell, announce=announce,
-        )  # fmt: skip
+            found,
+            model,
+            out / "tokens",
+            layer=layer,
+            seed=seed,
+            batch_size=batch_size,
+            device=choose_device(device),
+            strict=strict,
+            overwrite=overwrite,
+            progress=tell,
+            announce=announce,
+        )
     splits, class_names = _splits(store, seed)
     if store.skipped:
         warnings.append(f"{len(store.skipped)} images could not be read and were left out")
@@ -194,7 +211,13 @@ def study(
         tell("fit baselines", 1, 1)
     with clock("fit certified heads"):
         results += certified_results(
-            store, splits, names, conditioner=Conditioner(n_components=n_components), betas=betas, tol=tol, progress=tell
+            store,
+            splits,
+            names,
+            conditioner=Conditioner(n_components=n_components),
+            betas=betas,
+            tol=tol,
+            progress=tell,
         )
     certified = [r for r in results if r.kind == "certified"]
     best = min(certified, key=lambda r: r.scores["val"].log_loss)
@@ -217,7 +240,7 @@ def study(
         "format_version": FORMAT_VERSION,
         "title": f"{settings['backbone'] if model else 'Tokens'} on {settings['data']}",
         "answer": _answer(best, comparison),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "headwise_version": __version__,
         "command": command,
         "seed": seed,
@@ -244,9 +267,14 @@ def study(
 
 
 def predict(
-    head: Any, data: str | Path, *, backbone: str = "embedded", layer: int = -1, device: str = "cpu",
+    head: Any,
+    data: str | Path,
+    *,
+    backbone: str = "embedded",
+    layer: int = -1,
+    device: str = "cpu",
     progress: Progress | None = None,
-) -> tuple[list[str], NDArray[Any]]:  # fmt: skip
+) -> tuple[list[str], NDArray[Any]]:
     """Ids and class probabilities of a saved head on a store, arrays of tokens, or images.
 
     Images go through ``backbone`` in chunks; nothing is written.
@@ -296,10 +324,19 @@ def choose_device(name: str) -> str:
 
 
 def _tokens(
-    found: ImageSamples | ArrayData | TokenStore, model: Backbone | None, path: Path, *, layer: int, seed: int,
-    batch_size: int, device: str, strict: bool, overwrite: bool, progress: Progress,
+    found: ImageSamples | ArrayData | TokenStore,
+    model: Backbone | None,
+    path: Path,
+    *,
+    layer: int,
+    seed: int,
+    batch_size: int,
+    device: str,
+    strict: bool,
+    overwrite: bool,
+    progress: Progress,
     announce: Callable[[str], object] | None,
-) -> tuple[TokenStore, ImageSamples | None]:  # fmt: skip
+) -> tuple[TokenStore, ImageSamples | None]:
     """A store with a train, a validation and a test part, and the images where there are any."""
     if isinstance(found, TokenStore):
         return found, None
@@ -308,15 +345,34 @@ def _tokens(
         assert model is not None
         samples = found.with_split(split)
         store = extract(
-            model, samples, path, layer=layer, batch_size=batch_size, device=device, strict=strict,
-            overwrite=overwrite, progress=progress, announce=announce,
-        )  # fmt: skip
+            model,
+            samples,
+            path,
+            layer=layer,
+            batch_size=batch_size,
+            device=device,
+            strict=strict,
+            overwrite=overwrite,
+            progress=progress,
+            announce=announce,
+        )
         return store, samples
     store = TokenStore.from_arrays(
-        path, found.tokens, found.labels, split=split, groups=found.groups, class_names=found.class_names,
-        mask=found.mask, grid=found.grid, num_prefix=found.num_prefix, ids=found.ids, dtype=_dtype(found.tokens),
-        description=found.description, progress=progress, overwrite=overwrite,
-    )  # fmt: skip
+        path,
+        found.tokens,
+        found.labels,
+        split=split,
+        groups=found.groups,
+        class_names=found.class_names,
+        mask=found.mask,
+        grid=found.grid,
+        num_prefix=found.num_prefix,
+        ids=found.ids,
+        dtype=_dtype(found.tokens),
+        description=found.description,
+        progress=progress,
+        overwrite=overwrite,
+    )
     return store, None
 
 
@@ -355,9 +411,13 @@ def _pixels(samples: ImageSamples | None, store: TokenStore, splits: Splits) -> 
 
 
 def _token_use(
-    best: HeadResult, store: TokenStore, splits: Splits, samples: ImageSamples | None, names: list[str],
+    best: HeadResult,
+    store: TokenStore,
+    splits: Splits,
+    samples: ImageSamples | None,
+    names: list[str],
     arrays: dict[str, NDArray[Any]],
-) -> dict[str, Any] | None:  # fmt: skip
+) -> dict[str, Any] | None:
     if store.grid is None or best.head is None:
         return None
     rows = splits.rows["test"][:500]
@@ -375,14 +435,22 @@ def _token_use(
         arrays[f"{key}/image"] = np.asarray(image, dtype=np.uint8)
         arrays[f"{key}/map"] = use.samples[position, prefix:].reshape(store.grid).astype(np.float32)
         examples.append(
-            {"image_key": f"{key}/image", "map_key": f"{key}/map", "label": names[target],
-             "predicted": names[int(use.predicted[position])]}
-        )  # fmt: skip
+            {
+                "image_key": f"{key}/image",
+                "map_key": f"{key}/map",
+                "label": names[target],
+                "predicted": names[int(use.predicted[position])],
+            }
+        )
     share = float(use.mean[:prefix].sum())
     return {
-        "grid": list(store.grid), "map_key": "token_use/mean", "prefix_share": share, "patch_share": 1 - share,
-        "examples": examples, "note": f"over {len(rows)} test samples",
-    }  # fmt: skip
+        "grid": list(store.grid),
+        "map_key": "token_use/mean",
+        "prefix_share": share,
+        "patch_share": 1 - share,
+        "examples": examples,
+        "note": f"over {len(rows)} test samples",
+    }
 
 
 def _dissection(model: Backbone, arrays: dict[str, NDArray[Any]], tell: Progress) -> dict[str, Any]:
@@ -400,10 +468,18 @@ def _dissection(model: Backbone, arrays: dict[str, NDArray[Any]], tell: Progress
         key = f"overlay/{number}"
         arrays[f"{key}/query"], arrays[f"{key}/key"] = overlay.query_map, overlay.key_map
         entries.append(
-            {"photo_key": f"photo/{overlay.image}", "layer": overlay.layer, "head": overlay.head, "mode": overlay.mode,
-             "sigma": overlay.sigma, "cosine": overlay.cosine, "share": overlay.share,
-             "query_key": f"{key}/query", "key_key": f"{key}/key"}
-        )  # fmt: skip
+            {
+                "photo_key": f"photo/{overlay.image}",
+                "layer": overlay.layer,
+                "head": overlay.head,
+                "mode": overlay.mode,
+                "sigma": overlay.sigma,
+                "cosine": overlay.cosine,
+                "share": overlay.share,
+                "query_key": f"{key}/query",
+                "key_key": f"{key}/key",
+            }
+        )
     tell("dissect the backbone", 2, 2)
     # the map shows weighted cosines, so its band is theirs: the widest of the permutation bands
     chance = float(found.weighted_chance.max())
@@ -418,10 +494,17 @@ def _square(image: Image.Image) -> Image.Image:
 
 def _path(result: HeadResult) -> list[dict[str, Any]]:
     return [
-        {"beta": p.beta, "relative_gap": p.relative_gap, "rank": p.rank, "accuracy_val": p.accuracy,
-         "log_loss_val": p.log_loss, "seconds": p.seconds, "chosen": p.beta == result.beta}
+        {
+            "beta": p.beta,
+            "relative_gap": p.relative_gap,
+            "rank": p.rank,
+            "accuracy_val": p.accuracy,
+            "log_loss_val": p.log_loss,
+            "seconds": p.seconds,
+            "chosen": p.beta == result.beta,
+        }
         for p in result.path
-    ]  # fmt: skip
+    ]
 
 
 def _answer(best: HeadResult, comparison: Any) -> str:
@@ -431,14 +514,24 @@ def _answer(best: HeadResult, comparison: Any) -> str:
         linear = "" if best.linear else f" (the richer head differs by {100 * comparison.difference:+.1f} points)"
         return f"The linear head is enough here: {comparison.linear}{linear}."
     return (
-        f"Use {best.what}: test accuracy {100 * accuracy:.1f} %, {100 * comparison.difference:+.1f} points over the best "
-        f"linear head, {proved}."
+        f"Use {best.what}: test accuracy {100 * accuracy:.1f} %, {100 * comparison.difference:+.1f} points over the "
+        f"best linear head, {proved}."
     )
 
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "headwise": __version__}
-    for name in ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors", "pillow", "timm", "transformers"):
+    for name in (
+        "torch",
+        "torchvision",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "safetensors",
+        "pillow",
+        "timm",
+        "transformers",
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -450,17 +543,27 @@ def _backbone_facts(model: Backbone | None, layer: int) -> dict[str, Any] | None
     if model is None:
         return None
     return {
-        "name": model.name, "parameters": model.num_parameters, "width": model.width, "depth": model.depth,
-        "num_heads": model.num_heads, "grid": list(model.grid), "num_prefix": model.num_prefix_tokens,
-        "weights_hash": model.weights_hash, "layer": layer % model.depth, "description": getattr(model, "description", ""),
-    }  # fmt: skip
+        "name": model.name,
+        "parameters": model.num_parameters,
+        "width": model.width,
+        "depth": model.depth,
+        "num_heads": model.num_heads,
+        "grid": list(model.grid),
+        "num_prefix": model.num_prefix_tokens,
+        "weights_hash": model.weights_hash,
+        "layer": layer % model.depth,
+        "description": getattr(model, "description", ""),
+    }
 
 
 def _data_facts(name: str, found: Any, store: TokenStore, splits: Splits, names: list[str]) -> dict[str, Any]:
     return {
         "name": Path(name).name or name,
         "description": getattr(found, "description", "") or store.manifest.source.get("description", ""),
-        "num_samples": store.num_samples, "num_tokens": store.num_tokens, "token_width": store.width, "classes": names,
+        "num_samples": store.num_samples,
+        "num_tokens": store.num_tokens,
+        "token_width": store.width,
+        "classes": names,
         "counts": {part: np.bincount(t, minlength=splits.num_classes).tolist() for part, t in splits.targets.items()},
         "skipped": [name for name, _ in store.skipped],
-    }  # fmt: skip
+    }

@@ -43,7 +43,7 @@ def make(seed, n, s, d, c, kinds):
 
 def conic_value(X, y, weights, c, beta, kinds):
     """The same convex problem written out densely, without any code of the package."""
-    n, s, d = X.shape
+    n, _, d = X.shape
     w = weights.numpy() / weights.numpy().sum()
     b = cp.Variable(c)
     outputs, penalty = cp.reshape(np.ones((n, 1)) @ cp.reshape(b, (1, c), order="C"), (n, c), order="C"), 0

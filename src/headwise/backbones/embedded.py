@@ -35,9 +35,16 @@ def load_embedded(path: Path = WEIGHTS, device: str = "cpu") -> PlainBackbone:
     half = (0.5, 0.5, 0.5)
     side = config.image_size
     return PlainBackbone(
-        "embedded", model, model, Preprocessing((side, side), half, half), config.grid, 1, hash_file(path),
-        "A small vision transformer that ships with headwise, distilled on natural images without labels.", device,
-    )  # fmt: skip
+        "embedded",
+        model,
+        model,
+        Preprocessing((side, side), half, half),
+        config.grid,
+        1,
+        hash_file(path),
+        "A small vision transformer that ships with headwise, distilled on natural images without labels.",
+        device,
+    )
 
 
 @BACKBONES.register("embedded")

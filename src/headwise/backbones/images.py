@@ -30,8 +30,8 @@ def preprocess_images(images: Sequence[Any], how: Preprocessing) -> Tensor:
     ----------
     images : sequence of PIL images or uint8 arrays ``(H, W)`` or ``(H, W, 3)``
     how : Preprocessing
-        With ``crop_fraction`` 1 the whole image is resized to the input, whatever its aspect; below 1 its shorter side is
-        resized to ``size / crop_fraction`` and the centre is cropped.
+        With ``crop_fraction`` 1 the whole image is resized to the input, whatever its aspect; below 1 its shorter
+        side is resized to ``size / crop_fraction`` and the centre is cropped.
     """
     if not len(images):
         raise InputError("no images were given")

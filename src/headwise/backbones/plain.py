@@ -78,7 +78,9 @@ class PlainBackbone:
             raise InputError(f"at must be 'output' or 'block_input', got {at!r}")
         size = tuple(images.shape)
         if images.ndim != 4 or size[1:] != (3, *self.preprocessing.image_size):
-            raise InputError(f"{self.name} takes images (B, 3, {', '.join(map(str, self.preprocessing.image_size))}), got {size}")
+            raise InputError(
+                f"{self.name} takes images (B, 3, {', '.join(map(str, self.preprocessing.image_size))}), got {size}"
+            )
         wanted = []
         for layer in layers:
             if not -self.depth <= layer < self.depth:
@@ -152,14 +154,22 @@ def fused_query_key(block: Any, layer: int, name: str) -> QueryKey:
     InputError
         The layer has another structure; says what was found and what was expected.
     """
-    attn = getattr(block, "attn", None)
+    attn: Any = getattr(block, "attn", None)
     qkv = getattr(attn, "qkv", None)
     if not isinstance(qkv, nn.Linear) or not hasattr(attn, "num_heads") or not hasattr(block, "norm1"):
-        found = type(block).__name__ if attn is None else f"{type(attn).__name__} with {', '.join(n for n, _ in attn.named_children())}"
-        raise InputError(f"{name}: found {found}; expected a pre-norm layer with norm1 and attn.qkv, one fused linear map")
+        found = (
+            type(block).__name__
+            if attn is None
+            else f"{type(attn).__name__} with {', '.join(n for n, _ in attn.named_children())}"
+        )
+        raise InputError(
+            f"{name}: found {found}; expected a pre-norm layer with norm1 and attn.qkv, one fused linear map"
+        )
     heads, width = attn.num_heads, qkv.in_features
     if qkv.out_features % (3 * heads):
-        raise InputError(f"{name}.qkv has {qkv.out_features} outputs, which {heads} attention heads cannot share in three")
+        raise InputError(
+            f"{name}.qkv has {qkv.out_features} outputs, which {heads} attention heads cannot share in three"
+        )
     query, key, _ = qkv.weight.view(3, heads, -1, width)
     query_bias = key_bias = None
     if qkv.bias is not None:
@@ -167,10 +177,18 @@ def fused_query_key(block: Any, layer: int, name: str) -> QueryKey:
     elif getattr(attn, "q_bias", None) is not None:
         query_bias = attn.q_bias.view(heads, -1)
     return QueryKey(
-        layer, name, query, key, query_bias, key_bias, as_norm(block.norm1, f"blocks.{layer}.norm1"),
-        as_norm(getattr(attn, "q_norm", None), f"{name}.q_norm"), as_norm(getattr(attn, "k_norm", None), f"{name}.k_norm"),
+        layer,
+        name,
+        query,
+        key,
+        query_bias,
+        key_bias,
+        as_norm(block.norm1, f"blocks.{layer}.norm1"),
+        as_norm(getattr(attn, "q_norm", None), f"{name}.q_norm"),
+        as_norm(getattr(attn, "k_norm", None), f"{name}.k_norm"),
         scale=float(attn.scale) if hasattr(attn, "scale") else query.shape[1] ** -0.5,
         rotary=getattr(attn, "rope", None) or getattr(attn, "rotary_emb", None),
-        bias=getattr(attn, "relative_position_bias_table", None) if hasattr(attn, "relative_position_bias_table")
+        bias=getattr(attn, "relative_position_bias_table", None)
+        if hasattr(attn, "relative_position_bias_table")
         else getattr(attn, "rel_pos", None),
-    )  # fmt: skip
+    )

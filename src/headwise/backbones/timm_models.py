@@ -26,7 +26,8 @@ def import_timm() -> Any:
     except (ImportError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"timm cannot be imported with torch {_version('torch')} and torchvision {_version('torchvision')} ({reason}); "
+            f"timm cannot be imported with torch {_version('torch')} and torchvision {_version('torchvision')} "
+            f"({reason}); "
             "install a torch and torchvision that belong together, then pip install 'headwise[timm]'"
         ) from None
     return timm
@@ -68,14 +69,24 @@ def load_timm(rest: str, device: str = "cpu") -> PlainBackbone:
     grid = model.patch_embed.grid_size
     config = timm.data.resolve_model_data_config(model)
     how = Preprocessing(
-        tuple(config["input_size"][1:]), tuple(config["mean"]), tuple(config["std"]), config["interpolation"],
+        tuple(config["input_size"][1:]),
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        config["interpolation"],
         float(config["crop_pct"]),
-    )  # fmt: skip
+    )
     digest = hash_file(file) if file else hash_tensors(model.state_dict())
     return PlainBackbone(
-        f"timm/{name}" + ("@random" if weights == "random" else ""), model, model.forward_features, how,
-        (int(grid[0]), int(grid[1])), int(model.num_prefix_tokens), digest, f"{name} of the timm library", device,
-    )  # fmt: skip
+        f"timm/{name}" + ("@random" if weights == "random" else ""),
+        model,
+        model.forward_features,
+        how,
+        (int(grid[0]), int(grid[1])),
+        int(model.num_prefix_tokens),
+        digest,
+        f"{name} of the timm library",
+        device,
+    )
 
 
 def _load_file(model: Any, file: Path, name: str) -> None:
@@ -88,8 +99,11 @@ def _load_file(model: Any, file: Path, name: str) -> None:
     own = model.state_dict()
     # a classifier of another size does not matter: it is not used
     heads = ("head.", "head_dist.", "fc_norm.")
-    wrong = [f"{k}: {tuple(found[k].shape)} in the file, {tuple(v.shape)} needed" for k, v in own.items()
-             if k in found and found[k].shape != v.shape and not k.startswith(heads)]  # fmt: skip
+    wrong = [
+        f"{k}: {tuple(found[k].shape)} in the file, {tuple(v.shape)} needed"
+        for k, v in own.items()
+        if k in found and found[k].shape != v.shape and not k.startswith(heads)
+    ]
     missing = [k for k in own if k not in found and not k.startswith(heads)]
     if wrong or missing:
         said = wrong[:3] + [f"{k} is missing" for k in missing[:3]]

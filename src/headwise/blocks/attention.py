@@ -16,8 +16,8 @@ __all__ = ["Attention"]
 class Attention:
     """``f = p^T (X U X^T) X V``, summed over atoms.
 
-    With a pooled output the s x s scores are never needed: ``f = x^T U G V`` with the pooled token ``x = X^T p`` and the
-    Gram matrix ``G = X^T X``, d + d^2 numbers a sample, built once.
+    With a pooled output the s x s scores are never needed: ``f = x^T U G V`` with the pooled token ``x = X^T p`` and
+    the Gram matrix ``G = X^T X``, d + d^2 numbers a sample, built once.
 
     Notes
     -----

@@ -28,7 +28,7 @@ def normalise(tokens: Tensor, norm: Norm | None) -> Tensor:
 
 
 def mode_logits(found: Modes, record: QueryKey, tokens: Tensor) -> Tensor:
-    """Logits up to a constant for each row, ``(B, heads, s, s)``, from modes and biases, with tokens at the layer's input.
+    """Logits up to a constant for each row, ``(B, heads, s, s)``, from tokens at the layer's input.
 
     Softmax over keys cancels what depends on the query alone; the key-only term of the query bias stays.
     """
@@ -80,7 +80,8 @@ def check_logits(model: Backbone, records: list[QueryKey], found: list[Modes], i
             difference = float((wanted - got).abs().max() / wanted.std().clamp(min=1e-12))
             if not difference <= BOUND:
                 raise HeadwiseError(
-                    f"the modes of {record.name} do not describe its logits: they differ by {difference:.1e} of their spread "
+                    f"the modes of {record.name} do not describe its logits: they differ by {difference:.1e} of their "
+                    "spread "
                     f"(at most {BOUND:g} is accepted), so nothing is reported; please send the name of the model"
                 )
             differences.append(difference)

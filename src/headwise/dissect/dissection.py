@@ -10,7 +10,14 @@ from torch import Tensor
 
 from ..contracts import Backbone
 from .capture import BOUND, check_logits
-from .metrics import chance_band, effective_rank, mode_cosines, permuted_weighted_cosine, symmetric_share, weighted_cosine
+from .metrics import (
+    chance_band,
+    effective_rank,
+    mode_cosines,
+    permuted_weighted_cosine,
+    symmetric_share,
+    weighted_cosine,
+)
 from .modes import Modes, all_modes
 
 __all__ = ["Dissection", "dissect"]
@@ -55,7 +62,9 @@ class Dissection:
 
 
 @torch.no_grad()
-def dissect(model: Backbone, images: Tensor | None = None, *, fold: bool = True, draws: int = 100, seed: int = 0) -> Dissection:
+def dissect(
+    model: Backbone, images: Tensor | None = None, *, fold: bool = True, draws: int = 100, seed: int = 0
+) -> Dissection:
     """Decompose the query-key interaction of every attention head of a backbone.
 
     Parameters

@@ -59,7 +59,8 @@ def project(found: Modes, tokens: Tensor) -> tuple[Tensor, Tensor]:
 def contributions(found: Modes, query: Tensor, key: Tensor) -> Tensor:
     """Share of each mode in the logit energy of its attention head, ``(B, heads, modes)``.
 
-    ``sigma_n^2 |X u_n|^2 |X v_n|^2``, with the projections centred over tokens on the key side (softmax cancels the rest).
+    ``sigma_n^2 |X u_n|^2 |X v_n|^2``, with the projections centred over tokens on the key side (softmax cancels the
+    rest).
     """
     centred = key - key.mean(-1, keepdim=True)
     energy = found.sigma.square() * query.square().sum(-1) * centred.square().sum(-1)
@@ -115,12 +116,23 @@ def overlays(model: Backbone, images: Tensor, *, per_layer: int = 1, max_layers:
                 k = key[image, head, mode, model.num_prefix_tokens :]
                 sign = 1.0 if float(q.max() * k.max()) >= float(q.min() * k.min()) else -1.0
                 sigma = each.sigma[head]
-                near = [abs(i - mode) == 1 and max(float(s), float(sigma[mode])) < DEGENERATE * min(float(s), float(sigma[mode]))
-                        for i, s in enumerate(sigma)]  # fmt: skip
+                near = [
+                    abs(i - mode) == 1
+                    and max(float(s), float(sigma[mode])) < DEGENERATE * min(float(s), float(sigma[mode]))
+                    for i, s in enumerate(sigma)
+                ]
                 made.append(
                     Overlay(
-                        image, layer, head, mode, float(sigma[mode]), float(cosines[head, mode]), float(share[image, head, mode]),
-                        any(near), _clipped(sign * q, model.grid), _clipped(sign * k, model.grid),
-                    )  # fmt: skip
+                        image,
+                        layer,
+                        head,
+                        mode,
+                        float(sigma[mode]),
+                        float(cosines[head, mode]),
+                        float(share[image, head, mode]),
+                        any(near),
+                        _clipped(sign * q, model.grid),
+                        _clipped(sign * k, model.grid),
+                    )
                 )
     return made

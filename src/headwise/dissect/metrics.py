@@ -21,13 +21,15 @@ __all__ = [
 
 
 def mode_cosines(found: Modes) -> Tensor:
-    """``u_n . v_n`` of each mode, ``(heads, head_dim)``: 1 groups equal features, 0 brings in context, -1 avoids them."""
+    """``u_n . v_n`` of each mode, ``(heads, head_dim)``: 1 groups equal features, 0 brings in context, -1 avoids."""
     return (found.u * found.v).sum(-1)
 
 
 def weighted_cosine(found: Modes) -> Tensor:
     """``sum_n sigma_n cos_n / sum_n sigma_n`` of each attention head, ``(heads,)``; equals ``tr(M) / ||M||_*``."""
-    return (found.sigma * mode_cosines(found)).sum(-1) / found.sigma.sum(-1).clamp(min=torch.finfo(found.sigma.dtype).tiny)
+    return (found.sigma * mode_cosines(found)).sum(-1) / found.sigma.sum(-1).clamp(
+        min=torch.finfo(found.sigma.dtype).tiny
+    )
 
 
 def effective_rank(found: Modes) -> Tensor:
@@ -37,7 +39,7 @@ def effective_rank(found: Modes) -> Tensor:
 
 
 def symmetric_share(found: Modes) -> Tensor:
-    """Share of ``||M||_F^2`` in the symmetric part of M, ``(heads,)``; 0.5 for unrelated directions in high dimension."""
+    """Share of ``||M||_F^2`` in the symmetric part of M, ``(heads,)``; 0.5 for unrelated directions."""
     # ||(M + M^T)/2||^2 = (||M||^2 + tr(M M)) / 2, and tr(M M) needs only the d_k x d_k matrix v_n . u_m
     cross = found.v @ found.u.transpose(-1, -2)
     trace = torch.einsum("hn,hm,hnm,hmn->h", found.sigma, found.sigma, cross, cross)

@@ -38,15 +38,20 @@ class Modes:
 
 def _refuse(record: QueryKey) -> None:
     """Fields that change the logits in ways that modes do not describe."""
-    unknown = [name for name in ("rotary", "bias", "position_query", "window", "q_norm", "k_norm") if getattr(record, name) is not None]
+    unknown = [
+        name
+        for name in ("rotary", "bias", "position_query", "window", "q_norm", "k_norm")
+        if getattr(record, name) is not None
+    ]
     if unknown:
         raise InputError(
-            f"{record.name} has {' and '.join(unknown)}, which dissection does not handle; its modes would not describe its logits"
+            f"{record.name} has {' and '.join(unknown)}, which dissection does not handle; "
+            "its modes would not describe its logits"
         )
 
 
 def fold_norm(weight: Tensor, norm: Norm | None) -> Tensor:
-    """Projection weights ``(..., d)`` with the norm's gain and centring folded in: they act on ``x / std`` (or x / rms).
+    """Projection weights ``(..., d)`` with the norm's gain and centring folded in: they act on ``x / std``.
 
     LayerNorm is ``gain * (x - mean) / std + shift``; the centring is the projection ``P = I - 11^T/d``.
     """
@@ -114,7 +119,9 @@ def all_modes(records: Sequence[QueryKey], fold: bool = True, dtype: torch.dtype
     found: dict[int, Modes] = {}
     for shape in {q.shape for q, _ in weights}:
         group = [i for i, (q, _) in enumerate(weights) if q.shape == shape]
-        u, sigma, v = _decompose(torch.stack([weights[i][0] for i in group]), torch.stack([weights[i][1] for i in group]))
+        u, sigma, v = _decompose(
+            torch.stack([weights[i][0] for i in group]), torch.stack([weights[i][1] for i in group])
+        )
         for place, i in enumerate(group):
             found[i] = Modes(records[i].layer, sigma[place], u[place], v[place], fold)
     return [found[i] for i in range(len(records))]

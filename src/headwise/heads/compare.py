@@ -116,7 +116,9 @@ def certified_results(
             if progress:
                 progress(f"fit {NAMES[name][0]}", done, total)
 
-        path, best, solution = follow_path(prepared, rows["val"], y["val"], num=betas, tol=tol, progress=tell)
+        path, best, solution = follow_path(
+            prepared, rows["val"], y["val"], num=betas, tol=tol, patience=1, progress=tell
+        )
         head = prepared.head(solution, list(range(splits.num_classes)))
         seconds = time.perf_counter() - began
         probabilities = {}
@@ -128,12 +130,22 @@ def certified_results(
         certificate = solution.certificate
         results.append(
             HeadResult(
-                name=NAMES[name][0], kind="certified", what=NAMES[name][1], block=" + ".join(str(s) for s in specs),
-                scores={part: score(p, y[part]) for part, p in probabilities.items()}, seconds=seconds,
-                probabilities=probabilities["test"], parameters=head.num_parameters, rank=solution.rank,
-                beta=path[best].beta, relative_gap=certificate.relative_gap, certificate_kind=certificate.kind,
-                path=path, head=head, linear=all(s.block == "linear" for s in specs),
-            )  # fmt: skip
+                name=NAMES[name][0],
+                kind="certified",
+                what=NAMES[name][1],
+                block=" + ".join(str(s) for s in specs),
+                scores={part: score(p, y[part]) for part, p in probabilities.items()},
+                seconds=seconds,
+                probabilities=probabilities["test"],
+                parameters=head.num_parameters,
+                rank=solution.rank,
+                beta=path[best].beta,
+                relative_gap=certificate.relative_gap,
+                certificate_kind=certificate.kind,
+                path=path,
+                head=head,
+                linear=all(s.block == "linear" for s in specs),
+            )
         )
     return results
 
@@ -157,7 +169,7 @@ class Comparison:
 def paired_bootstrap(
     best: HeadResult, linear: HeadResult, targets: NDArray[Any], seed: int = 0, level: float = 0.95
 ) -> Comparison:
-    """Interval of "best minus linear" test accuracy; the linear head is enough where it is best or the interval holds 0."""
+    """Interval of "best minus linear" test accuracy; linear is enough where it is best or the interval holds 0."""
     hits = [(r.probabilities.argmax(1) == targets).astype(np.float64) for r in (best, linear)]
     change = hits[0] - hits[1]
     rng = np.random.default_rng(seed)

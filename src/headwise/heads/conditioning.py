@@ -38,9 +38,10 @@ class Conditioner:
 
     Notes
     -----
-    Everything is fitted on the training samples only. The penalty is stated in these coordinates: beta is not comparable
-    across conditionings. The global scale makes the variance of the features that multiply Z one (summed over features): the
-    intercept is free, so what does not vary costs nothing.
+    Everything is fitted on the training samples only. The penalty is stated in these coordinates: beta is not
+    comparable
+    across conditionings. The global scale makes the variance of the features that multiply Z one (summed over
+    features): the intercept is free, so what does not vary costs nothing.
     """
 
     layer_norm: bool = True
@@ -92,7 +93,9 @@ class Conditioner:
         keep = len(values_) if self.n_components is None else min(self.n_components, len(values_))
         values_, vectors = values_.flip(0)[:keep], vectors.flip(1)[:, :keep]
         if float(values_[0]) <= 1e-12:
-            raise InputError(f"the tokens of '{spec}' do not vary over the training samples; there is nothing to fit on")
+            raise InputError(
+                f"the tokens of '{spec}' do not vary over the training samples; there is nothing to fit on"
+            )
         # the sign of an eigenvector is arbitrary: fix it, so that two machines agree
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         projection = vectors / values_.clamp(min=self.floor * float(values_[0])).sqrt()
@@ -162,5 +165,8 @@ class FittedConditioner:
     @property
     def fingerprint(self) -> str:
         """Hash of everything that decides the coordinates."""
-        numbers = {**self.tensors(), "flags": torch.tensor([self.layer_norm, self.constant, self.scale], dtype=torch.float64)}
+        numbers = {
+            **self.tensors(),
+            "flags": torch.tensor([self.layer_norm, self.constant, self.scale], dtype=torch.float64),
+        }
         return hash_tensors(numbers)

@@ -194,13 +194,20 @@ class HeadClassifier(_FittedHead):
         classes, targets, _ = as_targets(y, source, rows)
         specs = resolve_parts(self.block, source)
         prepared = prepare(
-            source, rows, targets, len(classes), specs, as_conditioner(self.condition, self.n_components),
-            as_weights(sample_weight, len(rows)), self.fit_intercept,
-        )  # fmt: skip
+            source,
+            rows,
+            targets,
+            len(classes),
+            specs,
+            as_conditioner(self.condition, self.n_components),
+            as_weights(sample_weight, len(rows)),
+            self.fit_intercept,
+        )
         solution = solve(prepared.problem, float(self.beta), tol=self.tol, max_rounds=self.max_rounds)
         if solution.status is not Status.CERTIFIED:
             warnings.warn(
-                f"relative gap {solution.certificate.relative_gap:.1e} is above tol={self.tol:g}: {solution.status.value}",
+                f"relative gap {solution.certificate.relative_gap:.1e} is above tol={self.tol:g}: "
+                f"{solution.status.value}",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -213,7 +220,7 @@ class HeadClassifier(_FittedHead):
 def check_positive(**values: float) -> None:
     """Refuse parameters that are not positive, finite numbers."""
     for name, value in values.items():
-        if not (np.isscalar(value) and np.isfinite(value) and value > 0):
+        if not (isinstance(value, (int, float, np.number)) and 0 < float(value) < float("inf")):
             raise InputError(f"{name} must be a positive number, got {value!r}")
 
 

@@ -43,9 +43,16 @@ class Prepared:
         loss = self.problem.loss.state()
         facts, training = TokenFacts.of(self.source), Training(self.rows, self.weights)
         return Head(
-            self.specs, self.conditioners, solution.factors, classes, facts, certificate, training, loss,
+            self.specs,
+            self.conditioners,
+            solution.factors,
+            classes,
+            facts,
+            certificate,
+            training,
+            loss,
             self.problem.fit_intercept,
-        )  # fmt: skip
+        )
 
 
 def build_problem(

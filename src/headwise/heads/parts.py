@@ -95,7 +95,7 @@ def resolve_parts(block: str | Sequence[PartSpec], source: TokenSource) -> tuple
 
 
 def part_tokens(spec: PartSpec, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """Values ``(n, s, d)`` and mean-pooling weights ``(n, s)`` of the tokens a part acts on; hidden tokens weigh zero."""
+    """Values ``(n, s, d)`` and mean-pooling weights ``(n, s)`` of a part's tokens; hidden tokens weigh zero."""
     values, mask, prefix = tokens.values, tokens.mask, tokens.num_prefix
     if spec.tokens == "prefix":
         values = values[:, :prefix].flatten(1).unsqueeze(1)

@@ -47,7 +47,12 @@ def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
         "class_names": head.class_names,
         "loss": head.loss,
         "fit_intercept": head.fit_intercept,
-        "tokens": {"num_tokens": facts.num_tokens, "width": facts.width, "num_prefix": facts.num_prefix, "grid": facts.grid},
+        "tokens": {
+            "num_tokens": facts.num_tokens,
+            "width": facts.width,
+            "num_prefix": facts.num_prefix,
+            "grid": facts.grid,
+        },
     }
     certificate = head.certificate.to_dict() if head.certificate else None
     claim_folder(path, "head", {"parts": parts, "certificate": certificate}, overwrite)
@@ -88,16 +93,19 @@ def load_head(path: str | Path) -> Head:
             specs.append(PartSpec(**part))
             conditioners.append(
                 FittedConditioner(
-                    flags["layer_norm"], flags["constant"], tensors.get(f"parts.{index}.mean"),
-                    tensors.get(f"parts.{index}.projection"), flags["scale"],
-                )  # fmt: skip
+                    flags["layer_norm"],
+                    flags["constant"],
+                    tensors.get(f"parts.{index}.mean"),
+                    tensors.get(f"parts.{index}.projection"),
+                    flags["scale"],
+                )
             )
             us.append(tensors[f"parts.{index}.u"])
             vs.append(tensors[f"parts.{index}.v"])
         factors = Factors(us, vs, tensors["intercept"])
         told = config["tokens"]
         grid = tuple(told["grid"]) if told["grid"] else None
-        facts = TokenFacts(told["num_tokens"], told["width"], told["num_prefix"], grid)  # type: ignore[arg-type]
+        facts = TokenFacts(told["num_tokens"], told["width"], told["num_prefix"], grid)
         certificate = training = None
         if (path / "certificate.json").exists():
             certificate = Certificate(**read_json(path / "certificate.json"))
@@ -106,9 +114,16 @@ def load_head(path: str | Path) -> Head:
             weights = found["weights"].numpy() if "weights" in found else None
             training = Training(found["rows"].numpy(), weights)
         head = Head(
-            specs, conditioners, factors, config["classes"], facts, certificate, training, config["loss"],
+            specs,
+            conditioners,
+            factors,
+            config["classes"],
+            facts,
+            certificate,
+            training,
+            config["loss"],
             config["fit_intercept"],
-        )  # fmt: skip
+        )
         head.class_names = config.get("class_names")
         return head
     except (KeyError, TypeError, FileNotFoundError, SafetensorError) as error:

@@ -61,8 +61,8 @@ def follow_path(
 ) -> tuple[list[PathPoint], int, Solution]:
     """Solve along a grid of betas and score each solution on held-out rows of the same source.
 
-    The path ends early once the log-loss has not improved for ``patience`` betas. Returns the points, the position of the
-    best one (least held-out log-loss) and its solution.
+    The path ends early once the log-loss has not improved for ``patience`` betas. Returns the points, the position
+    of the best one (least held-out log-loss) and its solution.
     """
     held_out = held_passes(prepared.source, rows, prepared.specs, prepared.conditioners)
     problem = prepared.problem
@@ -73,9 +73,13 @@ def follow_path(
     for solution in solve_path(problem, grid, tol=tol, progress=progress):
         accuracy, loss = scores(scored.outputs(solution.factors), targets)
         point = PathPoint(
-            solution.certificate.beta, solution.certificate.relative_gap, solution.rank, accuracy, loss,
+            solution.certificate.beta,
+            solution.certificate.relative_gap,
+            solution.rank,
+            accuracy,
+            loss,
             time.perf_counter() - began,
-        )  # fmt: skip
+        )
         began = time.perf_counter()
         points.append(point)
         if keep:
@@ -170,11 +174,16 @@ class HeadClassifierCV(_FittedHead):
         specs, conditioner = resolve_parts(self.block, source), as_conditioner(self.condition, self.n_components)
         n, c = len(rows), len(classes)
         prepared = prepare(source, rows, targets[:n], c, specs, conditioner, None, self.fit_intercept)
-        number = int(self.betas) if np.isscalar(self.betas) else 0
+        number = int(self.betas) if isinstance(self.betas, (int, np.integer)) else 0
         self.path_, best, solution = follow_path(
-            prepared, held_out, targets[n:], betas=None if number else np.asarray(self.betas, dtype=float),
-            num=number or 12, ratio=self.ratio, tol=self.tol,
-        )  # fmt: skip
+            prepared,
+            held_out,
+            targets[n:],
+            betas=None if number else np.asarray(self.betas, dtype=float),
+            num=number or 12,
+            ratio=self.ratio,
+            tol=self.tol,
+        )
         self.beta_ = self.path_[best].beta
         if self.refit:
             order = np.argsort(every, kind="stable")

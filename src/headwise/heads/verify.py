@@ -55,8 +55,8 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     Returns
     -------
     Verification
-        ``holds`` is True where the tokens, rows and conditioning are those of the claim and the gap found is no larger than
-        the gap claimed (up to 1e-9 of the objective).
+        ``holds`` is True where the tokens, rows and conditioning are those of the claim and the gap found is no
+        larger than the gap claimed (up to 1e-9 of the objective).
 
     Raises
     ------
@@ -103,7 +103,9 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     return Verification(not reasons, claimed, found, tuple(reasons))
 
 
-def _recompute(head: Head, source: TokenSource, rows: np.ndarray, labels: np.ndarray, claimed: Certificate) -> Certificate:
+def _recompute(
+    head: Head, source: TokenSource, rows: np.ndarray, labels: np.ndarray, claimed: Certificate
+) -> Certificate:
     classes = np.asarray(head.classes)
     own = labels[rows]
     targets = np.searchsorted(np.sort(classes), own)
@@ -111,8 +113,14 @@ def _recompute(head: Head, source: TokenSource, rows: np.ndarray, labels: np.nda
     if targets.max(initial=0) >= len(classes) or (np.sort(classes)[targets] != own).any():
         raise InputError("the store's labels hold a class that the head does not know; this is not its training store")
     problem = build_problem(
-        source, rows, order[targets], len(classes), head.specs, [p.conditioner for p in head._parts()],
-        head.training_data.weights if head.training_data else None, head.fit_intercept,
-    )  # fmt: skip
+        source,
+        rows,
+        order[targets],
+        len(classes),
+        head.specs,
+        [p.conditioner for p in head._parts()],
+        head.training_data.weights if head.training_data else None,
+        head.fit_intercept,
+    )
     certificate, _ = certify(problem, head.factors(), claimed.beta, kind=claimed.kind, centre=False)
     return certificate

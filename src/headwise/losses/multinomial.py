@@ -50,7 +50,9 @@ class Multinomial:
         if num_classes < 2:
             raise InputError(f"classification needs at least two classes, got {num_classes}")
         if targets.numel() and (int(targets.min()) < 0 or int(targets.max()) >= num_classes):
-            raise InputError(f"targets must lie in 0 to {num_classes - 1}, got {int(targets.min())} to {int(targets.max())}")
+            raise InputError(
+                f"targets must lie in 0 to {num_classes - 1}, got {int(targets.min())} to {int(targets.max())}"
+            )
         n = len(targets)
         raw = torch.ones(n, dtype=torch.float64, device=targets.device) if weights is None else weights.double()
         if bool((raw < 0).any()) or not bool(torch.isfinite(raw).all()) or float(raw.sum()) <= 0:

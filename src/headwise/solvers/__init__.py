@@ -1,4 +1,4 @@
-"""Solvers of one convex problem: a loss of summed blocks, each with its penalty, and the proof of how good a solution is."""
+"""Solvers of one convex problem: a loss of summed blocks with penalties, and the proof of how good a solution is."""
 
 from .certificate import Certificate, certify
 from .factored import solve

@@ -22,8 +22,8 @@ def _gram(matrix: Tensor) -> Tensor:
 def exact_bound(matrix: Tensor) -> float:
     """Largest singular value of a float64 matrix, rounded up.
 
-    Eigenvalues of the Gram matrix of the smaller side, plus ``64 N eps ||M||_F^2`` for the rounding of the product and of
-    the symmetric eigensolver (both backward stable with far smaller constants).
+    Eigenvalues of the Gram matrix of the smaller side, plus ``64 N eps ||M||_F^2`` for the rounding of the product
+    and of the symmetric eigensolver (both backward stable with far smaller constants).
     """
     matrix = matrix.double()
     gram = _gram(matrix)
@@ -32,14 +32,18 @@ def exact_bound(matrix: Tensor) -> float:
     return sqrt(max(top, 0.0) + margin)
 
 
-def top_pairs(matrix: Tensor, count: int, guess: Tensor | None = None, sweeps: int = 4) -> tuple[Tensor, Tensor, Tensor]:
-    """Leading singular triples ``(u (p, count), sigma, v (q, count))`` for choosing atoms. A lower bound, never a proof.
+def top_pairs(
+    matrix: Tensor, count: int, guess: Tensor | None = None, sweeps: int = 4
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Leading singular triples ``(u (p, count), sigma, v (q, count))`` for choosing atoms; lower bounds, never a proof.
 
     Subspace iteration from the right vectors ``guess`` (those of the atoms at hand) and some fixed random ones.
     """
     p, q = matrix.shape
     count = min(count, p, q)
-    fresh = torch.randn(q, min(count + 8, q), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(matrix)
+    fresh = torch.randn(q, min(count + 8, q), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
+        matrix
+    )
     start = fresh if guess is None else torch.cat([guess.to(matrix), fresh], dim=1)
     basis, _ = torch.linalg.qr(start[:, :q])
     for _ in range(sweeps):
@@ -53,7 +57,8 @@ def top_pairs(matrix: Tensor, count: int, guess: Tensor | None = None, sweeps: i
 def failure_probability(size: int, steps: int, columns: int, epsilon: float) -> float:
     """Chance that Lanczos on a ``size x size`` matrix misses by more than the factor ``1 - epsilon``.
 
-    ``(1.648 sqrt(N) exp(-sqrt(epsilon) (2k - 1)))^b``: Kuczynski and Woźniakowski (1992), b independent Gaussian starts.
+    ``(1.648 sqrt(N) exp(-sqrt(epsilon) (2k - 1)))^b``: Kuczynski and Woźniakowski (1992), b independent Gaussian
+    starts.
     """
     single = log(1.648) + 0.5 * log(size) - sqrt(epsilon) * (2 * steps - 1)
     return min(1.0, exp(columns * min(single, 0.0)))

@@ -55,7 +55,8 @@ class Certificate:
 
     def __str__(self) -> str:
         how = self.kind if self.kind == "exact" else f"holds with probability 1 - {self.failure_probability:.0e}"
-        return f"relative gap {self.relative_gap:.2e} ({how}), objective {self.primal:.6g}, optimum at least {self.dual:.6g}"
+        values = f"objective {self.primal:.6g}, optimum at least {self.dual:.6g}"
+        return f"relative gap {self.relative_gap:.2e} ({how}), {values}"
 
 
 def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta: float) -> float:
@@ -73,7 +74,9 @@ def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta
     at_limit = dual(limit)
     if limit <= 0 or at_limit >= dual(limit * (1 - 1e-6)):
         return max(at_limit, dual(0.0))  # still rising at the limit: concave, so the limit is best
-    found = minimize_scalar(lambda alpha: -dual(alpha), bounds=(0.0, limit), method="bounded", options={"xatol": 1e-9 * limit})
+    found = minimize_scalar(
+        lambda alpha: -dual(alpha), bounds=(0.0, limit), method="bounded", options={"xatol": 1e-9 * limit}
+    )
     return max(-float(found.fun), at_limit, dual(0.0))
 
 
@@ -101,7 +104,7 @@ def centre_intercept(problem: Problem, outputs: Tensor, steps: int = 20) -> Tens
 
 
 def dual_point(problem: Problem, outputs: Tensor) -> Tensor:
-    """A dual point near the gradient at ``outputs`` that lies in the domain, with columns that sum to zero if b is free."""
+    """A dual point near the gradient at ``outputs``, in the domain, with columns that sum to zero if b is free."""
     theta = problem.loss.gradient(outputs)
     return problem.loss.repair(theta) if problem.fit_intercept else theta
 
@@ -145,7 +148,8 @@ def certify(
     Notes
     -----
     For every ``theta`` in the domain of L* with ``||A*(theta)||_2 <= beta`` and columns that sum to zero,
-    ``P* >= -L*(theta)``. The point is the repaired gradient, scaled by ``beta`` over an upper bound of its spectral norm.
+    ``P* >= -L*(theta)``. The point is the repaired gradient, scaled by ``beta`` over an upper bound of its spectral
+    norm.
     """
     factors = factors.to(torch.float64).clone()
     outputs = problem.outputs(factors)
@@ -157,7 +161,9 @@ def certify(
     theta = dual_point(problem, outputs)
     bounds, ridge, failure, kinds = [], 0.0, 0.0, set()
     sizes = [min(part.p, part.k * problem.loss.num_outputs) for part in problem.parts]
-    matrix_free = [part.factored and (kind or _default_kind(n)) != "exact" for part, n in zip(problem.parts, sizes, strict=True)]
+    matrix_free = [
+        part.factored and (kind or _default_kind(n)) != "exact" for part, n in zip(problem.parts, sizes, strict=True)
+    ]
     matrices = _adjoints(problem, theta, matrix_free)
     generator = torch.Generator()
     if seed is None:
@@ -182,7 +188,9 @@ def certify(
     said: Kind = "probabilistic" if "probabilistic" in kinds else "exact"
     gap = primal - dual
     if gap < -1e-9 * max(abs(primal), 1.0):
-        raise RuntimeError(f"the dual value {dual} exceeds the primal {primal}: a bug in the loss or block, please report it")
+        raise RuntimeError(
+            f"the dual value {dual} exceeds the primal {primal}: a bug in the loss or block, please report it"
+        )
     gap = max(gap, 0.0)  # what is left below zero is rounding
     relative = gap / abs(primal) if primal else float("inf")
     found = Certificate(primal, dual, gap, relative, beta, said, failure, problem.loss.num_samples, dict(context or {}))

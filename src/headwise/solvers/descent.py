@@ -1,6 +1,7 @@
 """Quasi-Newton descent on the factors, with an exact line search.
 
-Outputs are bilinear in (u, v), so along a direction they are exactly ``f0 + t f1 + t^2 f2``: one pass over the statistics
+Outputs are bilinear in (u, v), so along a direction they are exactly ``f0 + t f1 + t^2 f2``: one pass over the
+statistics
 gives the whole line, and every trial step costs only a loss evaluation. Outputs and losses are float64 even where the
 passes are float32: they are small, and the rounding of the objective is what stops a line search early.
 """
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .passes import Stats
 from .problem import Factors, Problem
 
 __all__ = ["FactorDescent"]
@@ -84,7 +86,7 @@ class FactorDescent:
                 self._inner.append(inner)
         return out
 
-    def _inner_of(self, chunk: int, stats: Sequence[dict[str, Tensor]]) -> list[Tensor]:
+    def _inner_of(self, chunk: int, stats: Sequence[Stats]) -> list[Tensor]:
         if self._inner is not None:
             return self._inner[chunk]
         return [part.block.inner(s, u) for part, s, u in zip(self.problem.parts, stats, self.factors.u, strict=True)]

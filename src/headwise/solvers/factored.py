@@ -45,8 +45,8 @@ def solve(
     new_atoms : int
         Most atoms added to a part in one round.
     dtype : torch.dtype, optional
-        Precision of the descent. By default float32 first where ``tol >= 1e-4``, then float64 if that stalls; certificates
-        are always float64.
+        Precision of the descent. By default float32 first where ``tol >= 1e-4``, then float64 if that stalls;
+        certificates are always float64.
     progress : callable, optional
         Told ``("fit", rounds, max_rounds)``.
 
@@ -56,8 +56,8 @@ def solve(
 
     Notes
     -----
-    The leading singular pairs of A*(theta) with ``sigma > beta`` are the best new atoms (Frank-Wolfe direction); atoms are
-    kept balanced by the singular value decomposition of Z, which also removes those that vanished.
+    The leading singular pairs of A*(theta) with ``sigma > beta`` are the best new atoms (Frank-Wolfe direction);
+    atoms are kept balanced by the singular value decomposition of Z, which also removes those that vanished.
     """
     began = time.perf_counter()
     work = dtype or (torch.float32 if tol >= 1e-4 else torch.float64)
@@ -72,7 +72,9 @@ def solve(
                 progress("fit", number, max_rounds)
             primal, gap, candidates = _look(problem, factors, beta, new_atoms)
             atoms = sum(len(u) for part, u in zip(problem.parts, factors.u, strict=True) if part.factored)
-            history.append(Round(time.perf_counter() - began, done, primal, gap, atoms, str(factors.intercept.dtype)[6:]))
+            history.append(
+                Round(time.perf_counter() - began, done, primal, gap, atoms, str(factors.intercept.dtype)[6:])
+            )
             if gap <= 0.98 * tol * abs(primal) or number == max_rounds:
                 proved = certify(problem, factors, beta, epsilon=_epsilon(tol))
                 if proved[0].relative_gap <= tol:

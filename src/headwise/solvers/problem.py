@@ -61,7 +61,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class Problem:
-    """``min L(sum of parts + b) + beta sum penalties``; beta is given to the solver, so that a path shares one problem."""
+    """``min L(sum of parts + b) + beta sum penalties``; beta goes to the solver, so that a path shares one problem."""
 
     parts: list[Part]
     passes: Passes
@@ -100,7 +100,7 @@ class Problem:
         return total
 
     def penalty(self, factors: Factors) -> Tensor:
-        """Sum of the penalties without beta. For norms half the squared factors: an upper bound, tight when balanced."""
+        """Sum of the penalties without beta. For norms half the squared factors: an upper bound, tight if balanced."""
         total = factors.intercept.new_zeros(())
         for part, u, v in zip(self.parts, factors.u, factors.v, strict=True):
             total = total + v.square().sum() / 2
@@ -109,7 +109,7 @@ class Problem:
         return total
 
     def balanced(self, factors: Factors, drop: float = 1e-7) -> Factors:
-        """The same Z with orthogonal atoms of equal norms (its singular value decomposition); negligible atoms dropped."""
+        """The same Z with orthogonal, balanced atoms (its singular value decomposition); negligible atoms dropped."""
         us, vs = [], []
         for part, u, v in zip(self.parts, factors.u, factors.v, strict=True):
             if part.factored and len(u):

@@ -15,7 +15,9 @@ class Status(Enum):
     """How a fit ended, as a sentence."""
 
     CERTIFIED = "the certified gap is below the tolerance"
-    ROUND_LIMIT = "the limit of rounds was reached before the certified gap fell below the tolerance; raise max_rounds or tol"
+    ROUND_LIMIT = (
+        "the limit of rounds was reached before the certified gap fell below the tolerance; raise max_rounds or tol"
+    )
     STALLED = "no further progress in this precision; the certified gap is what could be reached"
     INTERRUPTED = "stopped by the user; the certified gap is that of the last iterate"
 

@@ -39,10 +39,26 @@ def command(
     model = load_backbone(backbone, choose_device(device))
     with progress_bars() as progress:
         made = extract(
-            model, samples, store, layer=layer, at=at, dtype=dtype, views=views, device=choose_device(device),
-            batch_size=batch_size, seed=seed, strict=strict, overwrite=overwrite, progress=progress, announce=err.print,
-        )  # fmt: skip
+            model,
+            samples,
+            store,
+            layer=layer,
+            at=at,
+            dtype=dtype,
+            views=views,
+            device=choose_device(device),
+            batch_size=batch_size,
+            seed=seed,
+            strict=strict,
+            overwrite=overwrite,
+            progress=progress,
+            announce=err.print,
+        )
     if json:
-        print_json({"store": str(store), "shape": list(made.manifest.shape), "skipped": [list(s) for s in made.skipped]})
+        print_json(
+            {"store": str(store), "shape": list(made.manifest.shape), "skipped": [list(s) for s in made.skipped]}
+        )
     else:
-        out.print(f"{made.num_samples} samples x {made.num_tokens} tokens x {made.width} features in {store}", markup=False)
+        out.print(
+            f"{made.num_samples} samples x {made.num_tokens} tokens x {made.width} features in {store}", markup=False
+        )

@@ -33,30 +33,59 @@ def _facts(what: str) -> dict[str, Any]:
         from ...study import Study
 
         data = Study.load(path).data
-        return {"kind": "study", "title": data["title"], "answer": data["answer"], "created": data["created"],
-                "headwise": data["headwise_version"], "report": str(path / "report.html")}  # fmt: skip
+        return {
+            "kind": "study",
+            "title": data["title"],
+            "answer": data["answer"],
+            "created": data["created"],
+            "headwise": data["headwise_version"],
+            "report": str(path / "report.html"),
+        }
     if (path / "manifest.json").exists():
         from ...tokens import TokenStore
 
         store = TokenStore.open(path)
         n, views, s, d = store.manifest.shape
-        return {"kind": "token store", "samples": n, "views": views, "tokens": f"{s} ({store.num_prefix} prefix)", "width": d,
-                "grid": store.grid, "dtype": store.manifest.dtype, "backbone": store.manifest.backbone or "arrays",
-                "layer": store.manifest.layer, "classes": len(store.class_names), "fingerprint": store.fingerprint,
-                "skipped": len(store.skipped)}  # fmt: skip
+        return {
+            "kind": "token store",
+            "samples": n,
+            "views": views,
+            "tokens": f"{s} ({store.num_prefix} prefix)",
+            "width": d,
+            "grid": store.grid,
+            "dtype": store.manifest.dtype,
+            "backbone": store.manifest.backbone or "arrays",
+            "layer": store.manifest.layer,
+            "classes": len(store.class_names),
+            "fingerprint": store.fingerprint,
+            "skipped": len(store.skipped),
+        }
     if (path / "config.json").exists():
         from ...heads.save import load_head
 
         head = load_head(path)
-        return {"kind": "head", "parts": " + ".join(map(str, head.specs)), "classes": head.class_names or head.classes,
-                "rank": head.rank, "parameters": head.num_parameters,
-                "certificate": str(head.certificate) if head.certificate else None}  # fmt: skip
+        return {
+            "kind": "head",
+            "parts": " + ".join(map(str, head.specs)),
+            "classes": head.class_names or head.classes,
+            "rank": head.rank,
+            "parameters": head.num_parameters,
+            "certificate": str(head.certificate) if head.certificate else None,
+        }
     if path.exists():
         raise InputError(f"{what} is no study, token store or head made by headwise")
     from ...backbones import load_backbone
 
     model = load_backbone(what)
-    return {"kind": "backbone", "name": model.name, "parameters": model.num_parameters, "layers": model.depth,
-            "attention heads": model.num_heads, "width": model.width, "grid": list(model.grid),
-            "prefix tokens": model.num_prefix_tokens, "input": list(model.preprocessing.image_size),
-            "weights": model.weights_hash}  # fmt: skip
+    return {
+        "kind": "backbone",
+        "name": model.name,
+        "parameters": model.num_parameters,
+        "layers": model.depth,
+        "attention heads": model.num_heads,
+        "width": model.width,
+        "grid": list(model.grid),
+        "prefix tokens": model.num_prefix_tokens,
+        "input": list(model.preprocessing.image_size),
+        "weights": model.weights_hash,
+    }

@@ -27,9 +27,9 @@ def command(
     data: Annotated[
         str, typer.Option("--data", "-d", metavar="PATH", help="digits, an image folder, arrays, a table or a store")
     ] = "digits",
-    out_dir: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for report, head and tokens")] = Path(
-        "headwise-study"
-    ),
+    out_dir: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for report, head and tokens")
+    ] = Path("headwise-study"),
     device: DeviceOption = "auto",
     layer: Annotated[int, typer.Option("--layer", help="Layer whose tokens are used, negative from the end")] = -1,
     betas: Annotated[int, typer.Option("--betas", help="Points of each beta path")] = 10,
@@ -47,10 +47,22 @@ def command(
     words = ["headwise", *sys.argv[1:]] if len(sys.argv) > 1 else ["headwise", "study"]
     with progress_bars() as progress:
         result = study(
-            data, backbone, out_dir, device=device, layer=layer, seed=seed, tol=tol, betas=betas,
-            n_components=n_components, batch_size=batch_size, strict=strict, overwrite=overwrite, progress=progress,
-            announce=err.print, command=shlex.join(words),
-        )  # fmt: skip
+            data,
+            backbone,
+            out_dir,
+            device=device,
+            layer=layer,
+            seed=seed,
+            tol=tol,
+            betas=betas,
+            n_components=n_components,
+            batch_size=batch_size,
+            strict=strict,
+            overwrite=overwrite,
+            progress=progress,
+            announce=err.print,
+            command=shlex.join(words),
+        )
     if json:
         print_json(result.data)
         return
@@ -72,8 +84,12 @@ def _table(data: dict) -> object:  # type: ignore[type-arg]
         test, gap, rank = row["scores"]["test"], row["relative_gap"], row["rank"]
         table.add_row(
             row["name"] + (" *" if row["chosen"] else ""),
-            f"{100 * row['scores']['val']['accuracy']:.1f} %", f"{100 * test['accuracy']:.1f} %", f"{test['log_loss']:.3f}",
-            "–" if gap is None else f"{gap:.0e}", "–" if rank is None else str(rank), f"{row['seconds']:.1f}",
+            f"{100 * row['scores']['val']['accuracy']:.1f} %",
+            f"{100 * test['accuracy']:.1f} %",
+            f"{test['log_loss']:.3f}",
+            "–" if gap is None else f"{gap:.0e}",
+            "–" if rank is None else str(rank),
+            f"{row['seconds']:.1f}",
             style="bold" if row["chosen"] else None,
-        )  # fmt: skip
+        )
     return table

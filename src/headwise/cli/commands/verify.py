@@ -23,9 +23,13 @@ def command(
     found = verify(head, tokens)
     if json:
         print_json(
-            {"holds": found.holds, "reasons": list(found.reasons), "claimed": found.claimed.to_dict(),
-             "found": found.found.to_dict() if found.found else None}
-        )  # fmt: skip
+            {
+                "holds": found.holds,
+                "reasons": list(found.reasons),
+                "claimed": found.claimed.to_dict(),
+                "found": found.found.to_dict() if found.found else None,
+            }
+        )
         if not found.holds:
             raise typer.Exit(1)
         return
