@@ -238,7 +238,7 @@ def study(
     np.add.at(confusion, (splits.targets["test"], best.probabilities.argmax(1)), 1)
     result = {
         "format_version": FORMAT_VERSION,
-        "title": f"{settings['backbone'] if model else 'Tokens'} on {settings['data']}",
+        "title": _title(model, str(settings["data"])),
         "answer": _answer(best, comparison),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "headwise_version": __version__,
@@ -449,7 +449,7 @@ def _token_use(
         "prefix_share": share,
         "patch_share": 1 - share,
         "examples": examples,
-        "note": f"over {len(rows)} test samples",
+        "note": f"Share of each token in the evidence for the predicted class, averaged over {len(rows)} test samples.",
     }
 
 
@@ -490,6 +490,13 @@ def _square(image: Image.Image) -> Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
+
+
+def _title(model: Backbone | None, data: str) -> str:
+    name = Path(data).name or data
+    if model is None:
+        return f"{name}: tokens from disk"
+    return f"{name} on the {model.name} backbone"
 
 
 def _path(result: HeadResult) -> list[dict[str, Any]]:

@@ -172,8 +172,9 @@ def fused_query_key(block: Any, layer: int, name: str) -> QueryKey:
         )
     query, key, _ = qkv.weight.view(3, heads, -1, width)
     query_bias = key_bias = None
-    if qkv.bias is not None:
-        query_bias, key_bias, _ = qkv.bias.view(3, heads, -1)
+    bias = getattr(qkv, "bias", None)
+    if bias is not None:
+        query_bias, key_bias, _ = bias.view(3, heads, -1)
     elif getattr(attn, "q_bias", None) is not None:
         query_bias = attn.q_bias.view(heads, -1)
     return QueryKey(
