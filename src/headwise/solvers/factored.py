@@ -85,7 +85,7 @@ def solve(
                 factors = factors.to(torch.float64)  # the looser look was float32; go on in float64
             if gap > last_gap / 2:
                 care = max(care / 4, 1e-5)
-            last_gap, before = gap, primal
+            before = primal
             factors = _add(problem, factors, candidates, beta)
             descent = FactorDescent(problem, beta, factors)
             quiet = 0
@@ -96,7 +96,7 @@ def solve(
                     break
             done += descent.iterations
             factors = problem.balanced(descent.factors)
-            if before - descent.value <= 1e-5 * tol * abs(primal):
+            if before - descent.value <= 1e-12 * abs(primal) and gap > last_gap * 0.9:
                 stalls += 1
                 if factors.intercept.dtype == torch.float32:
                     factors = factors.to(torch.float64)
@@ -106,6 +106,7 @@ def solve(
                     break
             else:
                 stalls = 0
+            last_gap = gap
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     if proved is None or status is not Status.CERTIFIED:

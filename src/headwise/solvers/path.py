@@ -11,7 +11,7 @@ from ..contracts import Progress
 from .certificate import dual_point
 from .factored import solve
 from .problem import Problem
-from .solution import Solution
+from .solution import Solution, Status
 
 __all__ = ["beta_grid", "beta_max", "solve_path"]
 
@@ -63,6 +63,8 @@ def solve_path(
         if progress:
             progress("path", number, len(ordered))
         solution = solve(problem, float(beta), tol=tol, start=start, max_rounds=max_rounds)
+        if solution.status is Status.INTERRUPTED:
+            raise KeyboardInterrupt  # one solution was cut short: the path ends, not only this point
         start = solution.factors
         yield solution
         if stop is not None and stop(solution):
