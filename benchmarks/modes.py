@@ -61,7 +61,11 @@ def timed(work: Callable[[], Any]) -> float:
 def processor() -> str:
     """Name of the processor, as the system tells it."""
     info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 
@@ -98,7 +102,9 @@ def main() -> int:
     print(f"{'':28}{'seconds':>10}   range")
     for name, found in (("batched thin factors (ours)", fast), ("full d x d, head by head", slow)):
         print(f"{name:28}{median(found):10.4f}   [{min(found):.4f}, {max(found):.4f}]")
-    print(f"\nfull / ours {median(slow) / median(fast):.1f}; target {TARGET} s: {'met' if median(fast) <= TARGET else 'missed'}")
+    print(
+        f"\nfull / ours {median(slow) / median(fast):.1f}; target {TARGET} s: {'met' if median(fast) <= TARGET else 'missed'}"
+    )
     print(f"largest difference, as a share of the largest singular value: values {values:.1e}, matrices {matrices:.1e}")
     print(f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.system()}")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, headwise {headwise.__version__}")

@@ -129,14 +129,19 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
             found = read_json(marker)
             if found == wanted:
                 return True
-            if not overwrite:
+            if not overwrite or found.get("kind") != kind:
                 raise InputError(f"{path} holds {_difference(found, wanted)}; give another folder or --overwrite")
-        elif any(path.iterdir()):
+        elif any(not _left_over(entry) for entry in path.iterdir()):
             raise InputError(f"{path} holds files that headwise did not make; give an empty or a new folder")
         write_json(marker, wanted)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"cannot write in {path}: {error.strerror}") from None
     return False
+
+
+def _left_over(entry: Path) -> bool:
+    """What a kill during the first write of the marker leaves behind."""
+    return entry.name.startswith(f".{MARKER}.") and entry.name.endswith(".part")
 
 
 def _difference(found: Any, wanted: Any) -> str:

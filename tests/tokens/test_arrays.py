@@ -27,7 +27,7 @@ def test_chunks_give_the_rows_in_order(rows, size, masked):
     seen = [np.zeros(0, dtype=np.int64)]
     for part, tokens in source.chunks(None if rows is None else wanted, size):
         assert size is None or len(part) <= size
-        assert torch.equal(tokens.values, torch.from_numpy(values[part]).float())
+        assert torch.equal(tokens.values, torch.from_numpy(values[part]))
         assert tokens.mask is None if not masked else torch.equal(tokens.mask, torch.from_numpy(mask[part]))
         seen.append(part)
     assert np.array_equal(np.concatenate(seen), wanted)

@@ -73,6 +73,7 @@ class _FittedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any, mask: Any = None) -> NDArray[Any]:
         """Class probabilities, shape (n, classes)."""
+        check_is_fitted(self)
         out = self.decision_function(X, mask)
         logits = np.stack([np.zeros_like(out), out], axis=1) if out.ndim == 1 else out
         probabilities: NDArray[Any] = torch.from_numpy(logits).softmax(1).numpy()
@@ -80,6 +81,7 @@ class _FittedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any, mask: Any = None) -> NDArray[Any]:
         """Most probable class of each sample."""
+        check_is_fitted(self)
         found: NDArray[Any] = self.classes_[self.predict_proba(X, mask).argmax(1)]
         return found
 

@@ -76,4 +76,6 @@ def as_weights(sample_weight: Any, n: int) -> np.ndarray | None:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
         raise InputError(f"sample_weight has shape {weights.shape}; ({n},) is needed")
+    if not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
+        raise InputError("sample weights must be finite and not negative, and not all of them zero")
     return weights

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..contracts import Tokens
 from ..errors import InputError
 from ..files import hash_tensors
-from .rows import as_rows, chunk_size, first_bad, pieces
+from .rows import as_rows, chunk_size, first_bad, pieces, working_dtype
 
 __all__ = ["ArrayTokens", "as_tokens"]
 
@@ -112,7 +112,7 @@ class ArrayTokens:
         return self._fingerprint
 
     def chunks(
-        self, rows: np.ndarray | None = None, size: int | None = None, dtype: torch.dtype | None = torch.float32
+        self, rows: np.ndarray | None = None, size: int | None = None, dtype: torch.dtype | None = None
     ) -> Iterator[tuple[np.ndarray, Tokens]]:
         """Yield ``(rows, tokens)`` in the order of ``rows``.
 
@@ -123,9 +123,9 @@ class ArrayTokens:
         size : int or None
             Samples of a chunk; by default as many as take about 64 MiB.
         dtype : torch.dtype or None
-            Type of the values given, None for the stored one.
+            Type of the values given; by default float64 where stored so, else float32.
         """
-        dtype = dtype or self._values.dtype
+        dtype = dtype or working_dtype(self._values.dtype)
         for part in pieces(
             as_rows(rows, self.num_samples), chunk_size(size, self.num_tokens * self.width * dtype.itemsize)
         ):
@@ -135,14 +135,16 @@ class ArrayTokens:
             mask = None if self._mask is None else self._mask[index]
             yield part, Tokens(self._values[index].to(dtype), self._num_prefix, self._grid, mask)
 
-    def read(self, rows: np.ndarray | None = None, dtype: torch.dtype | None = torch.float32) -> Tokens:
+    def read(self, rows: np.ndarray | None = None, dtype: torch.dtype | None = None) -> Tokens:
         """Tokens of ``rows`` at once."""
         rows = as_rows(rows, self.num_samples)
         return next((tokens for _, tokens in self.chunks(rows, max(1, len(rows)), dtype)), self._nothing(dtype))
 
     def _nothing(self, dtype: torch.dtype | None) -> Tokens:
         mask = None if self._mask is None else self._mask[:0]
-        return Tokens(self._values[:0].to(dtype or self._values.dtype), self._num_prefix, self._grid, mask)
+        return Tokens(
+            self._values[:0].to(dtype or working_dtype(self._values.dtype)), self._num_prefix, self._grid, mask
+        )
 
 
 def as_tokens(tokens: Any, convert: bool = True) -> Tensor:

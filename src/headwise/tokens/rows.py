@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 
-__all__ = ["CHUNK_BYTES", "as_rows", "chunk_size", "first_bad", "pieces"]
+__all__ = ["CHUNK_BYTES", "as_rows", "chunk_size", "first_bad", "pieces", "working_dtype"]
 
 CHUNK_BYTES = 64 * 2**20
 """Memory that one chunk of tokens takes when no size is given."""
@@ -73,3 +73,8 @@ def first_bad(values: Tensor, mask: Tensor | None = None) -> tuple[int, int]:
         finite = finite | ~mask
     bad = torch.nonzero(~finite.reshape(len(finite), -1).all(1)).flatten()
     return (int(bad[0]), len(bad)) if len(bad) else (-1, 0)
+
+
+def working_dtype(stored: torch.dtype) -> torch.dtype:
+    """Type in which tokens are given out: float64 stays, everything smaller becomes float32."""
+    return torch.float64 if stored == torch.float64 else torch.float32

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..files import hash_file, read_json
 from .layout import ShardLayout
 from .manifest import DTYPES, Manifest
-from .rows import as_rows, chunk_size, pieces
+from .rows import as_rows, chunk_size, pieces, working_dtype
 from .writer import IDS_FILE, MANIFEST_FILE, NO_SPLIT, SAMPLES_FILE
 
 __all__ = ["TokenStore"]
@@ -216,7 +216,7 @@ class TokenStore:
         rows: np.ndarray | None = None,
         size: int | None = None,
         view: int = 0,
-        dtype: torch.dtype | None = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> Iterator[tuple[np.ndarray, Tokens]]:
         """Yield ``(rows, tokens)`` in the order of ``rows``, at most ``size`` samples at a time.
 
@@ -229,7 +229,7 @@ class TokenStore:
         view : int
             Which view of the samples.
         dtype : torch.dtype or None
-            Type of the values given, None for the stored one.
+            Type of the values given; by default float64 where stored so, else float32.
 
         Raises
         ------
@@ -238,17 +238,17 @@ class TokenStore:
         """
         if not 0 <= view < self.num_views:
             raise InputError(f"view {view} is asked for; the store has {self.num_views}, from 0")
-        dtype = dtype or DTYPES[self.manifest.dtype]
+        dtype = dtype or working_dtype(DTYPES[self.manifest.dtype])
         size = chunk_size(size, self.num_tokens * self.width * dtype.itemsize)
         for part in pieces(as_rows(rows, self.num_samples), size):
             yield part, self._gather(part, view, dtype)
 
-    def read(self, rows: Any = None, view: int = 0, dtype: torch.dtype | None = torch.float32) -> Tokens:
+    def read(self, rows: Any = None, view: int = 0, dtype: torch.dtype | None = None) -> Tokens:
         """Tokens of ``rows`` (all by default) at once, in their order."""
         rows = as_rows(rows, self.num_samples)
         for _, tokens in self.chunks(rows, max(1, len(rows)), view, dtype):
             return tokens
-        return self._gather(rows, view, dtype or DTYPES[self.manifest.dtype])
+        return self._gather(rows, view, dtype or working_dtype(DTYPES[self.manifest.dtype]))
 
     def _gather(self, rows: np.ndarray, view: int, dtype: torch.dtype) -> Tokens:
         values = torch.empty((len(rows), self.num_tokens, self.width), dtype=dtype)

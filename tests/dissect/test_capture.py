@@ -1,0 +1,178 @@
+"""The check of modes against the logits that models compute, and the dissection of whole backbones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import headwise
+from headwise.backbones.plain import PlainBackbone
+from headwise.backbones.timm_models import import_timm
+from headwise.backbones.vit import VisionTransformer, VisionTransformerConfig
+from headwise.contracts import Preprocessing
+from headwise.dissect import all_modes, check_logits, dissect, mode_cosines, weighted_cosine
+from headwise.dissect.capture import BOUND
+from headwise.errors import HeadwiseError, InputError
+
+SIZES = {"img_size": 16, "patch_size": 4, "embed_dim": 48, "depth": 3, "num_heads": 4, "num_classes": 0}
+
+
+def shake(module):
+    """Weights far from their start: no norm is the identity, no bias is zero."""
+    generator = torch.Generator().manual_seed(5)
+    for parameter in module.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return module
+
+
+def wrap(module, forward, prefix=1):
+    half = (0.5, 0.5, 0.5)
+    return PlainBackbone("small", shake(module), forward, Preprocessing((16, 16), half, half), (4, 4), prefix, "none")
+
+
+def own():
+    module = VisionTransformer(VisionTransformerConfig(image_size=16, width=48, depth=3))
+    return wrap(module, module)
+
+
+def timm_model(**options):
+    module = import_timm().models.VisionTransformer(**SIZES | options)
+    return wrap(module, module.forward_features, module.num_prefix_tokens)
+
+
+def rms():
+    from timm.layers import RmsNorm
+
+    return timm_model(norm_layer=RmsNorm)
+
+
+MODELS = {
+    "own": own,
+    "timm": timm_model,
+    "no bias": lambda: timm_model(qkv_bias=False),
+    "registers": lambda: timm_model(reg_tokens=4, init_values=0.1),
+    "norm first": lambda: timm_model(pre_norm=True),
+    "rms": rms,
+}
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_modes_describe_the_logits_of_the_model(name, images):
+    model = MODELS[name]()
+    records = model.query_keys()
+    before = {k: v.clone() for k, v in model.model.state_dict().items()}
+    differences = check_logits(model, records, all_modes(records), images)
+    assert len(differences) == 3 and max(differences) < 1e-9
+    # the model ran in double precision and is as it was
+    after = model.model.state_dict()
+    assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtype for k in before)
+
+
+FIELDS = ["query", "key", "query_bias", "scale", "gain", "shift", "heads swapped"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_wrong_record_fails_by_the_name_of_its_layer(field, images):
+    model = own()
+    records = model.query_keys()
+    good = records[1]
+    norm = good.input_norm
+    bad = {
+        "query": lambda: replace(good, query=good.query * (1 + 1e-4 * torch.randn(good.query.shape))),
+        "key": lambda: replace(good, key=good.key * (1 + 1e-4 * torch.randn(good.key.shape))),
+        "query_bias": lambda: replace(good, query_bias=None),
+        "scale": lambda: replace(good, scale=good.scale * 1.001),
+        "gain": lambda: replace(good, input_norm=replace(norm, weight=None)),
+        "shift": lambda: replace(good, input_norm=replace(norm, bias=None)),
+        "heads swapped": lambda: replace(good, query=good.query.flip(0), key=good.key.flip(0)),
+    }[field]()
+    records[1] = bad
+    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.1\.attn do not describe its logits") as caught:
+        check_logits(model, records, all_modes(records), images)
+    assert not isinstance(caught.value, InputError)
+    assert next(model.model.parameters()).dtype == torch.float32  # also after an error
+
+
+def test_a_wrong_mode_fails(images):
+    model = own()
+    records = model.query_keys()
+    found = all_modes(records)
+    found[2] = replace(found[2], sigma=found[2].sigma * torch.tensor([1.0] * 11 + [0.0]))
+    with pytest.raises(HeadwiseError, match=r"blocks\.2\.attn"):
+        check_logits(model, records, found, images)
+
+
+def test_not_a_number_fails(images):
+    model = own()
+    records = model.query_keys()
+    found = all_modes(records)
+    found[0] = replace(found[0], u=found[0].u * float("nan"))
+    with pytest.raises(HeadwiseError, match=r"blocks\.0\.attn"):
+        check_logits(model, records, found, images)
+
+
+def test_modes_without_the_norm_do_not_pass_for_logits(images):
+    model = own()
+    records = model.query_keys()
+    with pytest.raises(HeadwiseError, match=r"blocks\.0\.attn"):
+        check_logits(model, records, all_modes(records, fold=False), images)
+
+
+def test_norms_of_queries_and_keys_are_refused(images):
+    with pytest.raises(InputError, match=r"blocks\.0\.attn has q_norm and k_norm"):
+        dissect(timm_model(qk_norm=True), images)
+
+
+def test_dissection_of_a_backbone(images):
+    model = own()
+    found = dissect(model, images, draws=10)
+    assert found.difference is not None and found.difference < BOUND
+    for values in (found.weighted_cosine, found.effective_rank, found.symmetric_share, found.weighted_chance):
+        assert values.shape == (3, 4) and bool(values.isfinite().all())
+    assert bool((found.weighted_cosine.abs() <= 1).all())
+    assert bool(((found.effective_rank >= 1) & (found.effective_rank <= 12)).all())
+    assert bool(((found.symmetric_share >= 0) & (found.symmetric_share <= 1)).all())
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["weighted_cosine"] == found.weighted_cosine.tolist()
+    assert told["check"] == {"largest_difference": found.difference, "bound": BOUND}
+    again = dissect(model, draws=10)
+    assert again.difference is None and again.to_dict()["check"] is None
+    assert torch.equal(again.weighted_chance, found.weighted_chance)
+
+
+def test_dissection_without_the_norm_is_not_checked(images):
+    found = dissect(own(), images, fold=False, draws=2)
+    assert found.difference is None and found.to_dict()["norm_folded"] is False
+
+
+def test_first_layers_group_and_last_layers_do_not(data_dir):
+    """Trained weights: the first layer's attention heads look for their own features, the last layer's do not."""
+    file = data_dir / "vit_tiny_patch16_224_in1k" / "model.safetensors"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    model = headwise.load_backbone(f"timm/vit_tiny_patch16_224@{file}")
+    raw = torch.stack([weighted_cosine(m) for m in all_modes(model.query_keys(), fold=False)])
+    torch.testing.assert_close(raw[0], torch.tensor([0.974, 0.840, 0.751]).double(), rtol=0, atol=6e-4)
+    # without modes: the trace over the sum of singular values, from the weights as they lie in the file
+    query, key, _ = load_file(file)["blocks.0.attn.qkv.weight"].double().view(3, 3, 64, 192)
+    matrix = query.mT @ key
+    wanted = matrix.diagonal(dim1=-1, dim2=-2).sum(-1) / torch.linalg.svdvals(matrix).sum(-1)
+    torch.testing.assert_close(raw[0], wanted, rtol=0, atol=1e-10)
+    assert float(raw[0].min()) > 0.7 and float(raw[-1].abs().max()) < 0.1
+
+    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    found = dissect(model, image, draws=20)
+    assert found.difference is not None and found.difference <= 1e-6
+    means = found.weighted_cosine.mean(1)
+    assert float(means[0]) > 0.7 and abs(float(means[-1])) < 0.1
+    assert bool((found.weighted_cosine[0] > found.weighted_chance[0]).all())
+    assert float(mode_cosines(found.modes[0]).mean()) > found.chance
