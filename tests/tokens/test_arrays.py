@@ -31,7 +31,7 @@ def test_chunks_give_the_rows_in_order(rows, size, masked):
         assert tokens.mask is None if not masked else torch.equal(tokens.mask, torch.from_numpy(mask[part]))
         seen.append(part)
     assert np.array_equal(np.concatenate(seen), wanted)
-    assert torch.equal(source.read(wanted).values, torch.from_numpy(values[wanted]).float())
+    assert torch.equal(source.read(wanted).values, torch.from_numpy(values[wanted]))
 
 
 def test_agrees_with_the_store(tmp_path, tokens):
