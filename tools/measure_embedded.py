@@ -28,8 +28,7 @@ from headwise.backbones.vit import VisionTransformer, VisionTransformerConfig
 
 CARD = """# Model card: the embedded backbone
 
-A plain vision transformer: {parameters:,} parameters, 32 x 32 RGB, patch 4 (8 x 8 tokens and one class token), width
-128,
+A plain vision transformer: {parameters:,} parameters, 32 x 32 RGB, patch 4 (8 x 8 tokens and one class token), width 128,
 6 layers of 4 attention heads. Weights in float16, {size:.1f} MB, keys as in timm's `VisionTransformer`. Input: resize
 to 32 x 32 (bicubic), scale to [0, 1], subtract 0.5, divide by 0.5.
 
@@ -46,6 +45,7 @@ own take a larger backbone (`timm/NAME`).
   predicts the teacher's last tokens, standardised per feature, at the class token and at the patches it sees (smooth
   L1); half of the patches are dropped in the first nine tenths of the steps. AdamW, learning rate 1e-3 (warm-up 300
   steps, linear decay over the last fifth), weight decay 0.05, batch 128, {steps} steps, seed {seed}.
+- The run was stopped and resumed several times, so a fresh run of the script gives slightly other weights.
 - Script: `tools/pretrain_embedded.py`. Made {today}. Measured by `tools/measure_embedded.py`.
 
 ## Measured quality

@@ -153,6 +153,7 @@ def test_dissection_without_the_norm_is_not_checked(images):
     assert found.difference is None and found.to_dict()["norm_folded"] is False
 
 
+@pytest.mark.slow
 def test_first_layers_group_and_last_layers_do_not(data_dir):
     """Trained weights: the first layer's attention heads look for their own features, the last layer's do not."""
     file = data_dir / "vit_tiny_patch16_224_in1k" / "model.safetensors"

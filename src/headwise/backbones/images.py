@@ -54,7 +54,15 @@ def _fit(image: Image.Image, height: int, width: int, how: Preprocessing) -> Ima
     resample = _FILTERS.get(how.interpolation, Image.Resampling.BICUBIC)
     if how.crop_fraction >= 1:
         return image.resize((width, height), resample)
-    scale = max(height / how.crop_fraction / image.height, width / how.crop_fraction / image.width)
-    large = image.resize((round(image.width * scale), round(image.height * scale)), resample)
-    left, top = (large.width - width) // 2, (large.height - height) // 2
+    # rounded as timm and torchvision round, so that a model sees the pixels that it was trained and measured on
+    short, long = sorted((image.height, image.width))
+    if height == width:
+        side = int(height / how.crop_fraction)
+        other = int(side * long / short)
+        large_size = (side, other) if image.width <= image.height else (other, side)
+    else:
+        scale = max(height / how.crop_fraction / image.height, width / how.crop_fraction / image.width)
+        large_size = round(image.width * scale), round(image.height * scale)
+    large = image.resize(large_size, resample)
+    left, top = round((large.width - width) / 2), round((large.height - height) / 2)
     return large.crop((left, top, left + width, top + height))

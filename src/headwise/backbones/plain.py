@@ -110,8 +110,15 @@ class PlainBackbone:
     def query_keys(self) -> list[QueryKey]:
         """One record for each attention layer, in order."""
         records = [fused_query_key(block, layer, f"blocks.{layer}.attn") for layer, block in enumerate(self.blocks)]
-        rope = getattr(self.model, "rope", None)  # timm keeps rotary embeddings on the model
-        return records if rope is None else [replace(record, rotary=rope) for record in records]
+        # timm keeps on the model what its layers share: rotary embeddings and additive biases of the logits
+        rope = getattr(self.model, "rope", None)
+        if rope is not None:
+            records = [replace(record, rotary=rope) for record in records]
+        for name in ("shared_rel_pos", "rel_pos_bias"):
+            shared = getattr(self.model, name, None)
+            if shared is not None:
+                records = [replace(record, bias=shared) for record in records]
+        return records
 
     @torch.inference_mode()
     def projections(self, images: Tensor, layer: int) -> tuple[Tensor, Tensor]:

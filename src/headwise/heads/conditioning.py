@@ -71,7 +71,17 @@ class Conditioner:
             The scale depends on how the block's features grow with it.
         weights : Tensor, shape (len(rows),), optional
             Sample weights.
+
+        Raises
+        ------
+        InputError
+            There are no training tokens, they do not vary, or layer norm was asked for on a single feature.
         """
+        if self.layer_norm and source.width == 1:
+            raise InputError(
+                "the tokens have 1 feature(s); layer norm leaves nothing of a single one, "
+                "use Conditioner(layer_norm=False)"
+            )
         total, mean, second, seen = 0.0, None, None, 0
         for chunk, tokens in source.chunks(rows):
             values, pooling = part_tokens(spec, tokens)
@@ -100,7 +110,7 @@ class Conditioner:
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         projection = vectors / values_.clamp(min=self.floor * float(values_[0])).sqrt()
         plain = FittedConditioner(self.layer_norm, self.constant, mean, projection, 1.0)
-        return plain.scaled(source, rows, spec, block)
+        return plain.scaled(source, rows, spec, block, weights)
 
     def _norm(self, values: Tensor) -> Tensor:
         return F.layer_norm(values, values.shape[-1:], eps=1e-6) if self.layer_norm else values
@@ -135,14 +145,20 @@ class FittedConditioner:
             values = torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
         return torch.where((pooling > 0)[..., None], values * self.scale, 0)
 
-    def scaled(self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block) -> FittedConditioner:
+    def scaled(
+        self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block, weights: Tensor | None = None
+    ) -> FittedConditioner:
         """The same with the global scale that makes the summed variance of the block's features one."""
-        spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SCALE_SAMPLES)).astype(int))]
-        square, mean = 0.0, torch.zeros(())
-        for x, pooling in self.chunks(source, spread, spec):
-            stats = block.statistics(x, pooling)
-            square += float(block.mean_square(stats).sum()) / len(spread)
-            mean = mean + block.adjoint(stats, x.new_full((len(x), 1), 1 / len(spread)))
+        w = np.ones(len(rows)) if weights is None else weights.numpy(force=True).astype(np.float64)
+        seen = np.flatnonzero(w > 0)  # a sample of weight zero counts like one that is not there
+        spread = seen[np.unique(np.linspace(0, len(seen) - 1, min(len(seen), SCALE_SAMPLES)).astype(int))]
+        share = torch.from_numpy(w[spread] / w[spread].sum())
+        square, mean, start = 0.0, torch.zeros(()), 0
+        for x, pooling in self.chunks(source, rows[spread], spec):
+            stats, own = block.statistics(x, pooling), share[start : start + len(x)]
+            start += len(x)
+            square += float(block.mean_square(stats) @ own)
+            mean = mean + block.adjoint(stats, own[:, None])
         size = square - float(mean.square().sum())
         scale = size ** (-0.5 / block.degree) if size > 1e-12 * square else 1.0
         return replace(self, scale=scale)

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from ..contracts import TokenSource
 from ..errors import InputError
 from ..solvers import Certificate, Status, solve
 from .conditioning import Conditioner
@@ -107,8 +108,9 @@ class HeadClassifier(_FittedHead):
     tol : float
         Certified relative gap to reach.
     condition : Conditioner or bool
-        How tokens are prepared. True is ``Conditioner()``; False fits in raw token coordinates without the constant:
-        exactly ``f = p^T X U X^T X V + b`` with ``p = 1/s`` and mean loss.
+        How tokens are prepared. True is ``Conditioner()``, without the layer norm where a sample has one token only (a
+        table); False fits in raw token coordinates without the constant: exactly ``f = p^T X U X^T X V + b`` with
+        ``p = 1/s`` and mean loss.
     n_components : int or None
         Shorthand for ``Conditioner(n_components=...)`` where ``condition`` is True.
     num_prefix : int
@@ -201,7 +203,7 @@ class HeadClassifier(_FittedHead):
             targets,
             len(classes),
             specs,
-            as_conditioner(self.condition, self.n_components),
+            as_conditioner(self.condition, self.n_components, source),
             as_weights(sample_weight, len(rows)),
             self.fit_intercept,
         )
@@ -226,8 +228,9 @@ def check_positive(**values: float) -> None:
             raise InputError(f"{name} must be a positive number, got {value!r}")
 
 
-def as_conditioner(condition: Conditioner | bool, n_components: int | None) -> Conditioner | None:
+def as_conditioner(condition: Conditioner | bool, n_components: int | None, source: TokenSource) -> Conditioner | None:
     """The conditioner that estimator parameters describe; None for raw coordinates."""
     if isinstance(condition, Conditioner):
         return condition
-    return Conditioner(n_components=n_components) if condition else None
+    # one token a sample is a table: its columns have units of their own, and a norm across them would mix these
+    return Conditioner(layer_norm=source.num_tokens > 1, n_components=n_components) if condition else None

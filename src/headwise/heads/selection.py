@@ -171,7 +171,8 @@ class HeadClassifierCV(_FittedHead):
         rows, held_out = self._rows(source, y)
         every = np.concatenate([rows, held_out])
         classes, targets, _ = as_targets(y, source, every)
-        specs, conditioner = resolve_parts(self.block, source), as_conditioner(self.condition, self.n_components)
+        specs = resolve_parts(self.block, source)
+        conditioner = as_conditioner(self.condition, self.n_components, source)
         n, c = len(rows), len(classes)
         prepared = prepare(source, rows, targets[:n], c, specs, conditioner, None, self.fit_intercept)
         number = int(self.betas) if isinstance(self.betas, (int, np.integer)) else 0

@@ -164,6 +164,7 @@ class FactorDescent:
         t, value = self._search(flat, direction, first, second)
         decrease = self.value - value
         if t == 0 or decrease <= 0:
+            self._pairs = []  # the same pairs would give the same direction: go on with the gradient alone
             return 0.0
         self.factors = self._unpack(flat + t * direction)
         self.outputs = self.outputs + t * first + t * t * second
@@ -194,6 +195,8 @@ class FactorDescent:
         low, high, t = 0.0, float("inf"), 1.0
         value0, slope0 = self.value, at(0.0)[1]
         best = (0.0, value0)
+        if slope0 >= 0:  # descent in float32 only: rounding decides, there is nothing to gain
+            return best
         slope_low = slope0
         for _ in range(12):
             value, slope = at(t)
