@@ -28,9 +28,9 @@ from headwise.backbones.vit import VisionTransformer, VisionTransformerConfig
 
 CARD = """# Model card: the embedded backbone
 
-A plain vision transformer: {parameters:,} parameters, 32 x 32 RGB, patch 4 (8 x 8 tokens and one class token), width 128,
-6 layers of 4 attention heads. Weights in float16, {size:.1f} MB, keys as in timm's `VisionTransformer`. Input: resize
-to 32 x 32 (bicubic), scale to [0, 1], subtract 0.5, divide by 0.5.
+A plain vision transformer: {parameters:,} parameters, 32 x 32 RGB, patch 4 (8 x 8 tokens and one class token), width
+128, 6 layers of 4 attention heads. Weights in float16, {size:.1f} MB, keys as in timm's `VisionTransformer`.
+Input: resize to 32 x 32 (bicubic), scale to [0, 1], subtract 0.5, divide by 0.5.
 
 ## What it is for
 

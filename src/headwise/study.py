@@ -71,9 +71,10 @@ class Study:
 
     def save(self) -> None:
         """Write ``study.json``, ``study.safetensors`` and ``report.html``."""
-        write_tensors(
-            self.path / "study.safetensors", {k: torch.from_numpy(np.array(v)) for k, v in self.arrays.items()}
-        )
+        file = self.path / "study.safetensors"
+        file.unlink(missing_ok=True)
+        if self.arrays:  # tokens without a grid have no pictures
+            write_tensors(file, {k: torch.from_numpy(np.array(v)) for k, v in self.arrays.items()})
         write_json(self.path / "study.json", self.data)
         with replacing(self.report) as part:
             part.write_text(render(self.data, self.arrays), encoding="utf-8")
@@ -87,7 +88,8 @@ class Study:
             raise InputError(
                 f"{path} was written by a newer headwise ({data.get('headwise_version')}); upgrade this one"
             )
-        arrays = {k: v.numpy() for k, v in load_file(path / "study.safetensors").items()}
+        file = path / "study.safetensors"
+        arrays = {k: v.numpy() for k, v in load_file(file).items()} if file.exists() else {}
         return cls(data, arrays, path)
 
     def _repr_html_(self) -> str:
@@ -178,13 +180,14 @@ def study(
         "n_components": n_components,
     }
     found = open_data(data) if isinstance(data, (str, Path)) else data
-    claim_folder(out, "study", settings, overwrite)
     model: Backbone | None = None
     if isinstance(found, ImageSamples):
         with clock("load the backbone"):
             tell("load the backbone", 0, 1)
             model = load_backbone(backbone, choose_device(device)) if isinstance(backbone, str) else backbone
             tell("load the backbone", 1, 1)
+    # only now, so that a misspelt backbone or data set leaves no folder behind
+    claim_folder(out, "study", settings, overwrite)
     with clock("extract tokens"):
         store, samples = _tokens(
             found,
@@ -386,6 +389,8 @@ def _splits(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
         raise InputError("study needs class labels; these labels are real numbers")
     split = make_splits(store.labels, store.groups, seed=seed, split=store.split)
     classes = np.unique(store.labels)
+    if len(classes) < 2:
+        raise InputError(f"the labels hold one class only ({classes[0]}); study needs at least two")
     names = [store.class_names[i] if store.class_names else str(i) for i in classes]
     rows = {part: np.flatnonzero(split == part) for part in ("train", "val", "test")}
     targets = {part: np.searchsorted(classes, store.labels[r]) for part, r in rows.items()}

@@ -18,6 +18,10 @@ def main(args: list[str] | None = None) -> None:
 
     try:
         build()(args=args, standalone_mode=True)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer turns Ctrl-C into this exit, without a word
+            err.print("stopped; what is done is kept, and the same command goes on from there")
+        raise
     except ClaimError as error:
         err.print(f"[bold red]claim:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)

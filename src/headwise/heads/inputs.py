@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -41,15 +40,16 @@ def as_targets(y: Any, source: TokenSource, rows: np.ndarray) -> tuple[np.ndarra
         y = getattr(source, "labels", None)
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
-        y = np.asarray(y)[rows]
     elif isinstance(y, torch.Tensor):
         y = y.numpy(force=True)
     y = column_or_1d(y, warn=True)
-    check_classification_targets(y)
-    if len(y) == source.num_samples and len(rows) != len(y):
+    if len(y) == source.num_samples:
         y = y[rows]
-    if len(y) != len(rows):
-        raise InputError(f"{len(rows)} samples but {len(y)} labels")
+    elif len(y) != len(rows) or (np.diff(rows) < 0).any():  # labels of some samples have no order but that of the rows
+        raise InputError(f"{source.num_samples} samples but {len(y)} labels; give one label for each sample")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise InputError("the labels hold NaN or infinity; leave these samples out")
+    check_classification_targets(y)
     classes, targets = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"the labels hold one class only ({classes[0]!r}); classification needs at least two")
@@ -60,10 +60,7 @@ def training_rows(source: TokenSource) -> np.ndarray:
     """Rows to fit on: a store's training split where it has one, else all samples."""
     split = getattr(source, "split", None)
     if split is not None and (np.asarray(split) == "train").any():
-        rows = np.flatnonzero(np.asarray(split) == "train")
-        if len(rows) < source.num_samples:
-            warnings.warn(f"fitting on the {len(rows)} samples of the training split", stacklevel=3)
-        return rows
+        return np.flatnonzero(np.asarray(split) == "train")
     return np.arange(source.num_samples)
 
 

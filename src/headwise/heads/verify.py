@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +62,14 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     Raises
     ------
     InputError
-        There is nothing to verify: no certificate, no training rows, or not a store.
+        There is nothing to verify: no certificate, no training rows, or not a store; or the certificate's numbers are
+        none.
     """
     head = head if isinstance(head, Head) else load_head(head)
     claimed, training = head.certificate, head.training_data
     if claimed is None or training is None:
         raise InputError("this head carries no certificate or no training rows; there is no claim to verify")
+    _check_claim(claimed)
     source = TokenStore.open(tokens) if isinstance(tokens, (str, Path)) else tokens
     head.check(source.num_tokens, source.width)
     reasons: list[str] = []
@@ -95,12 +98,28 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
         slack += 0.05 * claimed.gap  # a fresh random start moves the bound a little
     if not found.gap <= claimed.gap + slack:
         reasons.append(f"the gap found is {found.gap:.6g}, the gap claimed {claimed.gap:.6g}")
+    if not claimed.dual <= found.dual + slack or not abs(claimed.primal - claimed.dual - claimed.gap) <= slack:
+        reasons.append(f"the lower bound found is {found.dual:.9g}, the bound claimed {claimed.dual:.9g}")
+    if claimed.num_samples != found.num_samples:
+        reasons.append(f"the head has {found.num_samples} training samples, {claimed.num_samples} claimed")
     if abs(found.primal - claimed.primal) > SLACK * max(abs(claimed.primal), 1.0):
         reasons.append(f"the objective found is {found.primal:.9g}, the objective claimed {claimed.primal:.9g}")
     recomputed = found.gap / abs(found.primal) if found.primal else float("inf")
     if recomputed > claimed.relative_gap * (1 + 1e-6) + SLACK:
         reasons.append(f"the relative gap found is {recomputed:.3g}, claimed {claimed.relative_gap:.3g}")
     return Verification(not reasons, claimed, found, tuple(reasons))
+
+
+def _check_claim(claimed: Certificate) -> None:
+    """Refuse a certificate that could not be compared: NaN is neither above nor below anything."""
+    if claimed.kind not in ("exact", "probabilistic"):
+        raise InputError(f"the certificate's kind is {claimed.kind!r}; 'exact' or 'probabilistic' is needed")
+    for name in ("primal", "dual", "gap", "relative_gap", "beta", "failure_probability"):
+        value = getattr(claimed, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise InputError(f"the certificate's {name} is {value!r}; a finite number is needed")
+    if claimed.beta <= 0 or not 0 <= claimed.failure_probability <= 1:
+        raise InputError("the certificate's beta must be positive and its failure probability lie between 0 and 1")
 
 
 def _recompute(
@@ -122,5 +141,7 @@ def _recompute(
         head.training_data.weights if head.training_data else None,
         head.fit_intercept,
     )
-    certificate, _ = certify(problem, head.factors(), claimed.beta, kind=claimed.kind, centre=False)
+    # a fit to tol allows its probabilistic bound tol / 2: half the gap that it reached is no looser
+    epsilon = min(0.01, max(claimed.relative_gap / 2, 1e-9))
+    certificate, _ = certify(problem, head.factors(), claimed.beta, kind=claimed.kind, epsilon=epsilon, centre=False)
     return certificate

@@ -64,7 +64,8 @@ def log(values: Sequence[float]) -> Scale:
         places = [place for place in places if low <= place <= high]
         if len(places) >= 3:
             break
-    places = places[:: math.ceil(len(places) / 6)]
+    # values that nearly agree may lie between all round numbers: then the middle is the one tick
+    places = places[:: math.ceil(len(places) / 6)] if places else [(low + high) / 2]
     ticks = tuple(10**place for place in places)
     return Scale(10**low, 10**high, ticks, tuple(_power_label(tick) for tick in ticks), True)
 

@@ -91,8 +91,8 @@ def centre_intercept(problem: Problem, outputs: Tensor, steps: int = 20) -> Tens
         if float(gradient.abs().max()) < 1e-14:
             break
         hessian = torch.stack([loss.hessian_product(outputs + shift, e.expand_as(outputs)).sum(0) for e in eye])
-        scale = float(hessian.diagonal().mean())
-        step = torch.linalg.solve(hessian + max(1e-10 * scale, 1e-300) * eye, gradient)
+        # softmax does not see a common shift of all outputs: that direction has no curvature, and must not drift
+        step = torch.linalg.pinv(hessian, rtol=1e-12, hermitian=True) @ gradient
         size = 1.0
         here = float(loss.value(outputs + shift))
         while float(loss.value(outputs + shift - size * step)) > here and size > 1e-4:

@@ -1,0 +1,170 @@
+"""Every command through the real entry point: what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headwise.cli import main
+from headwise.version import __version__
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run the command line; returns (exit code, standard output, standard error)."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*args: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in args])
+        printed = capsys.readouterr()
+        code = stop.value.code
+        return (0 if code is None else int(code)), printed.out, " ".join(printed.err.split())
+
+    return run
+
+
+@pytest.fixture
+def features(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X = rng.normal(size=(60, 5, 6)).astype(np.float32)
+    X[:, 2, 0] += 2 * y
+    np.savez(tmp_path / "tokens.npz", X=X, y=y)
+    return tmp_path / "tokens.npz"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(["dark", "light"]):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = rng.integers(90 * k, 90 + 90 * k, size=(32, 32, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def test_version_and_help(call):
+    assert call("--version") == (0, f"headwise {__version__}\n", "")
+    for command in ("study", "extract", "fit", "predict", "verify", "info", "doctor"):
+        code, out, _ = call(command, "--help")
+        assert code == 0
+        assert "Usage" in out
+
+
+def test_from_tokens_to_a_verified_head(call, features, tmp_path):
+    out = tmp_path / "out"
+    code, said, _ = call("study", "--data", features, "--out", out, "--betas", 3, "--components", 4)
+    assert code == 0
+    assert said.rstrip().endswith("report.html")
+    code, said, _ = call("study", "--data", features, "--out", out, "--betas", 3, "--components", 4, "--json")
+    assert code == 0
+    assert json.loads(said)["format_version"] == 1
+    assert call("verify", out / "head", "--tokens", out / "tokens")[0] == 0
+    for place, kind in ((out, "study"), (out / "tokens", "token store"), (out / "head", "head")):
+        code, said, _ = call("info", place, "--json")
+        assert code == 0
+        assert json.loads(said)["kind"] == kind
+    head = tmp_path / "head"
+    code, said, _ = call(
+        "fit", out / "tokens", head, "--block", "attention", "--beta", 0.05, "--components", 4, "--json"
+    )
+    assert code == 0
+    assert json.loads(said)["certificate"]["relative_gap"] <= 1e-3
+    code, said, _ = call("predict", head, out / "tokens")
+    assert code == 0
+    assert len(list(csv.DictReader(io.StringIO(said)))) == 60
+
+
+def test_a_corrupted_head_does_not_verify(call, features, tmp_path):
+    out = tmp_path / "out"
+    call("study", "--data", features, "--out", out, "--betas", 3, "--components", 4)
+    file = out / "head" / "certificate.json"
+    claim = json.loads(file.read_text())
+    claim["primal"] *= 0.9
+    file.write_text(json.dumps(claim))
+    code, _, said = call("verify", out / "head", "--tokens", out / "tokens")
+    assert code == 1
+    assert "does not hold" in said
+
+
+def test_images_to_a_store(call, photos, tmp_path):
+    (photos / "dark" / "broken.png").write_bytes(b"not a picture")
+    code, said, _ = call("extract", photos, tmp_path / "store", "--json")
+    assert code == 0
+    found = json.loads(said)
+    assert found["shape"] == [12, 1, 65, 128]
+    assert "broken.png" in found["skipped"][0][0]
+    code, _, said = call("extract", photos, tmp_path / "strict", "--strict")
+    assert code == 2
+    assert "broken.png" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["stdy"], "did you mean study"),
+        (["study", "--backbone", "embeded"], "did you mean embedded"),
+        (["study", "--data", "nowhere"], "does not exist"),
+        (["info", "nowhere"], "unknown backbone"),
+        (["verify", "nowhere", "--tokens", "nowhere"], "is not a head"),
+        (["fit", "nowhere", "head"], "is not a token store"),
+        (["study", "--device", "gpu0"], "device 'gpu0' cannot be used"),
+    ],
+)
+def test_bad_words_exit_with_2(call, args, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, printed = call(*args)
+    assert code == 2
+    assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda X, y: (np.where(np.arange(X.size).reshape(X.shape) == 95, np.inf, X), y), "NaN or infinit"),
+        (lambda X, y: (X, np.zeros_like(y)), "class"),
+        (lambda X, y: (X, np.r_[np.zeros(59, int), 1]), "class '1' has no samples"),
+        (lambda X, y: (X, y[:-1]), "labels"),
+    ],
+)
+def test_bad_data_exits_with_2(call, features, tmp_path, change, said):
+    found = np.load(features)
+    X, y = change(found["X"], found["y"])
+    np.savez(tmp_path / "bad.npz", X=X, y=y)
+    code, _, printed = call("study", "--data", tmp_path / "bad.npz", "--out", tmp_path / "out")
+    assert code == 2
+    assert said in printed
+
+
+def test_folders_of_others_are_left_alone(call, features, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    code, _, said = call("study", "--data", features, "--out", tmp_path / "mine")
+    assert code == 2
+    assert "did not make" in said
+    code, _, said = call("study", "--data", features, "--out", features)
+    assert code == 2
+    assert "cannot write" in said
+
+
+def test_ctrl_c_says_that_the_run_goes_on(call, features, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("headwise.heads.selection.solve_path", stop)
+    code, _, said = call("study", "--data", features, "--out", tmp_path / "out")
+    assert code == 130
+    assert "goes on" in said
+
+
+def test_doctor(call):
+    code, said, _ = call("doctor", "--json")
+    assert code == 0
+    assert json.loads(said)["headwise"]

@@ -1,0 +1,33 @@
+"""The public names: importable, lazy, and functions where modules have the same name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import headwise
+
+
+@pytest.mark.parametrize("name", headwise.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(headwise, name) is not None
+    assert name in dir(headwise)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = headwise.nothing
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys, headwise; assert 'torch' not in sys.modules",
+        "import headwise.study, headwise.dissect; assert callable(headwise.study); assert callable(headwise.dissect)",
+        "import headwise; headwise.study; headwise.study; assert callable(headwise.study)",
+    ],
+)
+def test_in_a_fresh_process(code):
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,96 @@
+"""The main job end to end, on a small folder of images."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headwise
+from headwise.heads import verify
+from headwise.study import Study
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """60 images of two classes with names that would break a careless page."""
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(["a<script>alert(1)</script>".replace("/", "\u2215"), "b\"&'"]):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for i in range(30):
+            pixels = rng.integers(0, 120, size=(40, 32, 3))
+            pixels[10 : 20 + 10 * k, 8:24] += 100
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def run(data, out, **more):
+    return headwise.study(data, out=out, betas=3, n_components=8, **more)
+
+
+def numbers(study):
+    kept = json.loads(json.dumps(study.data))
+    for row in [*kept["heads"], *kept["path"], *(p for path in kept["paths"].values() for p in path)]:
+        row.pop("seconds")
+    return {k: v for k, v in kept.items() if k not in ("created", "timings", "command")}
+
+
+def test_everything_is_there_and_a_second_run_extracts_nothing(photos, tmp_path, monkeypatch):
+    first = run(photos, tmp_path / "out")
+    for name in ("report.html", "study.json", "head/model.safetensors", "tokens/manifest.json"):
+        assert (tmp_path / "out" / name).exists()
+    assert verify(tmp_path / "out" / "head", tmp_path / "out" / "tokens").holds
+    page = first.report.read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert all(h["relative_gap"] <= 1e-3 for h in first.data["heads"] if h["kind"] == "certified")
+    again = Study.load(tmp_path / "out")
+    assert again.data == json.loads(json.dumps(first.data))
+    assert "<table" in again._repr_html_()
+
+    model = headwise.load_backbone("embedded")
+    used = []
+    real = model.tokens
+    monkeypatch.setattr(model, "tokens", lambda images, *a, **k: used.append(len(images)) or real(images, *a, **k))
+    second = run(photos, tmp_path / "out", backbone=model)
+    assert max(used) <= 2, "only the two photographs go through the backbone again"
+    assert numbers(second) == numbers(first)
+
+
+def test_other_settings_need_overwrite(photos, tmp_path):
+    run(photos, tmp_path / "out")
+    with pytest.raises(headwise.InputError, match="seed: 0 there, 1 asked"):
+        run(photos, tmp_path / "out", seed=1)
+    assert run(photos, tmp_path / "out", seed=1, overwrite=True).data["seed"] == 1
+
+
+@pytest.mark.parametrize("step", ["extracting tokens", "fit attention", "dissect the backbone", "write the report"])
+def test_a_stopped_study_goes_on(photos, tmp_path, step):
+    def stop(name, done, total):
+        if name == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "out", progress=stop)
+    assert run(photos, tmp_path / "out").report.exists()
+
+
+def test_tokens_from_disk(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    X = rng.normal(size=(90, 8)).astype(np.float32)
+    X[:, 0] += y
+    np.savez(tmp_path / "features.npz", X=X, y=y)
+    study = run(tmp_path / "features.npz", tmp_path / "out")
+    assert study.data["backbone"] is None
+    assert study.data["dissection"] is None
+    assert [h["name"] for h in study.data["heads"] if h["kind"] == "certified"] == ["linear, mean token"]
+
+
+def test_a_misspelt_backbone_leaves_no_folder(photos, tmp_path):
+    with pytest.raises(headwise.InputError, match="did you mean embedded"):
+        run(photos, tmp_path / "out", backbone="embeded")
+    assert not (tmp_path / "out").exists()
