@@ -139,9 +139,9 @@ def test_a_tight_probabilistic_claim_is_checked_as_tightly(monkeypatch):
     rng = np.random.default_rng(0)
     c = d = 30  # A*(theta) is 900 x 900: block Lanczos with eight columns ends before it has spanned the space
     y = np.arange(90) % c
-    X = rng.normal(size=(90, 3, d)) / 3
+    X = rng.normal(size=(90, 2, d)) / 3
     X[np.arange(90), :, y] += 1
-    model = HeadClassifier("attention", beta=0.005, tol=1e-5, condition=False).fit(X, y)
+    model = HeadClassifier("attention", beta=0.02, tol=1e-5, condition=False).fit(X, y)
     assert model.certificate_.kind == "probabilistic"
     found = verify(model.head_, ArrayTokens(X), y)
     assert found.holds, found.reasons

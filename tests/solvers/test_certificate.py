@@ -131,6 +131,19 @@ def test_dual_is_below_and_primal_above_the_optimum(kinds, seed, scale, beta, ki
     assert found.gap >= 0
 
 
+@pytest.mark.parametrize("kinds", ["attention", "linear+attention"])
+@pytest.mark.parametrize("shift", [-0.3, -0.01, 0.01, 0.3])
+def test_dual_is_below_the_optimum_beside_it_where_the_intercept_is_off(kinds, shift):
+    """To first order the dual value of the plain gradient rises above the optimum on one side of the best intercept."""
+    problem = make(kinds)
+    factors = solve(problem, 0.05, tol=2e-7, max_rounds=40).factors
+    for output in range(3):
+        moved = factors.clone()
+        moved.intercept[output] += shift
+        found, _ = certify(problem, moved, 0.05, centre=False)
+        assert found.dual <= optimum(kinds, 0.05).primal * (1 + 1e-12)
+
+
 @settings(max_examples=60)
 @given(seed=st.integers(0, 100_000), p=st.integers(1, 30), q=st.integers(1, 30), scale=st.floats(1e-6, 1e6))
 def test_exact_bound_is_an_upper_bound_and_tight(seed, p, q, scale):
@@ -159,6 +172,41 @@ def test_lanczos_bounds_hold_and_are_close():
         assert true <= bound * (1 + 1e-12)
         assert bound <= true / (1 - 0.01) ** 0.5 * (1 + 1e-9)
         assert missed <= 1e-6
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_lanczos_bounds_hold_where_it_stops_long_before_it_has_converged(columns):
+    """200 random matrices with a crowded top of the spectrum: what is found is too small, the bound made of it not."""
+    size, epsilon = 64, 0.3
+    stats = {"pooled": torch.eye(size, dtype=torch.float64)}  # so that A*(theta) = theta
+    problem = Problem([Part(Linear(), Nuclear(), size)], HeldPasses([stats]), Multinomial(torch.arange(size), size))
+    found = []
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        left, right = (
+            torch.linalg.qr(torch.randn(size, size, dtype=torch.float64, generator=generator))[0] for _ in range(2)
+        )
+        theta = left @ torch.diag(torch.linspace(0, 1, size, dtype=torch.float64).sqrt()) @ right
+        bound, missed = lanczos_bound(
+            problem, 0, theta, epsilon=epsilon, probability=0.05, columns=columns, generator=generator
+        )
+        assert 0 < missed <= 0.05
+        assert bound >= 1
+        found.append(bound * (1 - epsilon) ** 0.5)
+    assert max(found) <= 1 + 1e-12
+    assert np.median(found) < 0.995, "something must be missing, or the test shows nothing"
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_both_kinds_of_certificate_agree_within_epsilon(kinds):
+    problem, epsilon = make(kinds, n=30, d=5), 0.05
+    factors = random_factors(problem, 0, 0.2)
+    exact, _ = certify(problem, factors, 0.02, kind="exact")
+    loose, _ = certify(problem, factors, 0.02, kind="probabilistic", epsilon=epsilon, probability=1e-3, seed=0)
+    assert loose.kind == ("exact" if kinds == "ridge" else "probabilistic")
+    assert loose.primal == exact.primal
+    # the dual value is concave in the scale and zero at zero
+    assert exact.dual * (1 - epsilon) ** 0.5 * (1 - 1e-12) <= loose.dual <= exact.dual * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(("epsilon", "columns", "steps"), [(4e-3, 1, 194), (4e-3, 8, 51), (2e-4, 8, 225)])
