@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 
-# Two workers with as many threads each as there are cores would fight for them. Set before torch and numpy start
-# theirs; processes that tests start inherit it.
-_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-_THREADS = max(1, (os.cpu_count() or 1) // _WORKERS)
-os.environ.setdefault("OMP_NUM_THREADS", str(_THREADS))
+# The problems of the tests are small: a second thread gains nothing, and on a busy machine it waits for its turn at
+# every step. Set before torch and numpy start theirs; processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import importlib.util  # noqa: E402
-import random  # noqa: E402
-from pathlib import Path  # noqa: E402
+import importlib.util
+import random
+from pathlib import Path
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
 
-torch.set_num_threads(_THREADS)
+torch.set_num_threads(1)
 
 # The same examples on every run and machine, and no limit of time for one: a busy machine is not a failure.
 # To look for new counterexamples: pytest --hypothesis-profile=default

@@ -1,8 +1,11 @@
 """Train the vision transformer that the package ships, by distilling the patch and class tokens of a larger one.
 
-The student sees 32 x 32 natural images without labels, with a share of its patches dropped; it predicts the teacher's
-last tokens (standardised per feature) at the patches it sees and at the class token. Views are augmented once, with a
-seed, and the teacher's tokens of each view are kept on disk, so every epoch costs the student alone.
+The student sees 32 x 32 natural images without labels, with a share of its patches dropped and some images blurred,
+grey, inverted or of hard contrast. At the patches it sees and at the class token it predicts the last tokens
+(standardised per feature) that the teacher gives for the clean image; at each patch also the clean pixels of that
+patch and of its eight neighbours, which keeps the strokes and edges that the teacher's classes do not need. Views are
+augmented once, with a seed, and the teacher's tokens of each view are kept on disk, so every epoch costs the student
+alone.
 
     python tools/pretrain_embedded.py --images train_10k.npz --teacher vit_tiny.safetensors --work checkpoints/
 
@@ -51,6 +54,31 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     grey_only = torch.rand(n, 1, 1, 1, generator=generator) < 0.15
     out = grey + (out - grey) * torch.where(grey_only, torch.zeros(()), strength[2])
     return out.clamp(0, 1)
+
+
+def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
+    """What the student sees of a view: half of the images as they are, the others coarse, grey, inverted or hard."""
+
+    def chosen(share: float) -> Tensor:
+        return torch.rand(n, 1, 1, 1, generator=generator) < share
+
+    n, _, side, _ = images.shape
+    coarse_side = int(torch.randint(8, 25, (), generator=generator))
+    coarse = F.interpolate(images, size=coarse_side, mode="bilinear", antialias=True)
+    coarse = F.interpolate(coarse, size=side, mode="bicubic")
+    out = torch.where(chosen(0.5), coarse, images)
+    out = torch.where(chosen(0.4), out.mean(1, keepdim=True), out)
+    out = torch.where(chosen(0.3), 1 - out, out)
+    hard = torch.sigmoid((out - out.mean((1, 2, 3), keepdim=True)) * 12)
+    out = torch.where(chosen(0.3), hard, out)
+    return torch.where(chosen(0.5), images, out.clamp(0, 1))
+
+
+def neighbourhoods(images: Tensor, patch: int) -> Tensor:
+    """Standardised pixels of each patch and its eight neighbours at half resolution, ``(B, patches, features)``."""
+    half = F.avg_pool2d(images, 2)
+    x = F.unfold(half, 3 * patch // 2, padding=patch // 2, stride=patch // 2).transpose(1, 2)
+    return (x - x.mean((1, 2), keepdim=True)) / (x.std((1, 2), keepdim=True) + 0.05)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -102,19 +130,21 @@ def cache_views(args: argparse.Namespace, config: VisionTransformerConfig) -> li
 
 
 class Student(nn.Module):
-    """The shipped transformer with a linear map to the teacher's features (dropped after training)."""
+    """The shipped transformer with linear maps to the teacher's features and to pixels (dropped after training)."""
 
     def __init__(self, config: VisionTransformerConfig, teacher_width: int) -> None:
         super().__init__()
         self.vit = VisionTransformer(config)
         self.to_teacher = nn.Linear(config.width, teacher_width)
+        self.to_pixels = nn.Linear(config.width, 3 * (3 * config.patch_size // 2) ** 2)
 
-    def forward(self, images: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, images: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.vit.embed(images)
         tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
         for block in self.vit.blocks:
             tokens = block(tokens)
-        return self.to_teacher(self.vit.norm(tokens))
+        tokens = self.vit.norm(tokens)
+        return self.to_teacher(tokens), self.to_pixels(tokens[:, 1:])
 
 
 def learning_rate(step: int, args: argparse.Namespace) -> float:
@@ -156,27 +186,30 @@ def train(args: argparse.Namespace, config: VisionTransformerConfig) -> Student:
             grid = teacher[:, 1:].view(args.batch, *config.grid, -1).flip(2)
             teacher = torch.cat([teacher[:, :1], grid.reshape(args.batch, patches, -1)], dim=1)
         teacher = torch.cat([(teacher[:, :1] - cls_mean) / cls_std, (teacher[:, 1:] - mean) / std], dim=1)
-        image = normalise(image) + 0.03 * torch.randn(image.shape, generator=generator)
+        pixels = neighbourhoods(image, config.patch_size)
+        image = normalise(degrade(image, generator)) + 0.03 * torch.randn(image.shape, generator=generator)
         finishing = step >= 0.9 * args.steps  # the last tenth sees whole images, as the user's images will be
         kept = patches if finishing else patches // 2
         order = torch.rand(args.batch, patches, generator=generator).argsort(1)[:, :kept] + 1
         keep = torch.cat([torch.zeros(args.batch, 1, dtype=torch.long), order], dim=1)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, args)
-        output = student(image, keep)
+        output, drawn = student(image, keep)
         wanted = teacher.gather(1, keep[..., None].expand(-1, -1, teacher.shape[-1]))
         loss_cls = F.smooth_l1_loss(output[:, 0], wanted[:, 0])
         loss_patch = F.smooth_l1_loss(output[:, 1:], wanted[:, 1:])
-        loss = loss_cls + loss_patch
+        shown = pixels.gather(1, (keep[:, 1:, None] - 1).expand(-1, -1, pixels.shape[-1]))
+        loss_pixel = F.smooth_l1_loss(drawn, shown)
+        loss = loss_cls + loss_patch + args.pixels * loss_pixel
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimiser.step()
-        running.append((loss_cls.item(), loss_patch.item()))
+        running.append((loss_cls.item(), loss_patch.item(), loss_pixel.item()))
         step += 1
         if step % 100 == 0 or step == args.steps:
-            cls, patch = np.mean(running, axis=0)
-            row = {"step": step, "cls": round(float(cls), 4), "patch": round(float(patch), 4)}
+            means = np.mean(running, axis=0).round(4).tolist()
+            row = {"step": step, **dict(zip(("cls", "patch", "pixel"), means, strict=True))}
             log.write(json.dumps(row) + "\n")
             log.flush()
             print(row, f"{(time.time() - began) / len(running):.2f} s/step", flush=True)
@@ -219,6 +252,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--pixels", type=float, default=0.5, help="weight of the pixels' loss")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from headwise.errors import InputError
 from headwise.heads import HeadClassifier, HeadClassifierCV
@@ -72,3 +73,22 @@ def test_impossible_options_are_named(options):
     (name,) = options
     with pytest.raises(InputError, match=name):
         HeadClassifierCV(**options).fit(*data())
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_a_fit_that_stops_early_says_so(refit):
+    X, y = data()
+    model = HeadClassifierCV("attention", betas=[0.01], n_components=4, tol=1e-6, max_rounds=1, refit=refit)
+    with pytest.warns(ConvergenceWarning, match="above tol"):
+        model.fit(X, y)
+    assert model.certificate_.relative_gap > 1e-6
+
+
+def test_a_sample_of_weight_zero_is_not_there():
+    X, y = data()
+    weights = np.ones(len(y))
+    weights[::7] = 0
+    settings = {"betas": [0.05], "n_components": 4, "tol": 1e-6}
+    weighted = HeadClassifierCV("attention", **settings).fit(X, y, sample_weight=weights)
+    without = HeadClassifierCV("attention", **settings).fit(X[weights > 0], y[weights > 0])
+    assert weighted.certificate_.primal == pytest.approx(without.certificate_.primal, rel=1e-5)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..contracts import TokenSource
 from ..errors import InputError
-from ..solvers import Certificate, Status, solve
+from ..solvers import Certificate, Solution, Status, solve
 from .conditioning import Conditioner
 from .fitting import prepare
 from .head import Head
@@ -208,17 +208,21 @@ class HeadClassifier(_FittedHead):
             self.fit_intercept,
         )
         solution = solve(prepared.problem, float(self.beta), tol=self.tol, max_rounds=self.max_rounds)
-        if solution.status is not Status.CERTIFIED:
-            warnings.warn(
-                f"relative gap {solution.certificate.relative_gap:.1e} is above tol={self.tol:g}: "
-                f"{solution.status.value}",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        warn_unproved(solution, self.tol)
         self.status_ = solution.status
         self.n_iter_ = max(1, solution.history[-1].iterations)
         self._keep(prepared.head(solution, classes.tolist()), classes)
         return self
+
+
+def warn_unproved(solution: Solution, tol: float) -> None:
+    """Warn the caller of `fit` where a fit ended above its tolerance: the gap that it reached, and why."""
+    if solution.status is not Status.CERTIFIED:
+        warnings.warn(
+            f"relative gap {solution.certificate.relative_gap:.1e} is above tol={tol:g}: {solution.status.value}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def check_positive(**values: float) -> None:

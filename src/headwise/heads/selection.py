@@ -16,9 +16,9 @@ from ..errors import InputError
 from ..solvers import Solution, beta_grid, beta_max, solve, solve_path
 from ..tokens import make_splits
 from .conditioning import Conditioner
-from .estimators import _FittedHead, as_conditioner, check_positive
+from .estimators import _FittedHead, as_conditioner, check_positive, warn_unproved
 from .fitting import Prepared, held_passes, prepare
-from .inputs import as_source, as_targets, training_rows
+from .inputs import as_source, as_targets, as_weights, training_rows
 from .parts import PartSpec, resolve_parts
 
 __all__ = ["HeadClassifierCV", "PathPoint", "follow_path"]
@@ -56,6 +56,7 @@ def follow_path(
     ratio: float = 1e-3,
     tol: float = 1e-3,
     patience: int = 2,
+    max_rounds: int = 60,
     progress: Progress | None = None,
     keep: Callable[[PathPoint, Solution], None] | None = None,
 ) -> tuple[list[PathPoint], int, Solution]:
@@ -70,7 +71,7 @@ def follow_path(
     grid = beta_grid(beta_max(problem), num + 1, ratio)[1:] if betas is None else np.asarray(betas, dtype=float)
     points: list[PathPoint] = []
     best, chosen, began = -1, None, time.perf_counter()
-    for solution in solve_path(problem, grid, tol=tol, progress=progress):
+    for solution in solve_path(problem, grid, tol=tol, max_rounds=max_rounds, progress=progress):
         accuracy, loss = scores(scored.outputs(solution.factors), targets)
         point = PathPoint(
             solution.certificate.beta,
@@ -99,7 +100,7 @@ class HeadClassifierCV(_FittedHead):
 
     Parameters
     ----------
-    block, tol, condition, n_components, num_prefix, grid, fit_intercept
+    block, tol, condition, n_components, num_prefix, grid, fit_intercept, max_rounds
         As in `HeadClassifier`.
     betas : array or int
         Betas to try, or how many on a geometric grid down from the largest that has any atoms.
@@ -147,6 +148,7 @@ class HeadClassifierCV(_FittedHead):
         num_prefix: int = 0,
         grid: tuple[int, int] | None = None,
         fit_intercept: bool = True,
+        max_rounds: int = 60,
         seed: int = 0,
     ) -> None:
         self.block = block
@@ -160,10 +162,16 @@ class HeadClassifierCV(_FittedHead):
         self.num_prefix = num_prefix
         self.grid = grid
         self.fit_intercept = fit_intercept
+        self.max_rounds = max_rounds
         self.seed = seed
 
-    def fit(self, X: Any, y: ArrayLike | None = None, mask: Any = None) -> HeadClassifierCV:
-        """Fit the path, choose beta, and refit if asked; parameters as in `HeadClassifier.fit`."""
+    def fit(
+        self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, mask: Any = None
+    ) -> HeadClassifierCV:
+        """Fit the path, choose beta, and refit if asked; parameters as in `HeadClassifier.fit`.
+
+        Held-out samples are scored without weights.
+        """
         check_positive(tol=self.tol, ratio=self.ratio)
         if not 0 < self.validation < 1:
             raise InputError(f"validation must lie between 0 and 1, got {self.validation!r}")
@@ -171,10 +179,16 @@ class HeadClassifierCV(_FittedHead):
         rows, held_out = self._rows(source, y)
         every = np.concatenate([rows, held_out])
         classes, targets, _ = as_targets(y, source, every)
+        given = as_weights(sample_weight, source.num_samples)
         specs = resolve_parts(self.block, source)
         conditioner = as_conditioner(self.condition, self.n_components, source)
-        n, c = len(rows), len(classes)
-        prepared = prepare(source, rows, targets[:n], c, specs, conditioner, None, self.fit_intercept)
+        n = len(rows)
+
+        def ready(rows: NDArray[Any], targets: NDArray[Any]) -> Prepared:
+            weights = None if given is None else given[rows]
+            return prepare(source, rows, targets, len(classes), specs, conditioner, weights, self.fit_intercept)
+
+        prepared = ready(rows, targets[:n])
         number = int(self.betas) if isinstance(self.betas, (int, np.integer)) else 0
         self.path_, best, solution = follow_path(
             prepared,
@@ -184,12 +198,14 @@ class HeadClassifierCV(_FittedHead):
             num=number or 12,
             ratio=self.ratio,
             tol=self.tol,
+            max_rounds=self.max_rounds,
         )
         self.beta_ = self.path_[best].beta
         if self.refit:
             order = np.argsort(every, kind="stable")
-            prepared = prepare(source, every[order], targets[order], c, specs, conditioner, None, self.fit_intercept)
-            solution = solve(prepared.problem, self.beta_, tol=self.tol)
+            prepared = ready(every[order], targets[order])
+            solution = solve(prepared.problem, self.beta_, tol=self.tol, max_rounds=self.max_rounds)
+        warn_unproved(solution, self.tol)
         self._keep(prepared.head(solution, classes.tolist()), classes)
         return self
 

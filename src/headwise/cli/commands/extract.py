@@ -28,8 +28,8 @@ def command(
 ) -> None:
     """Write the tokens of images to disk; a stopped run goes on where it was."""
     from ...backbones import load_backbone
+    from ...devices import choose_device
     from ...errors import InputError
-    from ...study import choose_device
     from ...tokens import ImageSamples, extract, make_splits, open_data
 
     samples = open_data(data)

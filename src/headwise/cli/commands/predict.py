@@ -22,8 +22,9 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Print id, predicted class and its probability for every sample, as CSV or JSON."""
+    from ...devices import choose_device
     from ...heads.save import load_head
-    from ...study import choose_device, predict
+    from ...study import predict
 
     fitted = load_head(head)
     with progress_bars() as progress:

@@ -1,0 +1,20 @@
+"""Names of devices."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import InputError
+
+__all__ = ["choose_device"]
+
+
+def choose_device(name: str) -> str:
+    """The device that a name means ("auto": CUDA where there is one), checked."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); try --device cpu") from None
+    return name

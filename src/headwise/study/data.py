@@ -1,0 +1,108 @@
+"""From what the user names to a token store with three parts and the images behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contracts import Backbone, Progress
+from ..errors import InputError
+from ..heads.compare import Splits
+from ..tokens import ArrayData, ImageSamples, TokenStore, extract, make_splits
+
+__all__ = ["open_tokens", "raw_pixels", "three_parts"]
+
+PIXEL_SIDE = 32  # images are shrunk to this side for the raw-pixel baseline
+
+
+def open_tokens(
+    found: ImageSamples | ArrayData | TokenStore,
+    model: Backbone | None,
+    path: Path,
+    *,
+    layer: int,
+    seed: int,
+    batch_size: int,
+    device: str,
+    strict: bool,
+    overwrite: bool,
+    progress: Progress,
+    announce: Callable[[str], object] | None,
+) -> tuple[TokenStore, ImageSamples | None]:
+    """A store with a train, a validation and a test part, and the images where there are any."""
+    if isinstance(found, TokenStore):
+        return found, None
+    split = make_splits(found.labels, found.groups, seed=seed, split=found.split)
+    if isinstance(found, ImageSamples):
+        assert model is not None
+        samples = found.with_split(split)
+        store = extract(
+            model,
+            samples,
+            path,
+            layer=layer,
+            batch_size=batch_size,
+            device=device,
+            strict=strict,
+            overwrite=overwrite,
+            progress=progress,
+            announce=announce,
+        )
+        return store, samples
+    store = TokenStore.from_arrays(
+        path,
+        found.tokens,
+        found.labels,
+        split=split,
+        groups=found.groups,
+        class_names=found.class_names,
+        mask=found.mask,
+        grid=found.grid,
+        num_prefix=found.num_prefix,
+        ids=found.ids,
+        dtype=_dtype(found.tokens),
+        description=found.description,
+        progress=progress,
+        overwrite=overwrite,
+    )
+    return store, None
+
+
+def _dtype(tokens: NDArray[Any]) -> str:
+    name = str(tokens.dtype)
+    return name if name in ("float16", "float32", "float64") else "float32"
+
+
+def three_parts(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
+    if store.labels.dtype.kind != "i":
+        raise InputError("study needs class labels; these labels are real numbers")
+    split = make_splits(store.labels, store.groups, seed=seed, split=store.split)
+    classes = np.unique(store.labels)
+    if len(classes) < 2:
+        raise InputError(f"the labels hold one class only ({classes[0]}); study needs at least two")
+    names = [store.class_names[i] if store.class_names else str(i) for i in classes]
+    rows = {part: np.flatnonzero(split == part) for part in ("train", "val", "test")}
+    targets = {part: np.searchsorted(classes, store.labels[r]) for part, r in rows.items()}
+    return Splits(rows, targets, len(classes)), names
+
+
+def raw_pixels(samples: ImageSamples | None, store: TokenStore, splits: Splits) -> dict[str, NDArray[Any]] | None:
+    """Small raw images as vectors, in the order of the store's rows."""
+    if samples is None:
+        return None
+    where = {name: i for i, name in enumerate(samples.ids)}
+
+    def vector(row: int) -> NDArray[Any]:
+        image = samples.image(where[store.ids[row]])
+        if max(image.size) > PIXEL_SIDE or len({image.size, first}) > 1:
+            image = image.resize((PIXEL_SIDE, PIXEL_SIDE))
+        return np.asarray(image, dtype=np.float32).ravel() / 255
+
+    first = samples.image(where[store.ids[0]]).size
+    if max(first) > PIXEL_SIDE:
+        first = (PIXEL_SIDE, PIXEL_SIDE)
+    return {part: np.stack([vector(int(r)) for r in rows]) for part, rows in splits.rows.items()}

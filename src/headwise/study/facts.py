@@ -1,0 +1,101 @@
+"""Plain facts for the report: data, backbone, versions, the answer in one sentence."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contracts import Backbone
+from ..heads.compare import Comparison, HeadResult, Splits
+from ..tokens import TokenStore
+from ..version import __version__
+
+__all__ = ["answer", "backbone_facts", "data_facts", "path_rows", "title", "versions"]
+
+
+def title(model: Backbone | None, data: str) -> str:
+    name = Path(data).name or data
+    if model is None:
+        return f"{name}: tokens from disk"
+    return f"{name} on the {model.name} backbone"
+
+
+def path_rows(result: HeadResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "beta": p.beta,
+            "relative_gap": p.relative_gap,
+            "rank": p.rank,
+            "accuracy_val": p.accuracy,
+            "log_loss_val": p.log_loss,
+            "seconds": p.seconds,
+            "chosen": p.beta == result.beta,
+        }
+        for p in result.path
+    ]
+
+
+def answer(best: HeadResult, comparison: Comparison) -> str:
+    accuracy = best.scores["test"].accuracy
+    proved = f"certified within {best.relative_gap:.1e} of the best head of its kind"
+    if comparison.linear_is_enough:
+        linear = "" if best.linear else f" (the richer head differs by {100 * comparison.difference:+.1f} points)"
+        return f"The linear head is enough here: {comparison.linear}{linear}."
+    return (
+        f"Use {best.what}: test accuracy {100 * accuracy:.1f} %, {100 * comparison.difference:+.1f} points over the "
+        f"best linear head, {proved}."
+    )
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "headwise": __version__}
+    for name in (
+        "torch",
+        "torchvision",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "safetensors",
+        "pillow",
+        "timm",
+        "transformers",
+    ):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def backbone_facts(model: Backbone | None, layer: int) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    return {
+        "name": model.name,
+        "parameters": model.num_parameters,
+        "width": model.width,
+        "depth": model.depth,
+        "num_heads": model.num_heads,
+        "grid": list(model.grid),
+        "num_prefix": model.num_prefix_tokens,
+        "weights_hash": model.weights_hash,
+        "layer": layer % model.depth,
+        "description": getattr(model, "description", ""),
+    }
+
+
+def data_facts(name: str, found: Any, store: TokenStore, splits: Splits, names: list[str]) -> dict[str, Any]:
+    return {
+        "name": Path(name).name or name,
+        "description": getattr(found, "description", "") or store.manifest.source.get("description", ""),
+        "num_samples": store.num_samples,
+        "num_tokens": store.num_tokens,
+        "token_width": store.width,
+        "classes": names,
+        "counts": {part: np.bincount(t, minlength=splits.num_classes).tolist() for part, t in splits.targets.items()},
+        "skipped": [name for name, _ in store.skipped],
+    }

@@ -1,0 +1,99 @@
+"""Maps and photographs for the report: which tokens a head uses, and what the modes of the backbone look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..contracts import Backbone, Progress
+from ..dissect import dissect, overlays
+from ..heads.compare import HeadResult, Splits
+from ..heads.explain import token_use
+from ..tokens import ImageSamples, TokenStore, read_photographs
+
+__all__ = ["dissection_pictures", "token_use_pictures"]
+
+
+def token_use_pictures(
+    best: HeadResult,
+    store: TokenStore,
+    splits: Splits,
+    samples: ImageSamples | None,
+    names: list[str],
+    arrays: dict[str, NDArray[Any]],
+) -> dict[str, Any] | None:
+    if store.grid is None or best.head is None:
+        return None
+    rows = splits.rows["test"][:500]
+    use = token_use(best.head, store, rows)
+    prefix = store.num_prefix
+    arrays["token_use/mean"] = use.mean[prefix:].reshape(store.grid).astype(np.float32)
+    examples = []
+    where = {} if samples is None else {name: i for i, name in enumerate(samples.ids)}
+    for target in range(min(splits.num_classes, 8)):
+        position = next((i for i, t in enumerate(splits.targets["test"][:500]) if t == target), None)
+        if position is None or samples is None:
+            continue
+        key = f"token_use/{target}"
+        image = samples.image(where[store.ids[int(rows[position])]]).resize((96, 96))
+        arrays[f"{key}/image"] = np.asarray(image, dtype=np.uint8)
+        arrays[f"{key}/map"] = use.samples[position, prefix:].reshape(store.grid).astype(np.float32)
+        examples.append(
+            {
+                "image_key": f"{key}/image",
+                "map_key": f"{key}/map",
+                "label": names[target],
+                "predicted": names[int(use.predicted[position])],
+            }
+        )
+    share = float(use.mean[:prefix].sum())
+    return {
+        "grid": list(store.grid),
+        "map_key": "token_use/mean",
+        "prefix_share": share,
+        "patch_share": 1 - share,
+        "examples": examples,
+        "note": f"Share of each token in the evidence for the predicted class, averaged over {len(rows)} test samples.",
+    }
+
+
+def dissection_pictures(model: Backbone, arrays: dict[str, NDArray[Any]], tell: Progress) -> dict[str, Any]:
+    tell("dissect the backbone", 0, 2)
+    photographs = read_photographs()
+    images = [_square(photographs.image(i)) for i in range(len(photographs))]
+    batch = model.preprocess(images)
+    found = dissect(model, batch)
+    tell("dissect the backbone", 1, 2)
+    entries, photos = [], []
+    for index, image in enumerate(images):
+        arrays[f"photo/{index}"] = np.asarray(image.resize((192, 192)), dtype=np.uint8)
+        photos.append({"key": f"photo/{index}", "name": photographs.ids[index]})
+    for number, overlay in enumerate(overlays(model, batch)):
+        key = f"overlay/{number}"
+        arrays[f"{key}/query"], arrays[f"{key}/key"] = overlay.query_map, overlay.key_map
+        entries.append(
+            {
+                "photo_key": f"photo/{overlay.image}",
+                "layer": overlay.layer,
+                "head": overlay.head,
+                "mode": overlay.mode,
+                "sigma": overlay.sigma,
+                "cosine": overlay.cosine,
+                "share": overlay.share,
+                "query_key": f"{key}/query",
+                "key_key": f"{key}/key",
+            }
+        )
+    tell("dissect the backbone", 2, 2)
+    # the map shows weighted cosines, so its band is theirs: the widest of the permutation bands
+    chance = float(found.weighted_chance.max())
+    return {**found.to_dict(), "chance": chance, "mode_chance": found.chance, "overlays": entries, "photos": photos}
+
+
+def _square(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))

@@ -1,0 +1,220 @@
+"""The main job: images or tokens with labels in; a certified head, a dissected backbone and a report out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backbones import load_backbone
+from ..contracts import Backbone, Progress
+from ..devices import choose_device
+from ..errors import InputError
+from ..files import claim_folder
+from ..heads.compare import baseline_results, certified_results, paired_bootstrap
+from ..heads.conditioning import Conditioner
+from ..heads.save import save_head
+from ..tokens import ImageSamples, open_data
+from ..version import __version__
+from . import facts
+from .data import open_tokens, raw_pixels, three_parts
+from .pictures import dissection_pictures, token_use_pictures
+from .result import FORMAT_VERSION, Study
+
+__all__ = ["study"]
+
+
+def study(
+    data: str | Path | Any = "digits",
+    backbone: str | Backbone = "embedded",
+    out: str | Path = "headwise-study",
+    *,
+    device: str = "auto",
+    layer: int = -1,
+    seed: int = 0,
+    tol: float = 1e-3,
+    betas: int = 10,
+    n_components: int = 32,
+    batch_size: int = 64,
+    strict: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    announce: Callable[[str], object] | None = None,
+    command: str | None = None,
+) -> Study:
+    """Fit certified heads on frozen tokens, compare them with baselines, dissect the backbone, write a report.
+
+    Parameters
+    ----------
+    data : str, path, ImageSamples, ArrayData or TokenStore
+        "digits" (ships with scikit-learn), an image folder, a table of paths, arrays of tokens or images, or a store.
+    backbone : str or Backbone
+        "embedded", "timm/NAME" or "timm/NAME@weights.safetensors". Not used where the data are tokens.
+    out : path
+        Folder for ``report.html``, ``study.json``, ``head/`` (the best head on the validation samples),
+        ``linear_head/`` (the best linear one) and ``tokens/``. The same settings go on in it.
+    device : str
+        Where the backbone runs: "auto", "cpu", "cuda" ...
+    layer : int
+        Layer whose tokens are used, negative from the end.
+    seed : int
+        Decides splits and resamples.
+    tol : float
+        Certified relative gap of every head.
+    betas : int
+        Points of each beta path.
+    n_components : int
+        Components kept by the conditioning of attention parts.
+    batch_size : int
+        Images in one pass of the backbone.
+    strict : bool
+        Stop at the first image that cannot be read, instead of leaving it out.
+    overwrite : bool
+        Replace a study made with other settings.
+    progress : callable, optional
+        See `headwise.contracts.Progress`.
+    announce : callable, optional
+        Given sentences for people: sizes and times before long work, what was skipped.
+    command : str, optional
+        How to run the same again, for the report.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        Data, backbone or folder that cannot be used; the message says what to do.
+
+    Examples
+    --------
+    >>> import headwise
+    >>> result = headwise.study("digits", out="my-study")  # doctest: +SKIP
+    >>> result.answer  # doctest: +SKIP
+    """
+    if betas < 2 or not tol > 0:
+        raise InputError(f"betas must be at least 2 and tol positive, got {betas} and {tol}")
+    out, clock, warnings = Path(out), _Clock(), list[str]()
+    tell = progress or (lambda step, done, total: None)
+    if not str(out).strip():
+        raise InputError("out is empty; give a folder")
+    settings: dict[str, Any] = {
+        "data": str(data) if isinstance(data, (str, Path)) else type(data).__name__,
+        "backbone": backbone if isinstance(backbone, str) else backbone.name,
+        "layer": layer,
+        "seed": seed,
+        "tol": tol,
+        "betas": betas,
+        "n_components": n_components,
+    }
+    found = open_data(data) if isinstance(data, (str, Path)) else data
+    model: Backbone | None = None
+    if isinstance(found, ImageSamples):
+        with clock("load the backbone"):
+            tell("load the backbone", 0, 1)
+            model = load_backbone(backbone, choose_device(device)) if isinstance(backbone, str) else backbone
+            tell("load the backbone", 1, 1)
+    # only now, so that a misspelt backbone or data set leaves no folder behind
+    claim_folder(out, "study", settings, overwrite)
+    with clock("extract tokens"):
+        store, samples = open_tokens(
+            found,
+            model,
+            out / "tokens",
+            layer=layer,
+            seed=seed,
+            batch_size=batch_size,
+            device=choose_device(device),
+            strict=strict,
+            overwrite=overwrite,
+            progress=tell,
+            announce=announce,
+        )
+    splits, class_names = three_parts(store, seed)
+    if store.skipped:
+        warnings.append(f"{len(store.skipped)} images could not be read and were left out")
+    names = ["linear_prefix"] if store.num_prefix else []
+    if store.num_tokens > store.num_prefix:
+        names += ["linear"] + (["attention", "default"] if store.num_tokens - store.num_prefix > 1 else [])
+    with clock("fit baselines"):
+        tell("fit baselines", 0, 1)
+        results = baseline_results(store, splits, raw_pixels(samples, store, splits))
+        tell("fit baselines", 1, 1)
+    with clock("fit certified heads"):
+        results += certified_results(
+            store,
+            splits,
+            names,
+            conditioner=Conditioner(n_components=n_components),
+            betas=betas,
+            tol=tol,
+            progress=tell,
+        )
+    certified = [r for r in results if r.kind == "certified"]
+    best = min(certified, key=lambda r: r.scores["val"].log_loss)
+    linear = min((r for r in certified if r.linear), key=lambda r: r.scores["val"].log_loss)
+    comparison = paired_bootstrap(best, linear, splits.targets["test"], seed)
+    assert best.head is not None and best.head.certificate is not None
+    for chosen, folder in ((best, "head"), (linear, "linear_head")):
+        assert chosen.head is not None
+        chosen.head.class_names = list(class_names)
+        save_head(chosen.head, out / folder, overwrite=True)
+    arrays: dict[str, NDArray[Any]] = {}
+    with clock("explain the head"):
+        use = token_use_pictures(best, store, splits, samples, class_names, arrays)
+    dissection = None
+    if model is not None:
+        with clock("dissect the backbone"):
+            dissection = dissection_pictures(model, arrays, tell)
+    tell("write the report", 0, 1)
+    confusion = np.zeros((splits.num_classes, splits.num_classes), dtype=int)
+    np.add.at(confusion, (splits.targets["test"], best.probabilities.argmax(1)), 1)
+    result = {
+        "format_version": FORMAT_VERSION,
+        "title": facts.title(model, str(settings["data"])),
+        "answer": facts.answer(best, comparison),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "headwise_version": __version__,
+        "command": command,
+        "seed": seed,
+        "settings": settings,
+        "versions": facts.versions(),
+        "device": choose_device(device),
+        "warnings": warnings,
+        "backbone": facts.backbone_facts(model, layer),
+        "data": facts.data_facts(settings["data"], found, store, splits, class_names),
+        "heads": [{**r.to_dict(), "chosen": r is best} for r in results],
+        "comparison": asdict(comparison),
+        "path": facts.path_rows(best),
+        "paths": {r.name: facts.path_rows(r) for r in certified},
+        "certificate": best.head.certificate.to_dict(),
+        "token_use": use,
+        "dissection": dissection,
+        "confusions": {"matrix": confusion.tolist()},
+        "timings": [{"step": step, "seconds": seconds} for step, seconds in clock.steps],
+    }
+    made = Study(result, arrays, out)
+    made.save()
+    tell("write the report", 1, 1)
+    return made
+
+
+class _Clock:
+    """Seconds of each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, float]] = []
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.steps.append((step, round(time.perf_counter() - began, 3)))
