@@ -13,6 +13,7 @@ from headwise.report import fmt, images, scale
 from headwise.report.colours import contrast, diverging, sequential, text_on, viridis
 from headwise.report.figures.accuracy import axis_start, wilson
 from headwise.report.figures.path import path_panel
+from headwise.report.figures.reliability import reliability_chart
 from headwise.report.words import WORDS, Linker
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12)
@@ -91,6 +92,26 @@ def test_path_panel_draws_what_it_is_given() -> None:
     panel = path_panel("rank", [0.1, 0.01, 0.001], [1, None, 9], 0.001)
     assert panel is not None and panel.count("<circle") == 2 and panel.count('class="picked"') == 1
     assert path_panel("gap", [0.1, 0.01], [0.0, 0.1], None, log=True) is None
+
+
+def test_reliability_chart_draws_every_bin_that_holds_samples() -> None:
+    chart = reliability_chart([(None, None, 0), (0.3, 0.25, 8), (None, None, 0), (0.9, 1.0, 40)])
+    assert chart is not None and chart.count("<circle") == chart.count("<rect") == 2
+    assert chart.count('class="whisker used"') == 2 and chart.count('class="ideal"') == 1
+    for said in ("accuracy (%)", "confidence (%)", "samples", "confidence 90.0", "of 40 samples", "25.0 to 50.0"):
+        assert said in chart.replace(fmt.THIN, " ")
+    bars = re.findall(r'<rect x="([\d.]+)%" width="([\d.]+)%" y="([\d.]+)" height="([\d.]+)"', str(chart))
+    (x, width, y, height), (_, _, top, tall) = (map(float, bar) for bar in bars)
+    assert x > 25 and x + width < 50, "a bar stands over its bin"
+    assert tall == pytest.approx(5 * height, abs=0.1) and y + height == pytest.approx(top + tall), "bars begin at 0"
+    (first, second) = (float(y) for y in re.findall(r'<circle cx="[\d.]+%" cy="([\d.]+)"', str(chart)))
+    assert second < first, "a higher accuracy stands higher"
+    assert reliability_chart([(None, None, 0)]) is None
+
+
+def test_reliability_chart_of_one_sample() -> None:
+    chart = reliability_chart([(1.0, 0.0, 1)])
+    assert chart is not None and "nan" not in chart
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

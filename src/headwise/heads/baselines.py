@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..contracts import TokenSource
+from .metrics import METRICS
+from .outcomes import as_classes
 from .parts import PartSpec, part_tokens
 
 __all__ = ["Scores", "logistic_probabilities", "majority", "neighbours", "pooled_tokens", "score"]
@@ -32,14 +33,8 @@ class Scores:
 
 def score(probabilities: NDArray[Any], targets: NDArray[Any]) -> Scores:
     """Scores of probabilities ``(n, c)`` against targets ``0 .. c-1``."""
-    predicted = probabilities.argmax(1)
-    safe = np.clip(probabilities.astype(np.float64), 1e-12, None)
-    safe /= safe.sum(1, keepdims=True)
-    return Scores(
-        float(accuracy_score(targets, predicted)),
-        float(balanced_accuracy_score(targets, predicted)),
-        float(log_loss(targets, safe, labels=np.arange(probabilities.shape[1]))),
-    )
+    p, y = as_classes(probabilities, targets)
+    return Scores(**{field.name: METRICS["classes"][field.name].value(p, y) for field in fields(Scores)})
 
 
 def pooled_tokens(source: TokenSource, rows: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,385 @@
+"""Quality of predictions on held-out samples, by kind of target, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import metrics as reference
+
+from ..errors import InputError, unknown_name
+from . import resampling
+from .outcomes import CHECKS, as_classes, as_survival
+from .resampling import Draw
+
+__all__ = ["METRICS", "Bin", "Measure", "auroc", "calibration_error", "concordance", "evaluate", "reliability"]
+
+TINY = 1e-12
+"""Probabilities below it count as this much in a log-loss."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric on some samples and its interval.
+
+    Attributes
+    ----------
+    value : float or None
+        None where the metric is not defined on these samples; ``note`` says why.
+    low, high : float or None
+        Ends of the percentile bootstrap interval; None where none was asked for or no resample defined the metric.
+    resamples, skipped : int
+        Resamples that the interval rests on, and those left out because the metric is not defined on them.
+    note : str
+        What was left out, or why there is no value.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    resamples: int = 0
+    skipped: int = 0
+    note: str = ""
+
+
+class Undefined(InputError):
+    """The metric is not defined on these samples, others may be."""
+
+
+class Bin(NamedTuple):
+    """Samples whose top probability lies in one bin; means are None where there are none."""
+
+    confidence: float | None
+    accuracy: float | None
+    samples: int
+
+
+def evaluate(
+    kind: str,
+    predicted: ArrayLike,
+    targets: ArrayLike,
+    *,
+    metrics: Iterable[str] | None = None,
+    intervals: float | None = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Measure]:
+    """Metrics of predictions on held-out samples, with percentile bootstrap intervals over the samples.
+
+    All metrics see the same resamples, so that a seed gives the same intervals again.
+
+    Parameters
+    ----------
+    kind : {"classes", "labels", "numbers", "counts", "survival"}
+        What the targets are.
+    predicted : array
+        Class probabilities ``(n, c)``; probabilities of each of c labels; numbers; rates above 0; or for "survival" a
+        risk score ``(n,)`` or ``(n, 1)``, higher for an earlier event.
+    targets : array
+        Classes ``0 .. c-1`` as ``(n,)``; labels 0 or 1 as ``(n, c)``; numbers or counts ``(n, c)``; or for "survival"
+        ``(n, 2)``: time, and 1 for an event or 0 for censored. With c = 1, ``(n,)`` will do for both arrays.
+    metrics : names of `METRICS`, optional
+        All of the kind if not given.
+    intervals : float or None
+        Level of the intervals; None for no intervals.
+    resamples : int
+        How many; concordance uses 200 at most, since its work grows with the square of n.
+    seed : int
+        Seed of the resamples.
+
+    Returns
+    -------
+    dict of Measure
+        A metric that is not defined on these samples has no value and says why.
+
+    Raises
+    ------
+    InputError
+        Shapes that do not match, numbers that are not finite, values outside their range, unknown names, survival times
+        without a comparable pair.
+
+    Notes
+    -----
+    A resample holds some samples more than once. That shifts nothing for means, but raises the calibration error, whose
+    interval may lie above its value.
+
+    Examples
+    --------
+    >>> found = evaluate("classes", [[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]], [0, 0, 1, 1])
+    >>> found["accuracy"].value, found["accuracy"].low, found["accuracy"].high
+    (0.75, 0.25, 1.0)
+    >>> evaluate("classes", [[0.9, 0.1], [0.6, 0.4]], [0, 0], metrics=["auroc"])["auroc"].note
+    'AUROC needs samples of two classes, got one'
+    """
+    if kind not in METRICS:
+        raise unknown_name("kind of target", kind, METRICS)
+    if intervals is not None and not 0 < intervals < 1:
+        raise InputError(f"intervals must lie between 0 and 1, got {intervals!r}")
+    if resamples < 1:
+        raise InputError(f"resamples must be 1 or more, got {resamples!r}")
+    table = METRICS[kind]
+    names = list(table) if metrics is None else list(metrics)
+    for name in names:
+        if name not in table:
+            raise unknown_name(f"metric of {kind}", name, table)
+    p, y = CHECKS[kind](predicted, targets)
+    found: dict[str, Measure] = {}
+    draws: dict[str, Draw] = {}
+    for name in names:
+        try:
+            found[name] = Measure(table[name].value(p, y), note=table[name].note(p, y))
+            if intervals is not None:
+                draws[name] = table[name].prepare(p, y)
+        except Undefined as error:
+            found[name] = Measure(None, note=str(error))
+    for name, values in _resampled(draws, table, len(p), resamples, seed).items():
+        kept = values[~np.isnan(values)]
+        counted = replace(found[name], resamples=len(kept), skipped=len(values) - len(kept))
+        if len(kept) and intervals is not None:
+            low, high = np.quantile(kept, [(1 - intervals) / 2, (1 + intervals) / 2])
+            counted = replace(counted, low=float(low), high=float(high))
+        found[name] = counted
+    return found
+
+
+def _resampled(
+    draws: dict[str, Draw], table: dict[str, Metric], n: int, num: int, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Values of each metric on its resamples."""
+    values: dict[str, list[NDArray[Any]]] = {name: [] for name in draws}
+    left = {name: min(num, table[name].most) for name in draws}
+    for counts in resampling.resamples(n, max(left.values(), default=0), seed):
+        for name, draw in draws.items():
+            if left[name] > 0:
+                values[name].append(draw(counts[: left[name]]))
+                left[name] -= len(counts)
+    return {name: np.concatenate(parts) for name, parts in values.items()}
+
+
+def auroc(probabilities: NDArray[Any], targets: NDArray[Any]) -> float:
+    """Area under the ROC curve; of many classes one against the rest, the plain mean over the classes present."""
+    scores, positive = _one_against_rest(probabilities, targets)
+    return float(reference.roc_auc_score(positive, scores, average="macro"))
+
+
+def _one_against_rest(probabilities: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Scores and truths ``(n, k)``, one column for each class that is present; of two classes one column will do."""
+    present = np.unique(targets)
+    if len(present) < 2:
+        raise Undefined("AUROC needs samples of two classes, got one")
+    if probabilities.shape[1] == 2:
+        present = present[1:]
+    return probabilities[:, present], targets[:, None] == present
+
+
+def _labels_with_both(probabilities: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Scores and truths of the labels that some samples have and some have not."""
+    both = np.flatnonzero((targets == 1).any(axis=0) & (targets == 0).any(axis=0))
+    if not len(both):
+        raise Undefined("AUROC needs a label that some samples have and some have not, got none")
+    return probabilities[:, both], targets[:, both] == 1
+
+
+def _bins(probabilities: NDArray[Any], bins: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Top probability and its bin; bin k holds what is above ``k / bins`` up to ``(k + 1) / bins``."""
+    top = probabilities.max(axis=1)
+    return top, np.clip(np.ceil(top * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> list[Bin]:
+    """Mean top probability, accuracy and number of samples in bins of equal width of the top probability.
+
+    Parameters
+    ----------
+    probabilities : array (n, c)
+    targets : array (n,) of classes ``0 .. c-1``
+    bins : int
+
+    Examples
+    --------
+    >>> reliability([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]], [0, 0, 0], bins=2)
+    [Bin(confidence=0.5, accuracy=1.0, samples=1), Bin(confidence=0.75, accuracy=0.5, samples=2)]
+    """
+    if bins < 1:
+        raise InputError(f"bins must be 1 or more, got {bins!r}")
+    p, y = as_classes(probabilities, targets)
+    top, places = _bins(p, bins)
+    counts = np.bincount(places, minlength=bins)
+    sums = (np.bincount(places, weights=values, minlength=bins) for values in (top, p.argmax(axis=1) == y))
+    return [
+        Bin(float(confidence / count), float(right / count), int(count)) if count else Bin(None, None, 0)
+        for confidence, right, count in zip(*sums, counts, strict=True)
+    ]
+
+
+def calibration_error(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error: mean over samples of the distance of accuracy and confidence in a sample's bin.
+
+    Bins of equal width on the top probability, as in Naeini et al. (AAAI 2015) and Guo et al. (ICML 2017).
+
+    Examples
+    --------
+    >>> calibration_error([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]], [0, 0, 0], bins=2)
+    0.3333333333333333
+    """
+    filled = [b for b in reliability(probabilities, targets, bins) if b.samples]
+    confidence, accuracy, samples = np.array(filled, dtype=np.float64).T
+    return float(samples @ np.abs(accuracy - confidence) / samples.sum())
+
+
+def concordance(risk: ArrayLike, targets: ArrayLike) -> float:
+    """Harrell's concordance index: share of comparable pairs in which the earlier event has the higher risk.
+
+    A pair is comparable if the shorter time ends in an event, or if at equal times one had the event and the other was
+    censored. Equal risks count 1/2.
+
+    Parameters
+    ----------
+    risk : array (n,) or (n, 1)
+    targets : array (n, 2)
+        Time, and 1 for an event or 0 for censored.
+
+    Raises
+    ------
+    InputError
+        No pair is comparable, for example because all samples are censored.
+
+    Examples
+    --------
+    >>> concordance([3, 1, 2], [[1, 1], [2, 1], [3, 0]])
+    0.6666666666666666
+    """
+    return _concordance(*as_survival(risk, targets))
+
+
+def _concordance(risk: NDArray[Any], y: NDArray[Any]) -> float:
+    won, comparable = resampling.pair_sums(risk[:, 0], y[:, 0], y[:, 1] == 1, np.ones((1, len(risk))))
+    if not comparable[0]:
+        why = (
+            "some samples had the event, but none before another's time" if (y[:, 1] == 1).any() else "all are censored"
+        )
+        raise InputError(f"concordance needs a pair of samples that can be compared, got none: {why}")
+    return float(won[0] / comparable[0])
+
+
+def _balanced_accuracy(p: NDArray[Any], y: NDArray[Any]) -> float:
+    # recall_score with the classes present: balanced_accuracy_score warns of predicted classes that no sample has
+    return float(reference.recall_score(y, p.argmax(axis=1), labels=np.unique(y), average="macro"))
+
+
+def _log_loss(p: NDArray[Any], y: NDArray[Any]) -> float:
+    return float(reference.log_loss(y, _inside(p), labels=np.arange(p.shape[1]))) if p.shape[1] > 1 else 0.0
+
+
+def _label_log_loss(p: NDArray[Any], y: NDArray[Any]) -> float:
+    return float(reference.log_loss(y.ravel(), np.clip(p, TINY, 1 - TINY).ravel(), labels=[0, 1]))
+
+
+def _inside(p: NDArray[Any]) -> NDArray[Any]:
+    """Probabilities that are nowhere 0 and sum to 1."""
+    safe = np.clip(p, TINY, None)
+    return safe / safe.sum(axis=1, keepdims=True)
+
+
+def _varied(p: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The outputs whose targets are not all the same."""
+    kept = np.flatnonzero(np.ptp(y, axis=0) > 0)
+    if not len(kept):
+        raise Undefined("R2 needs targets that are not all the same")
+    return p[:, kept], y[:, kept]
+
+
+def _r2(p: NDArray[Any], y: NDArray[Any]) -> float:
+    p, y = _varied(p, y)
+    return float(reference.r2_score(y, p))
+
+
+def _poisson_pieces(p: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    """Deviance of each sample, averaged over outputs: ``2 (y log(y / p) - y + p)``."""
+    return 2 * (y * np.log(np.where(y > 0, y, 1) / p) - y + p).mean(axis=1)
+
+
+def _label_pieces(p: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    safe = np.clip(p, TINY, 1 - TINY)
+    return -np.log(np.where(y == 1, safe, 1 - safe)).mean(axis=1)
+
+
+def _hits(p: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    return (p.argmax(axis=1) == y).astype(np.float64)
+
+
+def _calibration_draw(p: NDArray[Any], y: NDArray[Any]) -> Draw:
+    top, places = _bins(p, 15)
+    return resampling.binned(_hits(p, y) - top, places, 15)
+
+
+def _classes_left_out(p: NDArray[Any], y: NDArray[Any]) -> str:
+    return _left_out("classes without a sample", np.setdiff1d(np.arange(p.shape[1]), y))
+
+
+def _labels_left_out(p: NDArray[Any], y: NDArray[Any]) -> str:
+    return _left_out("labels that all or no samples have", np.flatnonzero(np.ptp(y, axis=0) == 0))
+
+
+def _outputs_left_out(p: NDArray[Any], y: NDArray[Any]) -> str:
+    return _left_out("outputs whose targets are all the same", np.flatnonzero(np.ptp(y, axis=0) == 0))
+
+
+def _left_out(what: str, which: NDArray[Any]) -> str:
+    more = f" and {len(which) - 10} more" if len(which) > 10 else ""
+    return f"left out: {what}: {', '.join(map(str, which[:10]))}{more}" if len(which) else ""
+
+
+class Metric(NamedTuple):
+    """How to get the value, how to get it on resamples, what to say of it, and the most resamples to use."""
+
+    value: Callable[[NDArray[Any], NDArray[Any]], float]
+    prepare: Callable[[NDArray[Any], NDArray[Any]], Draw]
+    note: Callable[[NDArray[Any], NDArray[Any]], str] = lambda p, y: ""
+    most: int = 1_000_000_000
+
+
+METRICS: dict[str, dict[str, Metric]] = {
+    "classes": {
+        "accuracy": Metric(
+            lambda p, y: float(reference.accuracy_score(y, p.argmax(axis=1))),
+            lambda p, y: resampling.mean(_hits(p, y)),
+        ),
+        "balanced_accuracy": Metric(
+            _balanced_accuracy, lambda p, y: resampling.recalls(_hits(p, y), y, p.shape[1]), _classes_left_out
+        ),
+        "log_loss": Metric(_log_loss, lambda p, y: resampling.mean(-np.log(_inside(p)[np.arange(len(y)), y]))),
+        "auroc": Metric(auroc, lambda p, y: resampling.area_under_curve(*_one_against_rest(p, y)), _classes_left_out),
+        "calibration_error": Metric(calibration_error, _calibration_draw),
+    },
+    "labels": {
+        "log_loss": Metric(_label_log_loss, lambda p, y: resampling.mean(_label_pieces(p, y))),
+        "auroc": Metric(
+            lambda p, y: float(reference.roc_auc_score(*_labels_with_both(p, y)[::-1], average="macro")),
+            lambda p, y: resampling.area_under_curve(*_labels_with_both(p, y)),
+            _labels_left_out,
+        ),
+    },
+    "numbers": {
+        "r2": Metric(_r2, lambda p, y: resampling.explained(*_varied(p, y)), _outputs_left_out),
+        "absolute_error": Metric(
+            lambda p, y: float(reference.mean_absolute_error(y, p)),
+            lambda p, y: resampling.mean(np.abs(y - p).mean(axis=1)),
+        ),
+    },
+    "counts": {
+        "poisson_deviance": Metric(
+            lambda p, y: float(reference.mean_poisson_deviance(y.ravel(), p.ravel())),
+            lambda p, y: resampling.mean(_poisson_pieces(p, y)),
+        ),
+    },
+    "survival": {
+        "concordance": Metric(
+            _concordance, lambda p, y: resampling.concordant(p[:, 0], y[:, 0], y[:, 1] == 1), most=200
+        ),
+    },
+}
+"""The metrics of each kind of target."""
