@@ -12,7 +12,8 @@ from sklearn import metrics as reference
 
 from ..errors import InputError, unknown_name
 from . import resampling
-from .outcomes import CHECKS, as_classes, as_survival
+from .calibration import Bin, calibration_draw, calibration_error, reliability
+from .outcomes import CHECKS, as_survival
 from .resampling import Draw
 
 __all__ = ["METRICS", "Bin", "Measure", "auroc", "calibration_error", "concordance", "evaluate", "reliability"]
@@ -47,14 +48,6 @@ class Measure:
 
 class Undefined(InputError):
     """The metric is not defined on these samples, others may be."""
-
-
-class Bin(NamedTuple):
-    """Samples whose top probability lies in one bin; means are None where there are none."""
-
-    confidence: float | None
-    accuracy: float | None
-    samples: int
 
 
 def evaluate(
@@ -183,53 +176,6 @@ def _labels_with_both(probabilities: NDArray[Any], targets: NDArray[Any]) -> tup
     return probabilities[:, both], targets[:, both] == 1
 
 
-def _bins(probabilities: NDArray[Any], bins: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Top probability and its bin; bin k holds what is above ``k / bins`` up to ``(k + 1) / bins``."""
-    top = probabilities.max(axis=1)
-    return top, np.clip(np.ceil(top * bins).astype(np.int64) - 1, 0, bins - 1)
-
-
-def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> list[Bin]:
-    """Mean top probability, accuracy and number of samples in bins of equal width of the top probability.
-
-    Parameters
-    ----------
-    probabilities : array (n, c)
-    targets : array (n,) of classes ``0 .. c-1``
-    bins : int
-
-    Examples
-    --------
-    >>> reliability([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]], [0, 0, 0], bins=2)
-    [Bin(confidence=0.5, accuracy=1.0, samples=1), Bin(confidence=0.75, accuracy=0.5, samples=2)]
-    """
-    if bins < 1:
-        raise InputError(f"bins must be 1 or more, got {bins!r}")
-    p, y = as_classes(probabilities, targets)
-    top, places = _bins(p, bins)
-    counts = np.bincount(places, minlength=bins)
-    sums = (np.bincount(places, weights=values, minlength=bins) for values in (top, p.argmax(axis=1) == y))
-    return [
-        Bin(float(confidence / count), float(right / count), int(count)) if count else Bin(None, None, 0)
-        for confidence, right, count in zip(*sums, counts, strict=True)
-    ]
-
-
-def calibration_error(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error: mean over samples of the distance of accuracy and confidence in a sample's bin.
-
-    Bins of equal width on the top probability, as in Naeini et al. (AAAI 2015) and Guo et al. (ICML 2017).
-
-    Examples
-    --------
-    >>> calibration_error([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]], [0, 0, 0], bins=2)
-    0.3333333333333333
-    """
-    filled = [b for b in reliability(probabilities, targets, bins) if b.samples]
-    confidence, accuracy, samples = np.array(filled, dtype=np.float64).T
-    return float(samples @ np.abs(accuracy - confidence) / samples.sum())
-
-
 def concordance(risk: ArrayLike, targets: ArrayLike) -> float:
     """Harrell's concordance index: share of comparable pairs in which the earlier event has the higher risk.
 
@@ -311,11 +257,6 @@ def _hits(p: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     return (p.argmax(axis=1) == y).astype(np.float64)
 
 
-def _calibration_draw(p: NDArray[Any], y: NDArray[Any]) -> Draw:
-    top, places = _bins(p, 15)
-    return resampling.binned(_hits(p, y) - top, places, 15)
-
-
 def _classes_left_out(p: NDArray[Any], y: NDArray[Any]) -> str:
     return _left_out("classes without a sample", np.setdiff1d(np.arange(p.shape[1]), y))
 
@@ -353,7 +294,7 @@ METRICS: dict[str, dict[str, Metric]] = {
         ),
         "log_loss": Metric(_log_loss, lambda p, y: resampling.mean(-np.log(_inside(p)[np.arange(len(y)), y]))),
         "auroc": Metric(auroc, lambda p, y: resampling.area_under_curve(*_one_against_rest(p, y)), _classes_left_out),
-        "calibration_error": Metric(calibration_error, _calibration_draw),
+        "calibration_error": Metric(calibration_error, calibration_draw),
     },
     "labels": {
         "log_loss": Metric(_label_log_loss, lambda p, y: resampling.mean(_label_pieces(p, y))),

@@ -14,7 +14,7 @@ from .fluid import plot, x_axis, x_place, y_axis
 __all__ = ["reliability_chart"]
 
 TOP, MIDDLE = 26, 206
-TALLY_TOP, BOTTOM = 244, 304
+TALLY_TOP, BOTTOM = 252, 312
 
 
 def reliability_chart(

@@ -1,0 +1,75 @@
+"""Calibration of class probabilities: how often predictions of a given confidence are right."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from .outcomes import as_classes
+from .resampling import Draw, binned
+
+__all__ = ["Bin", "calibration_draw", "calibration_error", "reliability"]
+
+
+class Bin(NamedTuple):
+    """Samples whose top probability lies in one bin; means are None where there are none."""
+
+    confidence: float | None
+    accuracy: float | None
+    samples: int
+
+
+def _bins(probabilities: NDArray[Any], bins: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Top probability and its bin; bin k holds what is above ``k / bins`` up to ``(k + 1) / bins``."""
+    top = probabilities.max(axis=1)
+    return top, np.clip(np.ceil(top * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> list[Bin]:
+    """Mean top probability, accuracy and number of samples in bins of equal width of the top probability.
+
+    Parameters
+    ----------
+    probabilities : array (n, c)
+    targets : array (n,) of classes ``0 .. c-1``
+    bins : int
+
+    Examples
+    --------
+    >>> reliability([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]], [0, 0, 0], bins=2)
+    [Bin(confidence=0.5, accuracy=1.0, samples=1), Bin(confidence=0.75, accuracy=0.5, samples=2)]
+    """
+    if bins < 1:
+        raise InputError(f"bins must be 1 or more, got {bins!r}")
+    p, y = as_classes(probabilities, targets)
+    top, places = _bins(p, bins)
+    counts = np.bincount(places, minlength=bins)
+    sums = (np.bincount(places, weights=values, minlength=bins) for values in (top, p.argmax(axis=1) == y))
+    return [
+        Bin(float(confidence / count), float(right / count), int(count)) if count else Bin(None, None, 0)
+        for confidence, right, count in zip(*sums, counts, strict=True)
+    ]
+
+
+def calibration_error(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error: mean over samples of the distance of accuracy and confidence in a sample's bin.
+
+    Bins of equal width on the top probability, as in Naeini et al. (AAAI 2015) and Guo et al. (ICML 2017).
+
+    Examples
+    --------
+    >>> calibration_error([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]], [0, 0, 0], bins=2)
+    0.3333333333333333
+    """
+    filled = [b for b in reliability(probabilities, targets, bins) if b.samples]
+    confidence, accuracy, samples = np.array(filled, dtype=np.float64).T
+    return float(samples @ np.abs(accuracy - confidence) / samples.sum())
+
+
+def calibration_draw(p: NDArray[Any], y: NDArray[Any], bins: int = 15) -> Draw:
+    """`calibration_error` on resamples."""
+    top, places = _bins(p, bins)
+    return binned((p.argmax(axis=1) == y) - top, places, bins)
