@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from .backbones import list_backbones, load_backbone
     from .dissect import Dissection, dissect
     from .errors import ClaimError, HeadwiseError, InputError
-    from .heads import Conditioner, Head, HeadClassifier, HeadClassifierCV, PartSpec, Verification, verify
+    from .heads import (
+        Conditioner,
+        Head,
+        HeadClassifier,
+        HeadClassifierCV,
+        HeadRegressor,
+        HeadRegressorCV,
+        PartSpec,
+        Verification,
+        verify,
+    )
     from .solvers import Certificate, Status
     from .study import Study, study
     from .tokens import TokenStore, extract, open_data
@@ -25,7 +35,17 @@ _HOMES = {
     "backbones": ("list_backbones", "load_backbone"),
     "dissect": ("Dissection", "dissect"),
     "errors": ("ClaimError", "HeadwiseError", "InputError"),
-    "heads": ("Conditioner", "Head", "HeadClassifier", "HeadClassifierCV", "PartSpec", "Verification", "verify"),
+    "heads": (
+        "Conditioner",
+        "Head",
+        "HeadClassifier",
+        "HeadClassifierCV",
+        "HeadRegressor",
+        "HeadRegressorCV",
+        "PartSpec",
+        "Verification",
+        "verify",
+    ),
     "solvers": ("Certificate", "Status"),
     "study": ("Study", "study"),
     "tokens": ("TokenStore", "extract", "open_data"),
@@ -40,6 +60,8 @@ __all__ = [
     "Head",
     "HeadClassifier",
     "HeadClassifierCV",
+    "HeadRegressor",
+    "HeadRegressorCV",
     "HeadwiseError",
     "InputError",
     "PartSpec",

@@ -7,7 +7,7 @@ means "may be seen".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -17,12 +17,19 @@ from torch import Tensor
 __all__ = [
     "Backbone",
     "Block",
+    "FittedGates",
+    "GateFamily",
+    "GateKind",
+    "GateValues",
     "Loss",
     "Norm",
+    "PairGate",
     "Penalty",
     "Preprocessing",
     "Progress",
     "QueryKey",
+    "TargetKind",
+    "TokenShape",
     "TokenSource",
     "Tokens",
 ]
@@ -181,12 +188,22 @@ class Backbone(Protocol):
         ...
 
 
+TargetKind = Literal["classes", "labels", "numbers", "counts", "survival"]
+"""Classes are integers ``(n,)``; labels are 0 or 1, ``(n, c)``; numbers and counts ``(n, c)``; survival is ``(n, 2)``:
+time, and 1 where the event was seen."""
+
+
 class Loss(Protocol):
     """A convex loss of all outputs, bound to its targets and sample weights: ``L(f) = sum_i w_i l(f_i, y_i)``.
 
-    ``theta`` below is a matrix ``(n, c)`` in the scale of ``gradient(f)``, weights included.
+    Made as ``Squared(targets, num_outputs, weights, **options)``. ``theta`` below is a matrix ``(n, c)`` in the scale
+    of ``gradient(f)``, weights included.
     """
 
+    name: str
+    kind: TargetKind
+    has_intercept: bool
+    """False where a common shift of the outputs changes nothing (Cox)."""
     num_outputs: int
     num_samples: int
 
@@ -218,35 +235,79 @@ class Loss(Protocol):
         """Largest alpha >= 1 that keeps ``alpha * theta`` in the domain."""
         ...
 
-    def state(self) -> dict[str, Any]:
-        """JSON description: name and options, no targets."""
+    @staticmethod
+    def link(outputs: Tensor) -> Tensor:
+        """Mean predictions: probabilities, numbers, rates, relative risks."""
         ...
+
+    def held_out(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean unweighted loss of outputs against other targets, a scalar."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """JSON description: name, number of outputs and options, no targets."""
+        ...
+
+
+@dataclass(frozen=True)
+class TokenShape:
+    """What a block must know of the tokens it acts on: how many, how wide, and the grid that they fill."""
+
+    num_tokens: int
+    width: int
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class PairGate:
+    """A mask between tokens that depends on their labels alone: ``D[t, u] = table[query[t], key[u]]``.
+
+    ``query`` and ``key`` are integer labels ``(n, s)``, ``table`` is ``(query labels, key labels)``.
+    """
+
+    query: Tensor
+    key: Tensor
+    table: Tensor
+
+    def mask(self) -> Tensor:
+        """The mask itself, ``(n, s, s)``."""
+        return self.table[self.query[:, :, None], self.key[:, None, :]]
+
+
+GateKind = Literal["token", "feature", "pair"]
+GateValues = Tensor | PairGate
+"""Token gates are weights ``(n, s)``, feature gates ``(n, s, d)``, pair gates a mask ``(n, s, s)`` or a `PairGate`."""
 
 
 class Block(Protocol):
     """A family of heads, linear in a matrix ``Z = sum_j u_j v_j^T``.
 
     Every block has the same shape inside: atom j turns sample i into ``k`` inner features ``h_ij = B_i u_j`` (linear
-    in u),
-    and the outputs are ``f_i = sum_j h_ij^T V_j`` with ``V_j`` of shape ``(k, c)``. So a block says only how u acts;
-    u is stored as ``(atoms, *u_shape)`` and v as ``(atoms, k, c)``, and Z has ``p = prod(u_shape)`` rows and ``q = k
-    c`` columns.
+    in u), and the outputs are ``f_i = sum_j h_ij^T V_j`` with ``V_j`` of shape ``(k, c)``. So a block says only how u
+    acts; u is stored as ``(atoms, *u_shape)`` and v as ``(atoms, k, c)``, and Z has ``p = prod(u_shape)`` rows and
+    ``q = k c`` columns.
 
-    A block first condenses the tokens of each sample to statistics; every later pass works on those alone.
+    A block first condenses the tokens of each sample, under one gate, to statistics; every later pass works on those
+    alone. It is made for one `TokenShape`: ``Attention(shape, gated=False)``.
     """
 
     name: str
     degree: int
     """How the features grow with the scale of the tokens: 1 for linear, 3 for attention."""
+    gates: tuple[GateKind, ...]
+    """Kinds of gates that it takes."""
+    hides: bool
+    """Whether tokens may be hidden (padded text); blocks on a grid refuse them."""
+    u_shape: tuple[int, ...]
+    inner_width: int
+    """k, the inner features of one atom."""
 
-    def statistics(self, values: Tensor, pooling: Tensor) -> dict[str, Tensor]:
+    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
         """Statistics of conditioned tokens ``(n, s, d)`` under pooling weights ``(n, s)``; first axes are samples."""
         ...
 
-    def u_shape(self, width: int) -> tuple[int, ...]: ...
-
-    def inner_width(self, width: int) -> int:
-        """k, the inner features of one atom."""
+    def scores(self, values: Tensor, u: Tensor) -> Tensor:
+        """What an activation would act on for one atom ``u``: ``(n, s)``, ``(n, s, d)`` or ``(n, s, s)``."""
         ...
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
@@ -265,8 +326,39 @@ class Block(Protocol):
         """Squared norm of the features that multiply Z, ``(n,)``; conditioning scales their summed variance to one."""
         ...
 
-    def token_outputs(self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    def token_outputs(
+        self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
+    ) -> Tensor:
         """Share of each token in the outputs, ``(n, s, c)``; summed over tokens it is the block's output."""
+        ...
+
+
+class FittedGates(Protocol):
+    """Gates with their numbers, ready for tokens: masks that depend on the tokens and never on Z."""
+
+    count: int
+
+    def values(self, tokens: Tensor, index: int) -> GateValues:
+        """Gate ``index`` on conditioned tokens ``(n, s, d)``."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The numbers, as saved in a head."""
+        ...
+
+
+class GateFamily(Protocol):
+    """A way of choosing gates."""
+
+    name: str
+    kinds: tuple[GateKind, ...]
+
+    def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> FittedGates:
+        """Choose ``count`` gates for a block from chunks of conditioned training tokens ``(n, s, d)``."""
+        ...
+
+    def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> FittedGates:
+        """The gates that `FittedGates.tensors` describes."""
         ...
 
 

@@ -158,7 +158,7 @@ def test_ctrl_c_says_that_the_run_goes_on(call, features, tmp_path, monkeypatch)
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("headwise.heads.selection.solve_path", stop)
+    monkeypatch.setattr("headwise.heads.path.solve_path", stop)
     code, _, said = call("study", "--data", features, "--out", tmp_path / "out")
     assert code == 130
     assert "goes on" in said

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from headwise.blocks import BLOCKS
+from headwise.contracts import TokenShape
 from headwise.errors import InputError
 from headwise.heads import Conditioner, HeadClassifier, PartSpec
 from headwise.tokens import ArrayTokens
@@ -24,9 +25,13 @@ def conditioned(fitted, X: np.ndarray, rows: np.ndarray, spec: PartSpec) -> tupl
 
 @pytest.mark.parametrize("name", BLOCKS.names())
 def test_the_scale_makes_the_variance_of_the_features_one(name):
-    X, spec, block = tokens(), PartSpec(name), BLOCKS.get(name)()
+    X, spec = tokens(), PartSpec(name)
     rows = np.arange(len(X))
-    values, pooling = conditioned(Conditioner(n_components=4).fit(ArrayTokens(X), rows, spec, block), X, rows, spec)
+    fitted = Conditioner(n_components=4).fit(
+        ArrayTokens(X), rows, spec, lambda width: BLOCKS.get(name)(TokenShape(5, width))
+    )
+    values, pooling = conditioned(fitted, X, rows, spec)
+    block = BLOCKS.get(name)(TokenShape(5, values.shape[2]))
     one = torch.ones(1, 1, dtype=torch.float64)
     features = torch.stack(
         [block.adjoint(block.statistics(values[i : i + 1], pooling[i : i + 1]), one).flatten() for i in rows]
@@ -38,7 +43,7 @@ def test_whitening_gives_unit_variance_above_the_floor_and_less_below():
     X, spec, floor = tokens(), PartSpec("attention"), 0.05
     rows = np.arange(len(X))
     settings = Conditioner(layer_norm=False, n_components=None, floor=floor, constant=False)
-    fitted = settings.fit(ArrayTokens(X), rows, spec, BLOCKS.get("attention")())
+    fitted = settings.fit(ArrayTokens(X), rows, spec, lambda width: BLOCKS.get("attention")(TokenShape(5, width)))
     values = conditioned(fitted, X, rows, spec)[0].flatten(0, 1) / fitted.scale
     spectrum = np.sort(np.linalg.eigvalsh(np.cov(X.reshape(-1, X.shape[-1]).T, bias=True)))[::-1]
     wanted = np.minimum(1, spectrum / (floor * spectrum[0]))
@@ -64,7 +69,7 @@ def test_weights_count_like_repetition_and_zero_like_removal():
         HeadClassifier("attention", beta=0.01, tol=1e-7, n_components=4).fit(X, y, sample_weight=weights),
         HeadClassifier("attention", beta=0.01, tol=1e-7, n_components=4).fit(X[rows], y[rows]),
     ]
-    scales = [fit.head_.parts[0].conditioner.scale for fit in fits]
+    scales = [fit.head_.parts[0].fitted.conditioner.scale for fit in fits]
     assert scales[0] == pytest.approx(scales[1], rel=1e-12)
     assert fits[0].certificate_.primal == pytest.approx(fits[1].certificate_.primal, rel=1e-6)
     np.testing.assert_allclose(fits[0].predict_proba(X), fits[1].predict_proba(X), atol=1e-3)
@@ -75,7 +80,9 @@ def test_hidden_tokens_are_zero_the_constant_included():
     mask = np.ones(X.shape[:2], dtype=bool)
     mask[::3, 2:] = False
     source = ArrayTokens(X, mask=mask)
-    fitted = Conditioner(n_components=4).fit(source, np.arange(60), spec, BLOCKS.get("attention")())
+    fitted = Conditioner(n_components=4).fit(
+        source, np.arange(60), spec, lambda width: BLOCKS.get("attention")(TokenShape(5, width))
+    )
     values = torch.cat([v for v, _ in fitted.chunks(source, np.arange(60), spec)])
     assert not values[torch.from_numpy(~mask)].any()
     assert (values[torch.from_numpy(mask)][:, -1] == fitted.scale).all()

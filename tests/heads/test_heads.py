@@ -15,6 +15,7 @@ from headwise.contracts import Tokens
 from headwise.errors import InputError
 from headwise.heads import Conditioner, Head, HeadClassifier, HeadClassifierCV, PartSpec, verify
 from headwise.heads.explain import token_outputs, token_use
+from headwise.heads.fitted_part import FittedPart
 from headwise.tokens import ArrayTokens, TokenStore
 
 
@@ -41,19 +42,19 @@ def test_the_raw_head_is_exactly_the_formula():
     X, y = data()
     model = HeadClassifier("attention", beta=0.05, condition=False).fit(X, y)
     (part,) = model.head_.parts
-    assert len(part.u) > 0
+    assert len(part.u[0]) > 0
     p = np.full(X.shape[1], 1 / X.shape[1])
     wanted = []
     for x in X:
         f = model.intercept_.copy()
-        for U, V in zip(part.u.detach().numpy(), part.v.detach().numpy(), strict=True):
+        for U, V in zip(part.u[0].detach().numpy(), part.v[0].detach().numpy(), strict=True):
             f += p @ (x @ U @ x.T) @ x @ V
         wanted.append(f)
     np.testing.assert_allclose(model.decision_function(X), wanted, atol=1e-12)
     # and its objective is mean loss + beta * nuclear norm
     f = torch.from_numpy(np.array(wanted))
     loss = torch.nn.functional.cross_entropy(f, torch.from_numpy(y))
-    Z = torch.einsum("rp,rq->pq", part.u.detach().flatten(1), part.v.detach().flatten(1))
+    Z = torch.einsum("rp,rq->pq", part.u[0].detach().flatten(1), part.v[0].detach().flatten(1))
     value = float(loss) + 0.05 * float(torch.linalg.matrix_norm(Z, "nuc"))
     assert value == pytest.approx(model.certificate_.primal, rel=1e-9)
 
@@ -81,7 +82,7 @@ def test_path_and_choice():
     X, y = data()
     model = HeadClassifierCV("attention", betas=5, n_components=4, tol=1e-3).fit(X, y)
     assert all(p.relative_gap <= 1e-3 for p in model.path_)
-    assert model.beta_ == min(model.path_, key=lambda p: p.log_loss).beta
+    assert model.beta_ == min(model.path_, key=lambda p: p.loss).beta
     assert model.certificate_.num_samples == len(y)  # refitted on all
     betas = [p.beta for p in model.path_]
     assert betas == sorted(betas, reverse=True)
@@ -115,7 +116,9 @@ def test_verify_holds(saved):
     assert found.found.gap == pytest.approx(model.certificate_.gap, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["intercept", "parts.0.u", "parts.0.v", "parts.1.u", "parts.1.v", "parts.1.mean"])
+@pytest.mark.parametrize(
+    "name", ["intercept", "parts.0.u.0", "parts.0.v.0", "parts.1.u.0", "parts.1.v.0", "parts.1.mean"]
+)
 def test_verify_sees_a_corrupted_weight(saved, name):
     folder, _, _ = saved
     file = folder / "head" / "model.safetensors"
@@ -207,10 +210,10 @@ def test_the_conditioner_sees_training_rows_only():
     rows = np.arange(60)
     other = X.copy()
     other[60:] *= 100
-    from headwise.blocks.attention import Attention
-
     spec = PartSpec("attention")
-    fitted = [Conditioner(n_components=3).fit(ArrayTokens(Z), rows, spec, Attention()) for Z in (X, other)]
+    fitted = [
+        FittedPart.fit(spec, ArrayTokens(Z), rows, Conditioner(n_components=3), 2).conditioner for Z in (X, other)
+    ]
     assert fitted[0].fingerprint == fitted[1].fingerprint
     values = torch.cat([v for v, _ in fitted[0].chunks(ArrayTokens(X), rows, spec)]).flatten(0, 1)
     whitened = values[:, :3] / fitted[0].scale

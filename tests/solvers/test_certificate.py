@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from headwise.blocks.attention import Attention
 from headwise.blocks.linear import Linear
+from headwise.contracts import TokenShape
 from headwise.losses.multinomial import Multinomial
 from headwise.penalties.nuclear import Nuclear
 from headwise.penalties.ridge import Ridge
@@ -40,8 +41,9 @@ def make(kinds: str, seed: int = 0, n: int = 20, s: int = 4, d: int = 3, c: int 
     pooling = torch.full((n, s), 1 / s, dtype=torch.float64)
     parts, stats = [], []
     for kind in kinds.split("+"):
-        block = Attention() if kind == "attention" else Linear()
-        parts.append(Part(block, Ridge() if kind == "ridge" else Nuclear(), d))
+        shape = TokenShape(s, d)
+        block = Attention(shape) if kind == "attention" else Linear(shape)
+        parts.append(Part(block, Ridge() if kind == "ridge" else Nuclear()))
         stats.append(block.statistics(X, pooling))
     return Problem(parts, HeldPasses(stats), Multinomial(y, c))
 
@@ -178,8 +180,10 @@ def test_lanczos_bounds_hold_and_are_close():
 def test_lanczos_bounds_hold_where_it_stops_long_before_it_has_converged(columns):
     """200 random matrices with a crowded top of the spectrum: what is found is too small, the bound made of it not."""
     size, epsilon = 64, 0.3
-    stats = {"pooled": torch.eye(size, dtype=torch.float64)}  # so that A*(theta) = theta
-    problem = Problem([Part(Linear(), Nuclear(), size)], HeldPasses([stats]), Multinomial(torch.arange(size), size))
+    stats = {"features": torch.eye(size, dtype=torch.float64)}  # so that A*(theta) = theta
+    problem = Problem(
+        [Part(Linear(TokenShape(1, size)), Nuclear())], HeldPasses([stats]), Multinomial(torch.arange(size), size)
+    )
     found = []
     for seed in range(200):
         generator = torch.Generator().manual_seed(seed)

@@ -8,6 +8,7 @@ import torch
 
 from headwise.blocks.attention import Attention
 from headwise.blocks.linear import Linear
+from headwise.contracts import TokenShape
 from headwise.losses.multinomial import Multinomial
 from headwise.penalties.nuclear import Nuclear
 from headwise.penalties.ridge import Ridge
@@ -34,8 +35,9 @@ def make(seed, n, s, d, c, kinds):
     values, pooling = torch.from_numpy(X), torch.full((n, s), 1 / s, dtype=torch.float64)
     parts, stats = [], []
     for kind in kinds.split("+"):
-        block = Attention() if kind == "attention" else Linear()
-        parts.append(Part(block, Ridge() if kind == "ridge" else Nuclear(), d))
+        shape = TokenShape(s, d)
+        block = Attention(shape) if kind == "attention" else Linear(shape)
+        parts.append(Part(block, Ridge() if kind == "ridge" else Nuclear()))
         stats.append(block.statistics(values, pooling))
     weights = torch.from_numpy(rng.uniform(0.5, 2, n))
     return X, y, weights, Problem(parts, HeldPasses(stats), Multinomial(torch.from_numpy(y), c, weights))

@@ -1,4 +1,4 @@
-"""Linear-activation attention head with a pooled output."""
+"""Attention head with a pooled output: linear activation, or gated."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..contracts import GateKind, GateValues, PairGate, TokenShape
 from . import BLOCKS
 
 __all__ = ["Attention"]
@@ -14,20 +15,23 @@ __all__ = ["Attention"]
 
 @BLOCKS.register("attention")
 class Attention:
-    """``f = p^T (X U X^T) X V``, summed over atoms.
+    """``f = p^T (D o (X U X^T)) X V``, summed over atoms (U, V) and gates D.
 
-    With a pooled output the s x s scores are never needed: ``f = x^T U G V`` with the pooled token ``x = X^T p`` and
-    the Gram matrix ``G = X^T X``, d + d^2 numbers a sample, built once.
+    With a pooled output the s x s scores are never needed: token u is looked at through ``m_u = sum_t p_t D[t, u]
+    x_t`` alone, and ``f = sum_u (m_u^T U x_u) x_u^T V``. Where D depends on labels of the tokens, all keys of one label
+    share m, and one Gram matrix a label is enough: d + d^2 numbers a sample without a gate, built once. The smaller
+    of the two forms is kept.
 
     Notes
     -----
-    Sahiner et al., "Unraveling Attention via Convex Duality" (arXiv 2205.08078), self-attention with linear activation:
-    the convex program has the matrix Z with rows (query feature, key feature) and columns (value feature, output).
+    Sahiner et al., "Unraveling Attention via Convex Duality" (arXiv 2205.08078), self-attention with linear and gated
+    ReLU activation: Z has rows (query feature, key feature) and columns (value feature, output).
 
     Examples
     --------
     >>> import torch
-    >>> block = Attention()
+    >>> from headwise.contracts import TokenShape
+    >>> block = Attention(TokenShape(3, 4))
     >>> stats = block.statistics(torch.ones(2, 3, 4), torch.full((2, 3), 1 / 3))
     >>> block.inner(stats, torch.ones(5, 4, 4)).shape
     torch.Size([2, 5, 4])
@@ -35,46 +39,98 @@ class Attention:
 
     name = "attention"
     degree = 3
+    gates: tuple[GateKind, ...] = ("pair",)
+    hides = True
 
-    def statistics(self, values: Tensor, pooling: Tensor) -> dict[str, Tensor]:
-        return {"pooled": torch.einsum("nsd,ns->nd", values, pooling), "gram": values.transpose(1, 2) @ values}
+    def __init__(self, shape: TokenShape, gated: bool = False) -> None:
+        self.u_shape: tuple[int, ...] = (shape.width, shape.width)
+        self.inner_width = shape.width
 
-    def u_shape(self, width: int) -> tuple[int, ...]:
-        return (width, width)
+    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+        """ "query" ``(n, groups, d)`` with the Gram matrices of the groups' keys, or with the keys themselves."""
+        if gate is None:
+            query = torch.einsum("nsd,ns->nd", values, pooling)[:, None]
+            return {"query": query, "gram": values.transpose(1, 2) @ values}
+        s, d = values.shape[1:]
+        if not isinstance(gate, PairGate) or gate.table.shape[1] * d > 2 * s:
+            return {"query": _looked_at_through(values, pooling, gate), "keys": values}
+        labels = gate.table.shape[1]
+        weights = pooling[..., None] * gate.table.to(values)[gate.query]
+        query = weights.transpose(1, 2) @ values
+        member = torch.nn.functional.one_hot(gate.key, labels).to(values)
+        # keys of each label, one under the other: (n, labels d, d)
+        gram = torch.cat([values.transpose(1, 2) @ (values * member[..., k, None]) for k in range(labels)], dim=1)
+        return {"query": query, "gram": gram}
 
-    def inner_width(self, width: int) -> int:
-        return width
+    def scores(self, values: Tensor, u: Tensor) -> Tensor:
+        return values @ u @ values.transpose(1, 2)
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
-        pooled, gram = stats["pooled"], stats["gram"]
-        atoms, d, _ = u.shape
-        keys = (pooled @ u.permute(1, 0, 2).reshape(d, atoms * d)).view(-1, atoms, d)
-        return keys @ gram
+        query = stats["query"]
+        n, groups, d = query.shape
+        atoms = len(u)
+        seen = (query.reshape(n * groups, d) @ u.permute(1, 0, 2).reshape(d, atoms * d)).view(n, groups, atoms, d)
+        if "gram" in stats:
+            return seen.transpose(1, 2).reshape(n, atoms, groups * d) @ stats["gram"]
+        keys = stats["keys"]
+        return torch.einsum("nura,nua->nru", seen, keys) @ keys
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
-        pooled, gram = stats["pooled"], stats["gram"]
-        n, atoms, d = grad.shape
-        keys = (grad @ gram).reshape(n, atoms * d)
-        return (pooled.T @ keys).view(d, atoms, d).permute(1, 0, 2)
+        query = stats["query"]
+        n, groups, d = query.shape
+        atoms = grad.shape[1]
+        if "gram" in stats:
+            seen = (grad @ stats["gram"].transpose(1, 2)).view(n, atoms, groups, d).transpose(1, 2)
+        else:
+            keys = stats["keys"]
+            seen = torch.einsum("nru,nua->nura", grad @ keys.transpose(1, 2), keys)
+        found = query.reshape(n * groups, d).T @ seen.reshape(n * groups, atoms * d)
+        return found.view(d, atoms, d).permute(1, 0, 2)
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
-        pooled, gram = stats["pooled"], stats["gram"]
-        n, d = pooled.shape
+        query = stats["query"]
+        n, groups, d = query.shape
         c = theta.shape[1]
-        left = (pooled[:, :, None] * theta[:, None, :]).reshape(n, d * c)
-        # G is symmetric: half of it is enough for the one large product
-        row, column = torch.triu_indices(d, d, device=gram.device)
-        half = left.T @ gram[:, row, column]
+        left = (query[:, :, :, None] * theta[:, None, None, :]).reshape(n * groups, d * c)
+        # products of two features of a key are symmetric: half of them is enough for the one large product
+        row, column = torch.triu_indices(d, d, device=query.device)
+        if "gram" in stats:
+            pairs = stats["gram"].view(n * groups, d, d)[:, row, column]
+        else:
+            keys = stats["keys"].reshape(n * groups, d)
+            pairs = keys[:, row] * keys[:, column]
+        half = left.T @ pairs
         full = half.new_empty(d * c, d, d)
         full[:, row, column] = half
         full[:, column, row] = half
         return full.view(d, c, d, d).permute(0, 2, 3, 1).reshape(d * d, d * c)
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        return stats["pooled"].square().sum(1) * stats["gram"].square().sum((1, 2))
+        query = stats["query"]
+        n, groups, d = query.shape
+        if "gram" in stats:
+            gram = stats["gram"].view(n, groups, d * d)
+            overlap = gram @ gram.transpose(1, 2)
+        else:
+            overlap = (stats["keys"] @ stats["keys"].transpose(1, 2)).square()
+        return ((query @ query.transpose(1, 2)) * overlap).sum((1, 2))
 
-    def token_outputs(self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        # token t enters as a key and value: its score under each atom times its own value
-        keys = torch.einsum("nsd,ns,rde->nre", values, pooling, u)
-        scores = torch.einsum("nse,nre->nsr", values, keys)
+    def token_outputs(
+        self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
+    ) -> Tensor:
+        # token u enters as a key and value: its score under each atom times its own value
+        query = torch.einsum("nsd,ns->nd", values, pooling)[:, None]
+        if gate is not None:
+            query = _looked_at_through(values, pooling, gate)
+        seen = torch.einsum("nud,rde->nure", query, u)
+        scores = (seen * values[:, :, None]).sum(-1)
         return torch.einsum("nsr,nsd,rdc->nsc", scores, values, v)
+
+
+def _looked_at_through(values: Tensor, pooling: Tensor, gate: GateValues) -> Tensor:
+    """``m_u = sum_t p_t D[t, u] x_t`` for every token u, ``(n, s, d)``."""
+    if isinstance(gate, PairGate):
+        weights = pooling[..., None] * gate.table.to(values)[gate.query]
+        by_label = weights.transpose(1, 2) @ values
+        return by_label.gather(1, gate.key[..., None].expand_as(values))
+    return (gate.to(values) * pooling[..., None]).transpose(1, 2) @ values

@@ -7,47 +7,66 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..contracts import GateKind, GateValues, TokenShape
 from . import BLOCKS
+from .weights import token_weights
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "PooledFeatures"]
+
+
+class PooledFeatures:
+    """What blocks share whose output is linear in one vector of features a sample: ``f = features^T Z``.
+
+    Subclasses say which features (`statistics`, under the name "features") and what shape u has.
+    """
+
+    degree = 1
+    inner_width = 1
+    u_shape: tuple[int, ...]
+
+    def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        return (stats["features"] @ u.flatten(1).T).unsqueeze(-1)
+
+    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        return (grad.squeeze(-1).T @ stats["features"]).view(-1, *self.u_shape)
+
+    def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
+        return stats["features"].T @ theta
+
+    def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
+        return stats["features"].square().sum(1)
 
 
 @BLOCKS.register("linear")
-class Linear:
+class Linear(PooledFeatures):
     """``f = p^T X Z``: the pooled token times a d x c matrix.
 
     Examples
     --------
     >>> import torch
-    >>> block = Linear()
+    >>> from headwise.contracts import TokenShape
+    >>> block = Linear(TokenShape(3, 4))
     >>> stats = block.statistics(torch.ones(2, 3, 4), torch.full((2, 3), 1 / 3))
     >>> block.inner(stats, torch.ones(1, 4)).shape
     torch.Size([2, 1, 1])
     """
 
     name = "linear"
-    degree = 1
+    gates: tuple[GateKind, ...] = ()
+    hides = True
 
-    def statistics(self, values: Tensor, pooling: Tensor) -> dict[str, Tensor]:
-        return {"pooled": torch.einsum("nsd,ns->nd", values, pooling)}
+    def __init__(self, shape: TokenShape, gated: bool = False) -> None:
+        self.u_shape = (shape.width,)
 
-    def u_shape(self, width: int) -> tuple[int, ...]:
-        return (width,)
+    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+        weights = token_weights(pooling, gate)
+        return {"features": torch.einsum("nsd,ns->nd", values, weights)}
 
-    def inner_width(self, width: int) -> int:
-        return 1
+    def scores(self, values: Tensor, u: Tensor) -> Tensor:
+        return values @ u
 
-    def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
-        return (stats["pooled"] @ u.T).unsqueeze(-1)
-
-    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
-        return grad.squeeze(-1).T @ stats["pooled"]
-
-    def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
-        return stats["pooled"].T @ theta
-
-    def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        return stats["pooled"].square().sum(1)
-
-    def token_outputs(self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return (values * pooling[..., None]) @ u.T @ v.flatten(0, 1)
+    def token_outputs(
+        self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
+    ) -> Tensor:
+        weights = token_weights(pooling, gate)
+        return (values * weights[..., None]) @ u.T @ v.flatten(0, 1)

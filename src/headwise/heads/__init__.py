@@ -1,10 +1,22 @@
 """Certified heads: conditioning, fitting, estimators, saving and checking."""
 
 from .conditioning import Conditioner
-from .estimators import HeadClassifier
+from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
 from .parts import PartSpec
-from .selection import HeadClassifierCV
+from .path import BetaPath
+from .selection import HeadClassifierCV, HeadRegressorCV
 from .verify import Verification, verify
 
-__all__ = ["Conditioner", "Head", "HeadClassifier", "HeadClassifierCV", "PartSpec", "Verification", "verify"]
+__all__ = [
+    "BetaPath",
+    "Conditioner",
+    "Head",
+    "HeadClassifier",
+    "HeadClassifierCV",
+    "HeadRegressor",
+    "HeadRegressorCV",
+    "PartSpec",
+    "Verification",
+    "verify",
+]

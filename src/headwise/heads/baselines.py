@@ -46,7 +46,7 @@ def pooled_tokens(source: TokenSource, rows: NDArray[Any]) -> NDArray[Any]:
         )
         pieces = []
         for scope in scopes:
-            values, pooling = part_tokens(PartSpec("linear", scope), tokens)
+            values, pooling, _ = part_tokens(PartSpec("linear", scope), tokens)
             pieces.append(torch.nn.functional.normalize(torch.einsum("nsd,ns->nd", values, pooling), dim=1))
         found.append(torch.cat(pieces, dim=1))
     return torch.cat(found).numpy()

@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..contracts import Progress, TokenSource
 from .baselines import Scores, logistic_probabilities, majority, neighbours, pooled_tokens, score
 from .conditioning import Conditioner
-from .fitting import held_passes, prepare
+from .fitting import prepare
 from .head import Head
 from .parts import resolve_parts
-from .selection import PathPoint, follow_path
+from .path import BetaPath, choose, follow_path
+from .targets import bind, encode
 
 __all__ = ["Comparison", "HeadResult", "Splits", "baseline_results", "certified_results", "paired_bootstrap"]
 
@@ -55,7 +57,7 @@ class HeadResult:
     beta: float | None = None
     relative_gap: float | None = None
     certificate_kind: str | None = None
-    path: list[PathPoint] = field(default_factory=list)
+    path: BetaPath | None = None
     head: Head | None = field(default=None, repr=False)
     linear: bool = False
 
@@ -110,23 +112,23 @@ def certified_results(
     for name in names:
         began = time.perf_counter()
         specs = resolve_parts(name, source)
-        prepared = prepare(source, rows["train"], y["train"], splits.num_classes, specs, conditioner)
+        loss = bind("multinomial", encode("classes", y["train"], np.arange(splits.num_classes)))
+        prepared = prepare(source, rows["train"], loss, specs, conditioner)
 
         def tell(step: str, done: int, total: int, name: str = name) -> None:
             if progress:
                 progress(f"fit {NAMES[name][0]}", done, total)
 
-        path, best, solution = follow_path(
-            prepared, rows["val"], y["val"], num=betas, tol=tol, patience=1, progress=tell
-        )
+        held_out = torch.from_numpy(y["val"])
+        steps = list(follow_path(prepared, rows["val"], held_out, num=betas, tol=tol, patience=1, progress=tell))
+        points = [point for point, _ in steps]
+        path = BetaPath(points, choose(points), "accuracy")
+        solution = steps[path.best][1]
         head = prepared.head(solution, list(range(splits.num_classes)))
         seconds = time.perf_counter() - began
         probabilities = {}
         for part in ("val", "test"):
-            held = held_passes(source, rows[part], specs, prepared.conditioners)
-            problem = prepared.problem
-            scored = type(problem)(problem.parts, held, problem.loss, problem.fit_intercept, problem.device)
-            probabilities[part] = scored.outputs(solution.factors).softmax(1).numpy()
+            probabilities[part] = loss.link(prepared.outputs(solution.factors, rows[part])).numpy()
         certificate = solution.certificate
         results.append(
             HeadResult(
@@ -139,7 +141,7 @@ def certified_results(
                 probabilities=probabilities["test"],
                 parameters=head.num_parameters,
                 rank=solution.rank,
-                beta=path[best].beta,
+                beta=path.chosen.beta,
                 relative_gap=certificate.relative_gap,
                 certificate_kind=certificate.kind,
                 path=path,

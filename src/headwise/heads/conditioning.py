@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,7 +56,12 @@ class Conditioner:
             raise InputError(f"floor must lie in (0, 1], got {self.floor}")
 
     def fit(
-        self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block, weights: Tensor | None = None
+        self,
+        source: TokenSource,
+        rows: np.ndarray,
+        spec: PartSpec,
+        block: Callable[[int], Block],
+        weights: Tensor | None = None,
     ) -> FittedConditioner:
         """Mean, projection and scale from the tokens of ``rows``.
 
@@ -67,8 +72,8 @@ class Conditioner:
             Training samples.
         spec : PartSpec
             Which tokens.
-        block : Block
-            The scale depends on how the block's features grow with it.
+        block : callable
+            The block for tokens of a width; the scale depends on how its features grow.
         weights : Tensor, shape (len(rows),), optional
             Sample weights.
 
@@ -84,12 +89,12 @@ class Conditioner:
             )
         total, mean, second, seen = 0.0, None, None, 0
         for chunk, tokens in source.chunks(rows):
-            values, pooling = part_tokens(spec, tokens)
+            values, _, visible = part_tokens(spec, tokens)
             w = torch.ones(len(chunk), dtype=values.dtype)
             if weights is not None:
                 w = weights[seen : seen + len(chunk)].to(values.dtype)
             seen += len(chunk)
-            per_token = (w[:, None] * (pooling > 0)).flatten()
+            per_token = (w[:, None] * visible).flatten()
             flat = self._norm(values).flatten(0, 1)
             weighted = flat * per_token[:, None]
             first, cross = weighted.sum(0).double(), (weighted.T @ flat).double()
@@ -110,7 +115,7 @@ class Conditioner:
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         projection = vectors / values_.clamp(min=self.floor * float(values_[0])).sqrt()
         plain = FittedConditioner(self.layer_norm, self.constant, mean, projection, 1.0)
-        return plain.scaled(source, rows, spec, block, weights)
+        return plain.scaled(source, rows, spec, block(plain.width(len(mean))), weights)
 
     def _norm(self, values: Tensor) -> Tensor:
         return F.layer_norm(values, values.shape[-1:], eps=1e-6) if self.layer_norm else values
@@ -135,15 +140,15 @@ class FittedConditioner:
         """Features after conditioning of tokens with ``raw`` features."""
         return (raw if self.projection is None else self.projection.shape[1]) + self.constant
 
-    def __call__(self, values: Tensor, pooling: Tensor) -> Tensor:
-        """Conditioned tokens ``(n, s, width)``; tokens that weigh zero are zero, the constant included."""
+    def __call__(self, values: Tensor, seen: Tensor) -> Tensor:
+        """Conditioned tokens ``(n, s, width)``; tokens that are not seen are zero, the constant included."""
         if self.layer_norm:
             values = F.layer_norm(values, values.shape[-1:], eps=1e-6)
         if self.mean is not None and self.projection is not None:
             values = (values - self.mean.to(values.dtype)) @ self.projection.to(values.dtype)
         if self.constant:
             values = torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
-        return torch.where((pooling > 0)[..., None], values * self.scale, 0)
+        return torch.where(seen[..., None], values * self.scale, 0)
 
     def scaled(
         self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block, weights: Tensor | None = None
@@ -166,9 +171,8 @@ class FittedConditioner:
     def chunks(self, source: TokenSource, rows: np.ndarray, spec: PartSpec) -> Iterator[tuple[Tensor, Tensor]]:
         """Conditioned tokens and pooling weights of ``rows``, chunk by chunk, in float64."""
         for _, tokens in source.chunks(rows):
-            values, pooling = part_tokens(spec, tokens)
-            values, pooling = values.double(), pooling.double()
-            yield self(values, pooling), pooling
+            values, pooling, seen = part_tokens(spec, tokens)
+            yield self(values.double(), seen), pooling.double()
 
     def tensors(self) -> dict[str, Tensor]:
         if self.mean is None or self.projection is None:

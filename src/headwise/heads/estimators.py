@@ -2,97 +2,58 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import ArrayLike
 
-from ..contracts import TokenSource
-from ..errors import InputError
-from ..solvers import Certificate, Solution, Status, solve
+from ..contracts import GateFamily
+from ..solvers import solve
+from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
 from .conditioning import Conditioner
-from .fitting import prepare
-from .head import Head
-from .inputs import as_source, as_targets, as_weights, training_rows
-from .parts import PartSpec, resolve_parts
+from .inputs import training_rows
+from .parts import PartSpec
 
-__all__ = ["HeadClassifier"]
+__all__ = ["HeadClassifier", "HeadRegressor"]
 
 
-class _FittedHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """What a fitted classifier does, however beta was chosen."""
+class _AtOneBeta(EstimatedHead):
+    """Fitting at a given beta."""
 
-    head_: Head
-    classes_: NDArray[Any]
+    beta: float
+    max_rounds: int
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
+    def fit(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, mask: Any = None) -> Any:
+        """Fit to tokens and labels.
 
-    def _keep(self, head: Head, classes: NDArray[Any]) -> None:
-        self.head_, self.classes_ = head, classes
-        self.n_features_in_ = head.facts.width
+        Parameters
+        ----------
+        X : array or Tensor ``(n, s, d)`` or ``(n, d)``, or TokenStore
+            Tokens, prefix tokens first. Of a store with splits the training split is used.
+        y : array
+            Labels, one for each sample; those of the store by default.
+        sample_weight : array, shape (n,), optional
+        mask : array of bool, shape (n, s), optional
+            True where a token is real.
 
-    @property
-    def certificate_(self) -> Certificate:
-        """Proof of how far the fit can be from the global optimum."""
-        check_is_fitted(self)
-        if self.head_.certificate is None:
-            raise InputError("this head carries no certificate")
-        return self.head_.certificate
-
-    @property
-    def rank_(self) -> int:
-        """Atoms of the parts with a nuclear norm."""
-        check_is_fitted(self)
-        return self.head_.rank
-
-    @property
-    def intercept_(self) -> NDArray[Any]:
-        """Unpenalised intercept, shape (classes,)."""
-        check_is_fitted(self)
-        return self.head_.intercept.numpy(force=True)
-
-    def decision_function(self, X: Any, mask: Any = None) -> NDArray[Any]:
-        """Outputs (logits), shape (n, classes); for two classes the difference, shape (n,)."""
-        check_is_fitted(self)
-        facts = self.head_.facts
-        source = as_source(X, mask=mask, num_prefix=facts.num_prefix, grid=facts.grid)
-        if source.width != facts.width:
-            raise InputError(
-                f"X has {source.width} features, but {type(self).__name__} is expecting {facts.width} features as input"
-            )
-        out = self.head_.outputs(source).numpy()
-        return out[:, 1] - out[:, 0] if len(self.classes_) == 2 else out
-
-    def predict_proba(self, X: Any, mask: Any = None) -> NDArray[Any]:
-        """Class probabilities, shape (n, classes)."""
-        check_is_fitted(self)
-        out = self.decision_function(X, mask)
-        logits = np.stack([np.zeros_like(out), out], axis=1) if out.ndim == 1 else out
-        probabilities: NDArray[Any] = torch.from_numpy(logits).softmax(1).numpy()
-        return probabilities
-
-    def predict(self, X: Any, mask: Any = None) -> NDArray[Any]:
-        """Most probable class of each sample."""
-        check_is_fitted(self)
-        found: NDArray[Any] = self.classes_[self.predict_proba(X, mask).argmax(1)]
-        return found
-
-    def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
-        """The head as an ``nn.Module`` on raw tokens."""
-        check_is_fitted(self)
-        return self.head_.to_module(dtype)
+        Raises
+        ------
+        InputError
+            NaN or infinite tokens, one class only, no such tokens, targets that are not of the loss, or a beta or tol
+            that is not positive.
+        """
+        check_positive(beta=self.beta)
+        source = self._open(X, mask)
+        rows = training_rows(source)
+        targets = self._targets(y, source, rows)
+        prepared = self._prepare(source, rows, targets, self._weights(sample_weight, source, rows, targets))
+        solution = solve(prepared.problem, float(self.beta), tol=self.tol, max_rounds=self.max_rounds)
+        warn_unproved(solution, self.tol)
+        self._keep(prepared, solution, targets)
+        return self
 
 
-class HeadClassifier(_FittedHead):
+class HeadClassifier(ClassifierHead, _AtOneBeta):
     """The best head of a family on frozen tokens, at one beta, with a proof.
 
     Minimises mean cross-entropy plus ``beta`` times the penalty to a certified relative gap. There is no learning rate,
@@ -101,12 +62,25 @@ class HeadClassifier(_FittedHead):
     Parameters
     ----------
     block : str or sequence of PartSpec
-        "default" (linear on the prefix tokens + attention on the patch tokens), "linear" (mean patch token),
-        "linear_prefix", "attention", or parts of your own.
+        "default" (linear on the prefix tokens + attention on the patch tokens), "linear_prefix", any block on the patch
+        tokens ("linear", "mlp", "attention", "mlp_mixer", "fno", "bfno", "hadamard"), or parts of your own.
     beta : float
         Strength of the penalty, in the coordinates of the conditioning.
     tol : float
         Certified relative gap to reach.
+    loss : {"multinomial", "binary"}
+        Cross-entropy of one class a sample, or of two classes or several labels (``y`` of zeros and ones, ``(n,
+        labels)``).
+    loss_options : mapping, optional
+        Options of the loss.
+    class_weight : "balanced" or mapping, optional
+        Weights of the classes, times those of the samples.
+    gate : str or GateFamily
+        Gates of the parts that are not linear: "none", "gaussian", "rank_one", "cluster", "window".
+    num_gates : int
+        How many gates (clusters of "cluster", radius of "window").
+    gate_seed : int
+        Decides the gates.
     condition : Conditioner or bool
         How tokens are prepared. True is ``Conditioner()``, without the layer norm where a sample has one token only (a
         table); False fits in raw token coordinates without the constant: exactly ``f = p^T X U X^T X V + b`` with
@@ -155,6 +129,12 @@ class HeadClassifier(_FittedHead):
         beta: float = 1e-3,
         tol: float = 1e-3,
         *,
+        loss: str = "multinomial",
+        loss_options: Mapping[str, Any] | None = None,
+        class_weight: Any = None,
+        gate: str | GateFamily = "none",
+        num_gates: int = 8,
+        gate_seed: int = 0,
         condition: Conditioner | bool = True,
         n_components: int | None = 64,
         num_prefix: int = 0,
@@ -165,6 +145,12 @@ class HeadClassifier(_FittedHead):
         self.block = block
         self.beta = beta
         self.tol = tol
+        self.loss = loss
+        self.loss_options = loss_options
+        self.class_weight = class_weight
+        self.gate = gate
+        self.num_gates = num_gates
+        self.gate_seed = gate_seed
         self.condition = condition
         self.n_components = n_components
         self.num_prefix = num_prefix
@@ -172,69 +158,65 @@ class HeadClassifier(_FittedHead):
         self.fit_intercept = fit_intercept
         self.max_rounds = max_rounds
 
-    def fit(
-        self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, mask: Any = None
-    ) -> HeadClassifier:
-        """Fit to tokens and labels.
 
-        Parameters
-        ----------
-        X : array or Tensor ``(n, s, d)`` or ``(n, d)``, or TokenStore
-            Tokens, prefix tokens first. Of a store with splits the training split is used.
-        y : array, shape (n,)
-            Labels; those of the store by default.
-        sample_weight : array, shape (n,), optional
-        mask : array of bool, shape (n, s), optional
-            True where a token is real.
+class HeadRegressor(RegressorHead, _AtOneBeta):
+    """The best head of a family for numbers, counts or survival times, at one beta, with a proof.
 
-        Raises
-        ------
-        InputError
-            NaN or infinite tokens, one class only, no such tokens, or a beta or tol that is not positive.
-        """
-        check_positive(beta=self.beta, tol=self.tol)
-        source = as_source(X, mask=mask, num_prefix=self.num_prefix, grid=self.grid)
-        rows = training_rows(source)
-        classes, targets, _ = as_targets(y, source, rows)
-        specs = resolve_parts(self.block, source)
-        prepared = prepare(
-            source,
-            rows,
-            targets,
-            len(classes),
-            specs,
-            as_conditioner(self.condition, self.n_components, source),
-            as_weights(sample_weight, len(rows)),
-            self.fit_intercept,
-        )
-        solution = solve(prepared.problem, float(self.beta), tol=self.tol, max_rounds=self.max_rounds)
-        warn_unproved(solution, self.tol)
-        self.status_ = solution.status
-        self.n_iter_ = max(1, solution.history[-1].iterations)
-        self._keep(prepared.head(solution, classes.tolist()), classes)
-        return self
+    Parameters
+    ----------
+    block, beta, tol, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, fit_intercept, max_rounds
+        As in `HeadClassifier`.
+    loss : {"squared", "huber", "poisson", "cox"}
+        Half the squared error; Huber's; half the Poisson deviance with a logarithmic link; the Cox partial likelihood
+        with Breslow's ties (``y`` as scikit-survival has it, or ``(n, 2)`` of time and event; no intercept).
+    loss_options : mapping, optional
+        Options of the loss: ``{"delta": 1.0}`` of "huber".
 
+    Attributes
+    ----------
+    certificate_, rank_, intercept_, head_, status_, n_iter_
+        As in `HeadClassifier`.
 
-def warn_unproved(solution: Solution, tol: float) -> None:
-    """Warn the caller of `fit` where a fit ended above its tolerance: the gap that it reached, and why."""
-    if solution.status is not Status.CERTIFIED:
-        warnings.warn(
-            f"relative gap {solution.certificate.relative_gap:.1e} is above tol={tol:g}: {solution.status.value}",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(80, 5, 4))
+    >>> y = X[:, :, 0].mean(1)
+    >>> model = HeadRegressor("linear", beta=1e-3, condition=False).fit(X, y)
+    >>> bool(model.score(X, y) > 0.99)
+    True
+    """
 
-
-def check_positive(**values: float) -> None:
-    """Refuse parameters that are not positive, finite numbers."""
-    for name, value in values.items():
-        if not (isinstance(value, (int, float, np.number)) and 0 < float(value) < float("inf")):
-            raise InputError(f"{name} must be a positive number, got {value!r}")
-
-
-def as_conditioner(condition: Conditioner | bool, n_components: int | None, source: TokenSource) -> Conditioner | None:
-    """The conditioner that estimator parameters describe; None for raw coordinates."""
-    if isinstance(condition, Conditioner):
-        return condition
-    # one token a sample is a table: its columns have units of their own, and a norm across them would mix these
-    return Conditioner(layer_norm=source.num_tokens > 1, n_components=n_components) if condition else None
+    def __init__(
+        self,
+        block: str | Sequence[PartSpec] = "default",
+        beta: float = 1e-3,
+        tol: float = 1e-3,
+        *,
+        loss: str = "squared",
+        loss_options: Mapping[str, Any] | None = None,
+        gate: str | GateFamily = "none",
+        num_gates: int = 8,
+        gate_seed: int = 0,
+        condition: Conditioner | bool = True,
+        n_components: int | None = 64,
+        num_prefix: int = 0,
+        grid: tuple[int, int] | None = None,
+        fit_intercept: bool = True,
+        max_rounds: int = 60,
+    ) -> None:
+        self.block = block
+        self.beta = beta
+        self.tol = tol
+        self.loss = loss
+        self.loss_options = loss_options
+        self.gate = gate
+        self.num_gates = num_gates
+        self.gate_seed = gate_seed
+        self.condition = condition
+        self.n_components = n_components
+        self.num_prefix = num_prefix
+        self.grid = grid
+        self.fit_intercept = fit_intercept
+        self.max_rounds = max_rounds

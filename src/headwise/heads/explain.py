@@ -42,14 +42,11 @@ def token_outputs(head: Head, tokens: Tokens) -> Tensor:
     n, s = batch.values.shape[:2]
     total = batch.values.new_zeros(n, s, len(head.intercept))
     for part in head._parts():
-        values, pooling = part.condition(batch)
-        if part.spec.tokens == "prefix":
-            # prefix tokens are joined into one; their share is spread evenly over them
-            joint = part.block.token_outputs(values, pooling, part.u, part.v)
-            total[:, : batch.num_prefix] += joint / batch.num_prefix
+        shares = part.token_outputs(batch)
+        if part.spec.tokens == "prefix":  # prefix tokens are joined into one; their share is spread evenly over them
+            total[:, : batch.num_prefix] += shares / batch.num_prefix
         else:
-            start = batch.num_prefix if part.spec.tokens == "patch" else 0
-            total[:, start:] += part.block.token_outputs(values, pooling, part.u, part.v)
+            total[:, batch.num_prefix if part.spec.tokens == "patch" else 0 :] += shares
     return total
 
 

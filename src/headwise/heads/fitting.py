@@ -1,4 +1,4 @@
-"""From tokens, labels and parts to a problem, and from a solution to a head."""
+"""From tokens, targets and parts to a problem, and from a solution to a head."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..blocks import BLOCKS
-from ..contracts import TokenSource
+from ..contracts import Loss, TokenSource
 from ..errors import InputError
-from ..losses.multinomial import Multinomial
-from ..penalties import PENALTIES
-from ..solvers import HeldPasses, Part, Problem, Solution
+from ..solvers import Factors, HeldPasses, Problem, Solution
 from ..version import __version__
-from .conditioning import Conditioner, FittedConditioner
+from .conditioning import Conditioner
+from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
-from .parts import PartSpec, part_tokens
+from .parts import PartSpec
 
-__all__ = ["Prepared", "held_passes", "prepare"]
+__all__ = ["Prepared", "build_problem", "held_passes", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -33,115 +31,94 @@ class Prepared:
     source: TokenSource
     rows: np.ndarray
     weights: np.ndarray | None
-    specs: tuple[PartSpec, ...]
-    conditioners: tuple[FittedConditioner, ...]
+    parts: tuple[FittedPart, ...]
     problem: Problem
 
-    def head(self, solution: Solution, classes: Sequence[Any]) -> Head:
+    def outputs(self, factors: Factors, rows: np.ndarray) -> Tensor:
+        """Outputs of factors on other rows of the same source, in float64."""
+        return self.on(rows).outputs(factors)
+
+    def on(self, rows: np.ndarray) -> Problem:
+        """The same parts on other rows: for outputs alone, its loss is that of the training rows."""
+        return replace(self.problem, passes=held_passes(self.source, rows, self.parts))
+
+    def head(self, solution: Solution, classes: Sequence[Any] | None = None) -> Head:
         """The head of a solution, its certificate filled with what it is about."""
-        certificate = replace(solution.certificate, context=context(self))
-        loss = self.problem.loss.state()
-        facts, training = TokenFacts.of(self.source), Training(self.rows, self.weights)
         return Head(
-            self.specs,
-            self.conditioners,
+            self.parts,
             solution.factors,
             classes,
-            facts,
-            certificate,
-            training,
-            loss,
+            TokenFacts.of(self.source),
+            replace(solution.certificate, context=self.context()),
+            Training(self.rows, self.weights),
+            self.problem.loss.state(),
             self.problem.fit_intercept,
         )
 
+    def context(self) -> dict[str, Any]:
+        """What a certificate is about."""
+        return {
+            "tokens": self.source.fingerprint,
+            "rows": hashlib.sha256(np.ascontiguousarray(self.rows, dtype=np.int64).tobytes()).hexdigest(),
+            "conditioning": [p.conditioner.fingerprint for p in self.parts],
+            "parts": [p.spec.to_dict() for p in self.parts],
+            "gates": [p.describe_gates() for p in self.parts],
+            "loss": self.problem.loss.state(),
+            "versions": {"headwise": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+
 
 def build_problem(
-    source: TokenSource,
-    rows: np.ndarray,
-    targets: np.ndarray,
-    num_classes: int,
-    specs: Sequence[PartSpec],
-    conditioners: Sequence[FittedConditioner],
-    weights: np.ndarray | None,
-    fit_intercept: bool,
+    source: TokenSource, rows: np.ndarray, loss: Loss, parts: Sequence[FittedPart], fit_intercept: bool
 ) -> Problem:
-    """The convex problem of some parts in fitted coordinates."""
-    loss_weights = None if weights is None else torch.as_tensor(weights)
-    loss = Multinomial(torch.as_tensor(targets, dtype=torch.int64), num_classes, loss_weights)
-    parts = []
-    for spec, conditioner in zip(specs, conditioners, strict=True):
-        raw = source.width * (source.num_prefix if spec.tokens == "prefix" else 1)
-        parts.append(Part(BLOCKS.get(spec.block)(), PENALTIES.get(spec.penalty)(), conditioner.width(raw)))
-    return Problem(parts, held_passes(source, rows, specs, conditioners), loss, fit_intercept)
+    """The convex problem of some fitted parts."""
+    solver_parts = [found for part in parts for found in part.parts()]
+    return Problem(solver_parts, held_passes(source, rows, parts), loss, fit_intercept and loss.has_intercept)
 
 
 def prepare(
     source: TokenSource,
     rows: np.ndarray,
-    targets: np.ndarray,
-    num_classes: int,
-    specs: tuple[PartSpec, ...],
+    loss: Loss,
+    specs: Sequence[PartSpec],
     conditioner: Conditioner | None,
     weights: np.ndarray | None = None,
     fit_intercept: bool = True,
 ) -> Prepared:
-    """Fit the conditioning on the training rows and condense their tokens.
+    """Fit the coordinates and gates on the training rows and condense their tokens.
 
     Parameters
     ----------
     source : TokenSource
     rows : ndarray of int
         Training samples.
-    targets : ndarray of int
-        Class of each row, 0 to ``num_classes - 1``.
-    specs : tuple of PartSpec
+    loss : Loss
+        Bound to the targets and weights of the rows.
+    specs : sequence of PartSpec
     conditioner : Conditioner or None
         None fits in raw token coordinates without the constant.
     weights : ndarray, optional
         Sample weights of the rows.
     """
-    if len(rows) != len(targets):
-        raise InputError(f"{len(rows)} samples but {len(targets)} labels")
+    if len(rows) != loss.num_samples:
+        raise InputError(f"{len(rows)} samples but {loss.num_samples} labels")
     tensor_weights = None if weights is None else torch.as_tensor(weights)
-    fitted = []
-    for spec in specs:
-        if conditioner is None:
-            fitted.append(FittedConditioner.identity())
-            continue
-        # a linear part has its own intercept and costs little: no constant, all components
-        own = replace(conditioner, constant=False, n_components=None) if spec.block == "linear" else conditioner
-        fitted.append(own.fit(source, rows, spec, BLOCKS.get(spec.block)(), tensor_weights))
-    problem = build_problem(source, rows, targets, num_classes, specs, fitted, weights, fit_intercept)
-    return Prepared(source, rows, weights, specs, tuple(fitted), problem)
+    parts = tuple(FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights) for spec in specs)
+    return Prepared(source, rows, weights, parts, build_problem(source, rows, loss, parts, fit_intercept))
 
 
-def held_passes(
-    source: TokenSource, rows: np.ndarray, specs: Sequence[PartSpec], conditioners: Sequence[FittedConditioner]
-) -> HeldPasses:
-    """Statistics of ``rows`` for every part, in float64, from one pass over the tokens."""
-    stats: list[dict[str, Tensor]] = [{} for _ in specs]
-    blocks = [BLOCKS.get(spec.block)() for spec in specs]
+def held_passes(source: TokenSource, rows: np.ndarray, parts: Sequence[FittedPart]) -> HeldPasses:
+    """Statistics of ``rows`` for every matrix Z, in float64, from one pass over the tokens."""
+    stats: list[dict[str, Tensor]] = []
     start = 0
     for chunk, tokens in source.chunks(rows):
-        for index, (spec, conditioner, block) in enumerate(zip(specs, conditioners, blocks, strict=True)):
-            values, pooling = part_tokens(spec, replace(tokens, values=tokens.values.double()))
-            found = block.statistics(conditioner(values, pooling), pooling)
-            for name, value in found.items():
-                if name not in stats[index]:
-                    stats[index][name] = value.new_empty(len(rows), *value.shape[1:])
-                stats[index][name][start : start + len(chunk)] = value
+        own = replace(tokens, values=tokens.values.double())
+        found = [statistics for part in parts for statistics in part.statistics(own)]
+        stats = stats or [{} for _ in found]
+        for held, new in zip(stats, found, strict=True):
+            for name, value in new.items():
+                if name not in held:
+                    held[name] = value.new_empty(len(rows), *value.shape[1:])
+                held[name][start : start + len(chunk)] = value
         start += len(chunk)
     return HeldPasses(stats)
-
-
-def context(prepared: Prepared) -> dict[str, Any]:
-    """What a certificate is about."""
-    return {
-        "tokens": prepared.source.fingerprint,
-        "rows": hashlib.sha256(np.ascontiguousarray(prepared.rows, dtype=np.int64).tobytes()).hexdigest(),
-        "conditioning": [c.fingerprint for c in prepared.conditioners],
-        "parts": [s.to_dict() for s in prepared.specs],
-        "gates": None,
-        "loss": prepared.problem.loss.state(),
-        "versions": {"headwise": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }

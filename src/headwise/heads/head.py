@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..blocks import BLOCKS
 from ..contracts import Tokens, TokenSource
 from ..errors import InputError
+from ..losses import LOSSES
 from ..solvers import Certificate, Factors
-from .conditioning import FittedConditioner
-from .parts import PartSpec, part_tokens
+from .fitted_part import FittedPart
+from .parts import PartSpec
 
 __all__ = ["Head", "TokenFacts", "Training"]
 
@@ -44,24 +44,35 @@ class Training:
 
 
 class _PartModule(nn.Module):
-    """Conditioning and atoms of one part."""
+    """Coordinates, gates and atoms of one part."""
 
-    def __init__(self, spec: PartSpec, conditioner: FittedConditioner, u: Tensor, v: Tensor) -> None:
+    def __init__(self, fitted: FittedPart, u: Sequence[Tensor], v: Sequence[Tensor]) -> None:
         super().__init__()
-        self.spec, self.conditioner = spec, conditioner
-        self.block = BLOCKS.get(spec.block)()
-        for name, value in conditioner.tensors().items():
+        self._fitted = fitted
+        for name, value in fitted.conditioner.tensors().items():
             self.register_buffer(name, value.clone())
-        self.u, self.v = nn.Parameter(u.clone()), nn.Parameter(v.clone())
+        self.u = nn.ParameterList(nn.Parameter(x.clone()) for x in u)
+        self.v = nn.ParameterList(nn.Parameter(x.clone()) for x in v)
 
-    def condition(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        values, pooling = part_tokens(self.spec, tokens)
-        held = {k: getattr(self, k) for k in self.conditioner.tensors()}
-        return replace(self.conditioner, **held)(values, pooling), pooling
+    @property
+    def spec(self) -> PartSpec:
+        return self._fitted.spec
+
+    @property
+    def fitted(self) -> FittedPart:
+        """The part with its coordinates where (and in the dtype in which) the module's buffers are."""
+        held = {name: getattr(self, name) for name in self._fitted.conditioner.tensors()}
+        return replace(self._fitted, conditioner=replace(self._fitted.conditioner, **held))
 
     def forward(self, tokens: Tokens) -> Tensor:
-        values, pooling = self.condition(tokens)
-        return self.block.inner(self.block.statistics(values, pooling), self.u).flatten(1) @ self.v.flatten(0, 1)
+        fitted = self.fitted
+        out = tokens.values.new_zeros(len(tokens.values), fitted.num_outputs)
+        for part, stats, u, v in zip(fitted.parts(), fitted.statistics(tokens), self.u, self.v, strict=True):
+            out[:, part.columns] += part.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
+        return out
+
+    def token_outputs(self, tokens: Tokens) -> Tensor:
+        return self.fitted.token_outputs(tokens, list(self.u), list(self.v))
 
 
 class Head(nn.Module):
@@ -71,11 +82,10 @@ class Head(nn.Module):
 
     Parameters
     ----------
-    specs : sequence of PartSpec
-    conditioners : sequence of FittedConditioner
+    parts : sequence of FittedPart
     factors : Factors
-    classes : sequence
-        Names or numbers of the outputs.
+    classes : sequence, optional
+        Labels that the outputs stand for; None for numbers.
     facts : TokenFacts
         Tokens that the head was fitted on; others are refused.
     certificate : Certificate, optional
@@ -93,10 +103,9 @@ class Head(nn.Module):
 
     def __init__(
         self,
-        specs: Sequence[PartSpec],
-        conditioners: Sequence[FittedConditioner],
+        parts: Sequence[FittedPart],
         factors: Factors,
-        classes: Sequence[Any],
+        classes: Sequence[Any] | None,
         facts: TokenFacts,
         certificate: Certificate | None = None,
         training: Training | None = None,
@@ -104,11 +113,13 @@ class Head(nn.Module):
         fit_intercept: bool = True,
     ) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(
-            _PartModule(*each) for each in zip(specs, conditioners, factors.u, factors.v, strict=True)
-        )
+        self.parts, at = nn.ModuleList(), 0
+        for part in parts:
+            count = len(part.parts())
+            self.parts.append(_PartModule(part, factors.u[at : at + count], factors.v[at : at + count]))
+            at += count
         self.intercept = nn.Parameter(factors.intercept.clone())
-        self.classes = list(classes)
+        self.classes = None if classes is None else list(classes)
         self.class_names: list[str] | None = None
         self.facts, self.certificate, self.training_data = facts, certificate, training
         self.loss = loss or {}
@@ -121,21 +132,25 @@ class Head(nn.Module):
     @property
     def rank(self) -> int:
         """Atoms of the parts with a nuclear norm."""
-        return sum(len(part.u) for part in self._parts() if part.spec.penalty == "nuclear")
+        return sum(len(u) for part in self._parts() if part.spec.penalty == "nuclear" for u in part.u)
 
     @property
     def num_parameters(self) -> int:
         """Numbers that were fitted: atoms (or the whole Z of a ridge part) and the intercept."""
-        atoms = sum(p.v.numel() + (p.u.numel() if p.spec.penalty == "nuclear" else 0) for p in self._parts())
-        return atoms + self.intercept.numel()
+        moving = [
+            tensor
+            for part in self._parts()
+            for tensor in (*part.v, *(part.u if part.spec.penalty == "nuclear" else ()))
+        ]
+        return sum(x.numel() for x in moving) + self.intercept.numel()
 
     def _parts(self) -> list[_PartModule]:
         return list(self.parts)  # type: ignore[arg-type]
 
     def factors(self) -> Factors:
-        return Factors(
-            [p.u.detach() for p in self._parts()], [p.v.detach() for p in self._parts()], self.intercept.detach()
-        )
+        us = [u.detach() for part in self._parts() for u in part.u]
+        vs = [v.detach() for part in self._parts() for v in part.v]
+        return Factors(us, vs, self.intercept.detach())
 
     def check(self, num_tokens: int, width: int) -> None:
         """Refuse tokens of another width or number than those the head was fitted on."""
@@ -162,6 +177,10 @@ class Head(nn.Module):
         """Outputs of a store or of arrays, chunk by chunk."""
         self.check(source.num_tokens, source.width)
         return torch.cat([self(tokens.values, tokens.mask) for _, tokens in source.chunks(rows)])
+
+    def link(self, outputs: Tensor) -> Tensor:
+        """Mean predictions from outputs: probabilities, numbers, rates, relative risks, by the loss."""
+        return LOSSES.get(self.loss["name"]).link(outputs)
 
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
         """A copy in ``dtype``, for use inside other modules and for export."""

@@ -1,4 +1,4 @@
-"""What the estimators accept as X and y."""
+"""What the estimators accept as X, y and weights."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.multiclass import check_classification_targets
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, column_or_1d
 
 from ..contracts import TokenSource
 from ..errors import InputError
 from ..tokens import ArrayTokens, TokenStore
 
-__all__ = ["as_source", "as_targets", "as_weights", "training_rows"]
+__all__ = ["as_labels", "as_source", "as_weights", "training_rows"]
 
 
 def as_source(X: Any, *, mask: Any = None, num_prefix: int = 0, grid: tuple[int, int] | None = None) -> TokenSource:
@@ -34,29 +34,25 @@ def as_source(X: Any, *, mask: Any = None, num_prefix: int = 0, grid: tuple[int,
     return ArrayTokens(check_array(X, dtype=[np.float64, np.float32]), mask=mask)
 
 
-def as_targets(y: Any, source: TokenSource, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Classes, targets ``0 .. c-1`` of ``rows``, and the labels themselves; labels default to those of a store."""
+def as_labels(y: Any, source: TokenSource, rows: NDArray[Any]) -> NDArray[Any]:
+    """Labels of ``rows``: those of a store by default; of all samples, or of the rows where their order is clear."""
     if y is None:
         y = getattr(source, "labels", None)
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
     elif isinstance(y, torch.Tensor):
         y = y.numpy(force=True)
-    y = column_or_1d(y, warn=True)
+    y = np.asarray(y)
+    if y.dtype.names is None and (y.ndim != 2 or y.shape[1] == 1):
+        y = column_or_1d(y, warn=True)
     if len(y) == source.num_samples:
-        y = y[rows]
-    elif len(y) != len(rows) or (np.diff(rows) < 0).any():  # labels of some samples have no order but that of the rows
+        return y[rows]
+    if len(y) != len(rows) or (np.diff(rows) < 0).any():  # labels of some samples have no order but that of the rows
         raise InputError(f"{source.num_samples} samples but {len(y)} labels; give one label for each sample")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise InputError("the labels hold NaN or infinity; leave these samples out")
-    check_classification_targets(y)
-    classes, targets = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise InputError(f"the labels hold one class only ({classes[0]!r}); classification needs at least two")
-    return classes, targets, y
+    return y
 
 
-def training_rows(source: TokenSource) -> np.ndarray:
+def training_rows(source: TokenSource) -> NDArray[Any]:
     """Rows to fit on: a store's training split where it has one, else all samples."""
     split = getattr(source, "split", None)
     if split is not None and (np.asarray(split) == "train").any():
@@ -64,15 +60,35 @@ def training_rows(source: TokenSource) -> np.ndarray:
     return np.arange(source.num_samples)
 
 
-def as_weights(sample_weight: Any, n: int) -> np.ndarray | None:
-    """Sample weights as a float64 vector, or None."""
+def as_weights(sample_weight: Any, source: TokenSource, rows: NDArray[Any]) -> NDArray[Any] | None:
+    """Weights of ``rows`` as a float64 vector, or None; given for all samples, or for the rows."""
     if sample_weight is None:
         return None
+    if isinstance(sample_weight, torch.Tensor):
+        sample_weight = sample_weight.numpy(force=True)
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.ndim == 0:
-        weights = np.full(n, float(weights))
-    if weights.shape != (n,):
-        raise InputError(f"sample_weight has shape {weights.shape}; ({n},) is needed")
+        weights = np.full(len(rows), float(weights))
+    elif weights.shape == (source.num_samples,):
+        weights = weights[rows]
+    if weights.shape != (len(rows),):
+        raise InputError(f"sample_weight has shape {weights.shape}; ({source.num_samples},) is needed")
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
         raise InputError("sample weights must be finite and not negative, and not all of them zero")
     return weights
+
+
+def class_weights(
+    class_weight: Any, classes: NDArray[Any], codes: NDArray[Any], weights: NDArray[Any] | None
+) -> NDArray[Any] | None:
+    """Sample weights times class weights ("balanced" or a mapping), as scikit-learn has them."""
+    if class_weight is None:
+        return weights
+    from sklearn.utils.class_weight import compute_class_weight
+
+    own = np.ones(len(codes)) if weights is None else weights
+    try:
+        factors = compute_class_weight(class_weight, classes=classes, y=classes[codes], sample_weight=own)
+    except ValueError as error:
+        raise InputError(f"class_weight: {error}") from None
+    return own * factors[codes]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ..blocks import BLOCKS
-from ..contracts import Tokens, TokenSource
+from ..contracts import GateFamily, Tokens, TokenSource
 from ..errors import InputError, unknown_name
+from ..gates import GATES
 from ..penalties import PENALTIES
 
 __all__ = ["PartSpec", "part_tokens", "resolve_parts"]
 
 Scope = Literal["prefix", "patch", "all"]
+Pooling = Literal["mean", "class"]
 
 
 @dataclass(frozen=True)
@@ -26,42 +28,122 @@ class PartSpec:
     Parameters
     ----------
     block : str
-        Registered block ("linear", "attention").
+        Registered block ("linear", "mlp", "attention", "mlp_mixer", "fno", "bfno", "hadamard").
     tokens : {"patch", "prefix", "all"}
-        Tokens it acts on. Several prefix tokens are joined into one long token; patch tokens are pooled by their mean.
+        Tokens it acts on. Several prefix tokens are joined into one long token.
     penalty : str
         Registered penalty ("nuclear", or "ridge" for linear parts).
+    gate : str or GateFamily
+        Registered family of gates ("gaussian", "rank_one", "cluster", "window"), "none" for a linear activation, or an
+        object of your own that keeps the protocol.
+    num_gates : int
+        Number of gates; clusters of "cluster", radius of "window".
+    gate_seed : int
+        Decides the gates.
+    pooling : {"mean", "class"}
+        Mean over the tokens, or the first prefix token (class token) as the only query; then ``tokens="all"``, and
+        prefix tokens are keys too.
+    options : mapping
+        Options of the block (``{"dims": 1}`` of fno, ``{"filter_size": 3}`` of hadamard, ``{"groups": 2}`` of bfno).
+
+    Examples
+    --------
+    >>> str(PartSpec("attention", gate="rank_one", num_gates=4))
+    'attention with 4 rank_one gates on the patch tokens'
     """
 
     block: str
     tokens: Scope = "patch"
     penalty: str = "nuclear"
+    gate: str | GateFamily = "none"
+    num_gates: int = 8
+    gate_seed: int = 0
+    pooling: Pooling = "mean"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        BLOCKS.get(self.block)
+        block = BLOCKS.get(self.block)
         PENALTIES.get(self.penalty)
         if self.tokens not in ("patch", "prefix", "all"):
             raise unknown_name("token scope", self.tokens, ("patch", "prefix", "all"))
         if self.penalty == "ridge" and self.block != "linear":
             raise InputError(f"the ridge penalty keeps Z whole and is for linear parts; {self.block} needs 'nuclear'")
+        if self.pooling not in ("mean", "class"):
+            raise unknown_name("pooling", self.pooling, ("mean", "class"))
+        if self.pooling == "class" and self.tokens != "all":
+            raise InputError("pooling='class' has the class token as the only query: give tokens='all'")
+        family = self.family
+        if family is not None and not set(family.kinds) & set(block.gates):
+            takes = " or ".join(block.gates) or "no"
+            raise InputError(
+                f"{family.name} gates are {' or '.join(family.kinds)} gates; {self.block} takes {takes} gates"
+            )
+
+    @property
+    def family(self) -> GateFamily | None:
+        """The family of gates, None for a linear activation."""
+        if not isinstance(self.gate, str):
+            return self.gate
+        return None if self.gate == "none" else GATES.get(self.gate)()
+
+    @property
+    def gate_name(self) -> str:
+        return self.gate if isinstance(self.gate, str) else self.gate.name
+
+    @property
+    def collapses(self) -> str | None:
+        """The simpler head that this one is with a pooled output and no gates, in words; None where it is itself."""
+        if self.gate_name != "none":
+            return None
+        return {
+            "mlp": "the linear head with a nuclear norm",
+            "fno": "the linear head: every shift of the tokens has the same mean",
+            "bfno": "a linear head in each channel group: every shift of the tokens has the same mean",
+            "mlp_mixer": "one weight for each token place (Z of s x d c)",
+            "hadamard": "one linear head on products for each feature",
+        }.get(self.block)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            "block": self.block,
+            "tokens": self.tokens,
+            "penalty": self.penalty,
+            "gate": self.gate_name,
+            "num_gates": self.num_gates,
+            "gate_seed": self.gate_seed,
+            "pooling": self.pooling,
+            "options": dict(self.options),
+        }
 
     def __str__(self) -> str:
         where = {"patch": "the patch tokens", "prefix": "the prefix tokens", "all": "all tokens"}[self.tokens]
-        return f"{self.block} on {where}"
+        gates = {
+            "none": "",
+            "cluster": f" within {self.num_gates} clusters",
+            "window": f" in windows of radius {self.num_gates}",
+        }.get(self.gate_name, f" with {self.num_gates} {self.gate_name} gates")
+        query = ", class token as query" if self.pooling == "class" else ""
+        return f"{self.block}{gates} on {where}{query}"
 
 
-def resolve_parts(block: str | Sequence[PartSpec], source: TokenSource) -> tuple[PartSpec, ...]:
+def resolve_parts(
+    block: str | Sequence[PartSpec],
+    source: TokenSource,
+    gate: str | GateFamily = "none",
+    num_gates: int = 8,
+    gate_seed: int = 0,
+) -> tuple[PartSpec, ...]:
     """Parts of a head from a short name, or the parts given.
 
     Parameters
     ----------
-    block : {"default", "linear", "attention", "linear_prefix"} or sequence of PartSpec
+    block : str or sequence of PartSpec
         "default" is linear on the prefix tokens plus attention on the patch tokens; where there is one token only it is
-        linear, and where there are no prefix tokens the linear part acts on the mean patch token.
+        linear, and where there are no prefix tokens the linear part acts on the mean patch token. "linear_prefix" is
+        linear on the prefix tokens. Any other name is that of a block, on the patch tokens.
     source : TokenSource
+    gate, num_gates, gate_seed
+        Gates of the parts that are not linear, where ``block`` is a name.
 
     Raises
     ------
@@ -71,17 +153,17 @@ def resolve_parts(block: str | Sequence[PartSpec], source: TokenSource) -> tuple
     patches = source.num_tokens - source.num_prefix
     if isinstance(block, str):
         linear_on: Scope = "prefix" if source.num_prefix else "patch"
-        known: dict[str, tuple[PartSpec, ...]] = {
-            "linear": (PartSpec("linear", "patch" if patches else "prefix"),),
-            "linear_prefix": (PartSpec("linear", "prefix"),),
-            "attention": (PartSpec("attention", "patch"),),
-            "default": (PartSpec("linear", linear_on), PartSpec("attention", "patch")),
-        }
-        if patches + source.num_prefix == 1 or not patches:
-            known["default"] = (PartSpec("linear", linear_on),)
-        if block not in known:
-            raise unknown_name("head", block, known)
-        parts = known[block]
+        gates: dict[str, Any] = {"gate": gate, "num_gates": num_gates, "gate_seed": gate_seed}
+        if block == "default":
+            alone = patches + source.num_prefix == 1 or not patches
+            parts = (PartSpec("linear", linear_on), *(() if alone else (PartSpec("attention", "patch", **gates),)))
+        elif block == "linear_prefix":
+            parts = (PartSpec("linear", "prefix"),)
+        elif block in BLOCKS.names():
+            own = {} if block == "linear" else gates
+            parts = (PartSpec(block, "patch" if patches else "prefix", **own),)
+        else:
+            raise unknown_name("head", block, ("default", "linear_prefix", *BLOCKS.names()))
     else:
         parts = tuple(block)
         if not parts or not all(isinstance(p, PartSpec) for p in parts):
@@ -91,20 +173,29 @@ def resolve_parts(block: str | Sequence[PartSpec], source: TokenSource) -> tuple
             raise InputError(f"{part} was asked for, but these tokens have no prefix tokens")
         if part.tokens == "patch" and not patches:
             raise InputError(f"{part} was asked for, but these tokens have prefix tokens only")
+        if part.pooling == "class" and not source.num_prefix:
+            raise InputError(f"{part} was asked for, but these tokens have no prefix tokens")
     return parts
 
 
-def part_tokens(spec: PartSpec, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """Values ``(n, s, d)`` and mean-pooling weights ``(n, s)`` of a part's tokens; hidden tokens weigh zero."""
+def part_tokens(spec: PartSpec, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+    """Values ``(n, s, d)``, pooling weights ``(n, s)`` and what is seen, bool ``(n, s)``, of a part's tokens."""
     values, mask, prefix = tokens.values, tokens.mask, tokens.num_prefix
     if spec.tokens == "prefix":
         values = values[:, :prefix].flatten(1).unsqueeze(1)
-        return values, values.new_ones(len(values), 1)
-    if spec.tokens == "patch":
+        mask = None
+    elif spec.tokens == "patch":
         values = values[:, prefix:]
         mask = None if mask is None else mask[:, prefix:]
     n, s = values.shape[:2]
     if mask is None:
-        return values, values.new_full((n, s), 1 / s)
-    seen = mask.to(values.dtype)
-    return torch.where(mask[..., None], values, 0), seen / seen.sum(1, keepdim=True).clamp(min=1)
+        seen = torch.ones(n, s, dtype=torch.bool, device=values.device)
+    else:
+        seen = mask
+        values = torch.where(mask[..., None], values, 0)
+    if spec.pooling == "class":
+        pooling = torch.zeros(n, s, dtype=values.dtype, device=values.device)
+        pooling[:, 0] = 1
+        return values, pooling, seen
+    weights = seen.to(values.dtype)
+    return values, weights / weights.sum(1, keepdim=True).clamp(min=1), seen

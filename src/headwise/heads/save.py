@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..contracts import TokenShape
 from ..errors import InputError
 from ..files import claim_folder, read_json, write_json, write_tensors
 from ..solvers import Certificate, Factors
 from .conditioning import FittedConditioner
+from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
 from .parts import PartSpec
 
@@ -35,9 +39,15 @@ def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
     tensors: dict[str, Tensor] = {"intercept": head.intercept.detach()}
     parts: list[dict[str, Any]] = []
     for index, part in enumerate(head._parts()):
-        tensors |= {f"parts.{index}.u": part.u.detach(), f"parts.{index}.v": part.v.detach()}
-        tensors |= {f"parts.{index}.{name}": getattr(part, name) for name in part.conditioner.tensors()}
-        parts.append({**part.spec.to_dict(), "conditioner": part.conditioner.to_dict()})
+        fitted = part.fitted
+        for name, atoms in (("u", part.u), ("v", part.v)):
+            tensors |= {f"parts.{index}.{name}.{j}": x.detach() for j, x in enumerate(atoms)}
+        tensors |= {f"parts.{index}.{name}": x for name, x in fitted.conditioner.tensors().items()}
+        for group, gates in enumerate(fitted.gate_tensors()):
+            tensors |= {f"parts.{index}.gates.{group}.{name}": x for name, x in gates.items()}
+        parts.append(
+            {**part.spec.to_dict(), "conditioner": fitted.conditioner.to_dict(), "shape": asdict(fitted.shape)}
+        )
     facts = head.facts
     config = {
         "format_version": FORMAT_VERSION,
@@ -87,21 +97,12 @@ def load_head(path: str | Path) -> Head:
         )
     try:
         tensors = load_file(path / "model.safetensors")
-        specs, conditioners, us, vs = [], [], [], []
-        for index, part in enumerate(config["parts"]):
-            flags = part.pop("conditioner")
-            specs.append(PartSpec(**part))
-            conditioners.append(
-                FittedConditioner(
-                    flags["layer_norm"],
-                    flags["constant"],
-                    tensors.get(f"parts.{index}.mean"),
-                    tensors.get(f"parts.{index}.projection"),
-                    flags["scale"],
-                )
-            )
-            us.append(tensors[f"parts.{index}.u"])
-            vs.append(tensors[f"parts.{index}.v"])
+        parts, us, vs = [], list[Tensor](), list[Tensor]()
+        for index, told in enumerate(config["parts"]):
+            part = _load_part(f"parts.{index}.", told, tensors, config["loss"]["num_outputs"])
+            parts.append(part)
+            us += [tensors[f"parts.{index}.u.{j}"] for j in range(len(part.parts()))]
+            vs += [tensors[f"parts.{index}.v.{j}"] for j in range(len(part.parts()))]
         factors = Factors(us, vs, tensors["intercept"])
         told = config["tokens"]
         grid = tuple(told["grid"]) if told["grid"] else None
@@ -114,8 +115,7 @@ def load_head(path: str | Path) -> Head:
             weights = found["weights"].numpy() if "weights" in found else None
             training = Training(found["rows"].numpy(), weights)
         head = Head(
-            specs,
-            conditioners,
+            parts,
             factors,
             config["classes"],
             facts,
@@ -128,3 +128,30 @@ def load_head(path: str | Path) -> Head:
         return head
     except (KeyError, TypeError, FileNotFoundError, SafetensorError) as error:
         raise InputError(f"{path} is not a complete head: {error}") from None
+
+
+def _load_part(prefix: str, told: dict[str, Any], tensors: Mapping[str, Tensor], num_outputs: int) -> FittedPart:
+    """One part from its description and the tensors under ``prefix``."""
+    told = dict(told)
+    flags, shape = told.pop("conditioner"), told.pop("shape")
+    spec = PartSpec(**told)
+    conditioner = FittedConditioner(
+        flags["layer_norm"],
+        flags["constant"],
+        tensors.get(f"{prefix}mean"),
+        tensors.get(f"{prefix}projection"),
+        flags["scale"],
+    )
+    grid = tuple(shape["grid"]) if shape["grid"] else None
+    gates: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(f"{prefix}gates."):
+            group, own = name.removeprefix(f"{prefix}gates.").split(".", 1)
+            gates.setdefault(int(group), {})[own] = value
+    return FittedPart.build(
+        spec,
+        conditioner,
+        TokenShape(shape["num_tokens"], shape["width"], grid),
+        num_outputs,
+        [gates[group] for group in sorted(gates)] if gates else None,
+    )

@@ -1,123 +1,211 @@
-"""A beta path with the best beta chosen on held-out samples."""
+"""Estimators that choose beta along a certified path."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import check_cv
 
-from ..contracts import Progress
+from ..contracts import GateFamily, TokenSource
 from ..errors import InputError
-from ..solvers import Solution, beta_grid, beta_max, solve, solve_path
+from ..solvers import Solution, beta_grid, beta_max, solve
 from ..tokens import make_splits
+from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
 from .conditioning import Conditioner
-from .estimators import _FittedHead, as_conditioner, check_positive, warn_unproved
-from .fitting import Prepared, held_passes, prepare
-from .inputs import as_source, as_targets, as_weights, training_rows
-from .parts import PartSpec, resolve_parts
+from .fitting import Prepared
+from .inputs import training_rows
+from .parts import PartSpec
+from .path import SCORES, BetaPath, PathPoint, Rule, choose, follow_path
+from .targets import Targets
 
-__all__ = ["HeadClassifierCV", "PathPoint", "follow_path"]
-
-
-@dataclass(frozen=True)
-class PathPoint:
-    """One solution of a path and its scores on the validation samples."""
-
-    beta: float
-    relative_gap: float
-    rank: int
-    accuracy: float
-    log_loss: float
-    seconds: float
-
-    def to_dict(self) -> dict[str, float]:
-        return asdict(self)
+__all__ = ["HeadClassifierCV", "HeadRegressorCV"]
 
 
-def scores(outputs: torch.Tensor, targets: NDArray[Any]) -> tuple[float, float]:
-    """Accuracy and mean log-loss of outputs ``(n, c)``."""
-    y = torch.as_tensor(targets, dtype=torch.int64)
-    loss = torch.nn.functional.cross_entropy(outputs, y)
-    return float((outputs.argmax(1) == y).double().mean()), float(loss)
+class _AlongAPath(EstimatedHead):
+    """Fitting a path, choosing beta, and fitting again."""
+
+    betas: int | ArrayLike
+    ratio: float
+    cv: Any
+    validation: float
+    rule: Rule
+    refit: bool
+    max_rounds: int
+    seed: int
+
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        mask: Any = None,
+        groups: ArrayLike | None = None,
+    ) -> Any:
+        """Fit the path on each fold, choose beta, and refit if asked; parameters as in `HeadClassifier.fit`.
+
+        Held-out samples are scored without weights. ``groups`` (those of a store by default) keep samples of one group
+        on one side of every split.
+        """
+        check_positive(ratio=self.ratio)
+        if not 0 < self.validation < 1:
+            raise InputError(f"validation must lie between 0 and 1, got {self.validation!r}")
+        if self.rule not in ("best", "one_standard_error"):
+            raise InputError(f"rule must be 'best' or 'one_standard_error', got {self.rule!r}")
+        source = self._open(X, mask)
+        folds = self._folds(source, y, groups)
+        every = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
+        targets = self._targets(y, source, every)
+        weights = self._weights(sample_weight, source, every, targets)
+
+        def part(rows: NDArray[Any]) -> tuple[Targets, NDArray[Any] | None]:
+            where = np.searchsorted(every, rows)
+            return targets[where], None if weights is None else weights[where]
+
+        grid, paths, kept = self._grid(), list[list[PathPoint]](), list[Solution]()
+        prepared: Prepared | None = None
+        for train, held_out in folds:
+            own, own_weights = part(train)
+            prepared = self._prepare(source, train, own, own_weights)
+            if grid is None:
+                number = int(self.betas)  # type: ignore[arg-type]
+                grid = beta_grid(beta_max(prepared.problem), number + 1, self.ratio)[1:]
+            steps = follow_path(
+                prepared,
+                held_out,
+                part(held_out)[0].values,
+                betas=grid,
+                tol=self.tol,
+                patience=None if paths else 2,
+                max_rounds=self.max_rounds,
+            )
+            points = []
+            for point, solution in steps:
+                points.append(point)
+                if len(folds) == 1:
+                    kept.append(solution)
+            grid = np.asarray([p.beta for p in points])  # later folds go as far as the first
+            paths.append(points)
+        assert prepared is not None
+        points = [_mean(each) for each in zip(*paths, strict=True)]
+        best = choose(points, self.rule)
+        self.path_ = BetaPath(points, best, SCORES[prepared.problem.loss.kind])
+        self.beta_ = points[best].beta
+        if self.refit or not kept:
+            own, own_weights = part(every)
+            prepared = self._prepare(source, every, own, own_weights)
+            solution = solve(prepared.problem, self.beta_, tol=self.tol, max_rounds=self.max_rounds)
+        else:
+            solution = kept[best]
+        warn_unproved(solution, self.tol)
+        self._keep(prepared, solution, targets)
+        return self
+
+    def _grid(self) -> NDArray[Any] | None:
+        if isinstance(self.betas, (int, np.integer)):
+            if self.betas < 1:
+                raise InputError(f"betas must be positive numbers, or how many (at least 1), got {self.betas}")
+            return None
+        grid = np.asarray(self.betas, dtype=float)
+        if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all() or (grid <= 0).any():
+            raise InputError(f"betas must be positive numbers, or how many, got {self.betas!r}")
+        return np.sort(grid)[::-1]
+
+    def _folds(
+        self, source: TokenSource, y: ArrayLike | None, groups: ArrayLike | None
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Training and held-out rows of each fold: a store's own split, one split by share, or those of ``cv``."""
+        split = getattr(source, "split", None)
+        if groups is None:
+            groups = getattr(source, "groups", None)
+        if self.cv is None and split is not None and (np.asarray(split) == "val").any():
+            return [(np.flatnonzero(np.asarray(split) == "train"), np.flatnonzero(np.asarray(split) == "val"))]
+        rows = training_rows(source)
+        targets = self._targets(y, source, rows)
+        own = None if groups is None else np.asarray(groups)[rows]
+        by_class = targets.classes is not None
+        strata = targets.values.flatten().long().numpy() if by_class else np.zeros(len(rows))
+        if self.cv is None:
+            share = (1 - self.validation, self.validation, 0.0)
+            if by_class:
+                names = make_splits(strata, own, fractions=share, seed=self.seed)
+            else:
+                names = make_splits(np.arange(len(rows), dtype=float), own, fractions=share, seed=self.seed)
+            return [(rows[names == "train"], rows[names == "val"])]
+        if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
+            return [(rows[np.asarray(a)], rows[np.asarray(b)]) for a, b in self.cv]
+        splitter = _splitter(self.cv, by_class, own is not None, self.seed)
+        try:
+            found = list(splitter.split(np.zeros(len(rows)), strata, own))
+        except ValueError as error:
+            raise InputError(f"cv={self.cv!r} cannot split these samples: {error}") from None
+        return [(rows[a], rows[b]) for a, b in found]
 
 
-def follow_path(
-    prepared: Prepared,
-    rows: NDArray[Any],
-    targets: NDArray[Any],
-    *,
-    betas: NDArray[Any] | None = None,
-    num: int = 12,
-    ratio: float = 1e-3,
-    tol: float = 1e-3,
-    patience: int = 2,
-    max_rounds: int = 60,
-    progress: Progress | None = None,
-    keep: Callable[[PathPoint, Solution], None] | None = None,
-) -> tuple[list[PathPoint], int, Solution]:
-    """Solve along a grid of betas and score each solution on held-out rows of the same source.
+def _splitter(cv: Any, by_class: bool, grouped: bool, seed: int) -> Any:
+    """K shuffled folds, stratified by class and cut between groups where there are such; or the splitter given."""
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-    The path ends early once the log-loss has not improved for ``patience`` betas. Returns the points, the position
-    of the best one (least held-out log-loss) and its solution.
-    """
-    held_out = held_passes(prepared.source, rows, prepared.specs, prepared.conditioners)
-    problem = prepared.problem
-    scored = type(problem)(problem.parts, held_out, problem.loss, problem.fit_intercept, problem.device)
-    grid = beta_grid(beta_max(problem), num + 1, ratio)[1:] if betas is None else np.asarray(betas, dtype=float)
-    points: list[PathPoint] = []
-    best, chosen, began = -1, None, time.perf_counter()
-    for solution in solve_path(problem, grid, tol=tol, max_rounds=max_rounds, progress=progress):
-        accuracy, loss = scores(scored.outputs(solution.factors), targets)
-        point = PathPoint(
-            solution.certificate.beta,
-            solution.certificate.relative_gap,
-            solution.rank,
-            accuracy,
-            loss,
-            time.perf_counter() - began,
-        )
-        began = time.perf_counter()
-        points.append(point)
-        if keep:
-            keep(point, solution)
-        if best < 0 or loss < points[best].log_loss:
-            best, chosen = len(points) - 1, solution
-        if len(points) - 1 - best >= patience:
-            break
-    if progress:
-        progress("path", len(grid), len(grid))
-    assert chosen is not None
-    return points, best, chosen
+    if not isinstance(cv, (int, np.integer)):
+        return check_cv(cv)
+    kinds = {
+        (False, False): KFold,
+        (True, False): StratifiedKFold,
+        (False, True): GroupKFold,
+        (True, True): StratifiedGroupKFold,
+    }
+    return kinds[by_class, grouped](int(cv), shuffle=True, random_state=seed)
 
 
-class HeadClassifierCV(_FittedHead):
-    """A head with beta chosen along a certified path on held-out samples.
+def _mean(points: Sequence[PathPoint]) -> PathPoint:
+    """One beta over all folds; the standard error of the loss is that over folds."""
+    if len(points) == 1:
+        return points[0]
+    losses = [p.loss for p in points]
+    return PathPoint(
+        points[0].beta,
+        max(p.relative_gap for p in points),
+        float(np.mean([p.rank for p in points])),
+        float(np.mean([p.score for p in points])),
+        float(np.mean(losses)),
+        float(np.std(losses, ddof=1) / len(losses) ** 0.5),
+        float(np.sum([p.seconds for p in points])),
+    )
+
+
+class HeadClassifierCV(ClassifierHead, _AlongAPath):
+    """A head for classes with beta chosen along a certified path on held-out samples.
 
     Parameters
     ----------
-    block, tol, condition, n_components, num_prefix, grid, fit_intercept, max_rounds
+    block, tol, loss, loss_options, class_weight, gate, num_gates, gate_seed, condition, n_components, num_prefix
+        As in `HeadClassifier`.
+    grid, fit_intercept, max_rounds
         As in `HeadClassifier`.
     betas : array or int
-        Betas to try, or how many on a geometric grid down from the largest that has any atoms.
+        Betas to try, or how many on a geometric grid down from the largest that has any atoms. The path ends early once
+        the held-out loss has not improved for two betas.
     ratio : float
         Smallest beta of that grid over the largest.
+    cv : int, splitter or iterable, optional
+        K folds (stratified by class, never through a group), a scikit-learn splitter, or pairs of row arrays. By
+        default one split: the "val" part of a store that has one, else a share of the samples.
     validation : float
-        Share of the samples held out, by class, where a store has no "val" split of its own.
+        That share.
+    rule : {"best", "one_standard_error"}
+        Least held-out loss, or the largest beta within one standard error of it.
     refit : bool
-        Fit again on training and validation samples together at the chosen beta. The certificate is always that of the
-        samples of the last fit.
+        Fit again on training and held-out samples together at the chosen beta (always so with several folds). The
+        certificate is always that of the samples of the last fit.
     seed : int
         Decides which samples are held out.
 
     Attributes
     ----------
-    path_ : list of PathPoint
-        Beta, gap, rank, held-out scores and seconds of every solution.
+    path_ : BetaPath
+        Beta, gap, rank, held-out scores and seconds of every solution; ``path_.plot()``.
     beta_ : float
         The chosen beta.
     certificate_, rank_, intercept_, classes_, head_
@@ -140,9 +228,17 @@ class HeadClassifierCV(_FittedHead):
         betas: int | ArrayLike = 12,
         tol: float = 1e-3,
         *,
+        loss: str = "multinomial",
+        loss_options: Mapping[str, Any] | None = None,
+        class_weight: Any = None,
         ratio: float = 1e-3,
+        cv: Any = None,
         validation: float = 0.2,
+        rule: Rule = "best",
         refit: bool = True,
+        gate: str | GateFamily = "none",
+        num_gates: int = 8,
+        gate_seed: int = 0,
         condition: Conditioner | bool = True,
         n_components: int | None = 64,
         num_prefix: int = 0,
@@ -154,9 +250,17 @@ class HeadClassifierCV(_FittedHead):
         self.block = block
         self.betas = betas
         self.tol = tol
+        self.loss = loss
+        self.loss_options = loss_options
+        self.class_weight = class_weight
         self.ratio = ratio
+        self.cv = cv
         self.validation = validation
+        self.rule = rule
         self.refit = refit
+        self.gate = gate
+        self.num_gates = num_gates
+        self.gate_seed = gate_seed
         self.condition = condition
         self.n_components = n_components
         self.num_prefix = num_prefix
@@ -165,56 +269,75 @@ class HeadClassifierCV(_FittedHead):
         self.max_rounds = max_rounds
         self.seed = seed
 
-    def fit(
-        self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, mask: Any = None
-    ) -> HeadClassifierCV:
-        """Fit the path, choose beta, and refit if asked; parameters as in `HeadClassifier.fit`.
 
-        Held-out samples are scored without weights.
-        """
-        check_positive(tol=self.tol, ratio=self.ratio)
-        if not 0 < self.validation < 1:
-            raise InputError(f"validation must lie between 0 and 1, got {self.validation!r}")
-        source = as_source(X, mask=mask, num_prefix=self.num_prefix, grid=self.grid)
-        rows, held_out = self._rows(source, y)
-        every = np.concatenate([rows, held_out])
-        classes, targets, _ = as_targets(y, source, every)
-        given = as_weights(sample_weight, source.num_samples)
-        specs = resolve_parts(self.block, source)
-        conditioner = as_conditioner(self.condition, self.n_components, source)
-        n = len(rows)
+class HeadRegressorCV(RegressorHead, _AlongAPath):
+    """A head for numbers, counts or survival times with beta chosen along a certified path.
 
-        def ready(rows: NDArray[Any], targets: NDArray[Any]) -> Prepared:
-            weights = None if given is None else given[rows]
-            return prepare(source, rows, targets, len(classes), specs, conditioner, weights, self.fit_intercept)
+    Parameters
+    ----------
+    block, tol, loss, loss_options, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, \
+fit_intercept, max_rounds
+        As in `HeadRegressor`.
+    betas, ratio, cv, validation, rule, refit, seed
+        As in `HeadClassifierCV`.
 
-        prepared = ready(rows, targets[:n])
-        number = int(self.betas) if isinstance(self.betas, (int, np.integer)) else 0
-        self.path_, best, solution = follow_path(
-            prepared,
-            held_out,
-            targets[n:],
-            betas=None if number else np.asarray(self.betas, dtype=float),
-            num=number or 12,
-            ratio=self.ratio,
-            tol=self.tol,
-            max_rounds=self.max_rounds,
-        )
-        self.beta_ = self.path_[best].beta
-        if self.refit:
-            order = np.argsort(every, kind="stable")
-            prepared = ready(every[order], targets[order])
-            solution = solve(prepared.problem, self.beta_, tol=self.tol, max_rounds=self.max_rounds)
-        warn_unproved(solution, self.tol)
-        self._keep(prepared.head(solution, classes.tolist()), classes)
-        return self
+    Attributes
+    ----------
+    path_, beta_, certificate_, rank_, intercept_, head_
+        As in `HeadClassifierCV`.
 
-    def _rows(self, source: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Training and validation rows: a store's own splits, else a split by class."""
-        split = getattr(source, "split", None)
-        if split is not None and (np.asarray(split) == "val").any():
-            return np.flatnonzero(np.asarray(split) == "train"), np.flatnonzero(np.asarray(split) == "val")
-        rows = training_rows(source)
-        _, targets, _ = as_targets(y, source, rows)
-        names = make_splits(targets, fractions=(1 - self.validation, self.validation, 0.0), seed=self.seed)
-        return rows[names == "train"], rows[names == "val"]
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(80, 5, 4))
+    >>> y = X[:, :, 0].mean(1)
+    >>> model = HeadRegressorCV("linear", betas=4, cv=3).fit(X, y)
+    >>> len(model.path_) <= 4
+    True
+    """
+
+    def __init__(
+        self,
+        block: str | Sequence[PartSpec] = "default",
+        betas: int | ArrayLike = 12,
+        tol: float = 1e-3,
+        *,
+        loss: str = "squared",
+        loss_options: Mapping[str, Any] | None = None,
+        ratio: float = 1e-3,
+        cv: Any = None,
+        validation: float = 0.2,
+        rule: Rule = "best",
+        refit: bool = True,
+        gate: str | GateFamily = "none",
+        num_gates: int = 8,
+        gate_seed: int = 0,
+        condition: Conditioner | bool = True,
+        n_components: int | None = 64,
+        num_prefix: int = 0,
+        grid: tuple[int, int] | None = None,
+        fit_intercept: bool = True,
+        max_rounds: int = 60,
+        seed: int = 0,
+    ) -> None:
+        self.block = block
+        self.betas = betas
+        self.tol = tol
+        self.loss = loss
+        self.loss_options = loss_options
+        self.ratio = ratio
+        self.cv = cv
+        self.validation = validation
+        self.rule = rule
+        self.refit = refit
+        self.gate = gate
+        self.num_gates = num_gates
+        self.gate_seed = gate_seed
+        self.condition = condition
+        self.n_components = n_components
+        self.num_prefix = num_prefix
+        self.grid = grid
+        self.fit_intercept = fit_intercept
+        self.max_rounds = max_rounds
+        self.seed = seed

@@ -11,11 +11,13 @@ import numpy as np
 
 from ..contracts import TokenSource
 from ..errors import InputError
+from ..losses import LOSSES
 from ..solvers import Certificate, certify
 from ..tokens import TokenStore
 from .fitting import build_problem
 from .head import Head
 from .save import load_head
+from .targets import bind, encode
 
 __all__ = ["Verification", "verify"]
 
@@ -87,9 +89,11 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     rows = np.ascontiguousarray(training.rows, dtype=np.int64)
     if context.get("rows") != hashlib.sha256(rows.tobytes()).hexdigest():
         reasons.append("the training rows are not those of the certificate")
-    conditioners = [part.conditioner for part in head._parts()]
-    if context.get("conditioning") != [c.fingerprint for c in conditioners]:
+    parts = [part.fitted for part in head._parts()]
+    if context.get("conditioning") != [p.conditioner.fingerprint for p in parts]:
         reasons.append("the conditioning is not that of the certificate")
+    if context.get("gates") != [p.describe_gates() for p in parts]:
+        reasons.append("the gates are not those of the certificate")
     if len(rows) and (int(rows.max()) >= source.num_samples or int(rows.min()) < 0):
         return Verification(False, claimed, None, (*reasons, "the training rows lie outside the store"))
     found = _recompute(head, source, rows, np.asarray(labels), claimed)
@@ -125,22 +129,12 @@ def _check_claim(claimed: Certificate) -> None:
 def _recompute(
     head: Head, source: TokenSource, rows: np.ndarray, labels: np.ndarray, claimed: Certificate
 ) -> Certificate:
-    classes = np.asarray(head.classes)
-    own = labels[rows]
-    targets = np.searchsorted(np.sort(classes), own)
-    order = np.argsort(classes, kind="stable")
-    if targets.max(initial=0) >= len(classes) or (np.sort(classes)[targets] != own).any():
-        raise InputError("the store's labels hold a class that the head does not know; this is not its training store")
-    problem = build_problem(
-        source,
-        rows,
-        order[targets],
-        len(classes),
-        head.specs,
-        [p.conditioner for p in head._parts()],
-        head.training_data.weights if head.training_data else None,
-        head.fit_intercept,
-    )
+    options = {k: v for k, v in head.loss.items() if k not in ("name", "num_outputs")}
+    name = head.loss["name"]
+    classes = None if head.classes is None else np.asarray(head.classes)
+    targets = encode(LOSSES.get(name).kind, labels[rows], classes)
+    loss = bind(name, targets, head.training_data.weights if head.training_data else None, options)
+    problem = build_problem(source, rows, loss, [p.fitted for p in head._parts()], head.fit_intercept)
     # a fit to tol allows its probabilistic bound tol / 2: half the gap that it reached is no looser
     epsilon = min(0.01, max(claimed.relative_gap / 2, 1e-9))
     certificate, _ = certify(problem, head.factors(), claimed.beta, kind=claimed.kind, epsilon=epsilon, centre=False)

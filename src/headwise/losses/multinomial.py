@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..contracts import TargetKind
 from ..errors import InputError
 from . import LOSSES
 
@@ -45,6 +46,8 @@ class Multinomial:
     """
 
     name = "multinomial"
+    kind: TargetKind = "classes"
+    has_intercept = True
 
     def __init__(self, targets: Tensor, num_classes: int, weights: Tensor | None = None) -> None:
         if num_classes < 2:
@@ -121,5 +124,12 @@ class Multinomial:
         own = self._probabilities(theta).gather(1, self.targets[:, None])
         return max(1.0, 1.0 / max(float((1 - own).max()), 1e-12))
 
+    @staticmethod
+    def link(outputs: Tensor) -> Tensor:
+        return outputs.softmax(1)
+
+    def held_out(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
     def state(self) -> dict[str, Any]:
-        return {"name": self.name, "num_classes": self.num_outputs}
+        return {"name": self.name, "num_outputs": self.num_outputs}

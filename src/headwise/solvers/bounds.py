@@ -86,7 +86,7 @@ def lanczos_bound(
     statistics, so A*(theta) is never formed. The start columns are fresh Gaussians.
     """
     part = problem.parts[index]
-    p, q = part.p, part.k * problem.loss.num_outputs
+    p, q = part.p, part.k * part.outputs(problem.loss.num_outputs)
     on_u = p <= q
     size = min(p, q)
     columns = min(columns, size)
@@ -122,14 +122,14 @@ def lanczos_bound(
 
 def _times(problem: Problem, part: Part, index: int, theta: Tensor, x: Tensor, transposed: bool) -> Tensor:
     """``A*(theta)^T x`` (from the u side) or ``A*(theta) x`` (from the v side), for the columns of x."""
-    c = theta.shape[1]
+    c = part.outputs(theta.shape[1])
     total: Tensor | None = None
     for rows, stats in problem.passes.chunks(theta.dtype):
         if transposed:
             h = part.block.inner(stats[index], x.T.reshape(-1, *part.u_shape))
-            found = torch.einsum("nrk,nc->rkc", h, theta[rows])
+            found = torch.einsum("nrk,nc->rkc", h, theta[rows, part.columns])
         else:
-            g = torch.einsum("nc,rkc->nrk", theta[rows], x.T.reshape(-1, part.k, c))
+            g = torch.einsum("nc,rkc->nrk", theta[rows, part.columns], x.T.reshape(-1, part.k, c))
             found = part.block.inner_adjoint(stats[index], g)
         total = found if total is None else total.add_(found)
     assert total is not None

@@ -71,6 +71,11 @@ def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta
     def dual(alpha: float) -> float:
         return float(problem.loss.dual_value(alpha * theta)) - alpha * alpha * ridge / (2 * beta)
 
+    if limit == float("inf"):  # nothing bounds alpha; the dual is concave, so beyond a few doublings it only falls
+        limit = 2.0
+        while dual(2 * limit) > dual(limit):
+            limit *= 2
+        limit *= 2
     at_limit = dual(limit)
     if limit <= 0 or at_limit >= dual(limit * (1 - 1e-6)):
         return max(at_limit, dual(0.0))  # still rising at the limit: concave, so the limit is best
@@ -160,7 +165,7 @@ def certify(
     primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
     theta = dual_point(problem, outputs)
     bounds, ridge, failure, kinds = [], 0.0, 0.0, set()
-    sizes = [min(part.p, part.k * problem.loss.num_outputs) for part in problem.parts]
+    sizes = [min(part.p, part.k * part.outputs(problem.loss.num_outputs)) for part in problem.parts]
     matrix_free = [
         part.factored and (kind or _default_kind(n)) != "exact" for part, n in zip(problem.parts, sizes, strict=True)
     ]
@@ -209,7 +214,7 @@ def _adjoints(problem: Problem, theta: Tensor, skip: Sequence[bool]) -> list[Ten
     for rows, stats in problem.passes.chunks(theta.dtype):
         for index, part in enumerate(problem.parts):
             if not skip[index]:
-                found = part.block.adjoint(stats[index], theta[rows])
+                found = part.block.adjoint(stats[index], theta[rows, part.columns])
                 kept = total[index]
                 total[index] = found if kept is None else kept.add_(found)
     return total

@@ -80,8 +80,8 @@ class FactorDescent:
         out = factors.intercept.double().expand(self.problem.passes.num_samples, -1).clone()
         for rows, stats in self.problem.passes.chunks(self.dtype):
             inner = [part.block.inner(s, u) for part, s, u in zip(self.problem.parts, stats, factors.u, strict=True)]
-            for h, v in zip(inner, factors.v, strict=True):
-                out[rows] += h.flatten(1) @ v.flatten(0, 1)
+            for part, h, v in zip(self.problem.parts, inner, factors.v, strict=True):
+                out[rows, part.columns] += h.flatten(1) @ v.flatten(0, 1)
             if self._inner is not None:
                 self._inner.append(inner)
         return out
@@ -99,10 +99,10 @@ class FactorDescent:
         gv = [torch.zeros_like(v) for v in self.factors.v]
         for chunk, (rows, stats) in enumerate(self.problem.passes.chunks(self.dtype)):
             for index, (part, h) in enumerate(zip(self.problem.parts, self._inner_of(chunk, stats), strict=True)):
-                v = self.factors.v[index]
-                gv[index] += (h.flatten(1).T @ theta[rows]).view_as(v)
+                v, own = self.factors.v[index], theta[rows, part.columns]
+                gv[index] += (h.flatten(1).T @ own).view_as(v)
                 if part.factored and len(v):
-                    back = (theta[rows] @ v.flatten(0, 1).T).view_as(h)
+                    back = (own @ v.flatten(0, 1).T).view_as(h)
                     gu[index] += part.block.inner_adjoint(stats[index], back)
         found = self._pack(Factors(gu, gv, torch.zeros_like(self.factors.intercept)))
         found += self.beta * self._pack(self.factors)
@@ -135,13 +135,13 @@ class FactorDescent:
             moved = []
             for index, (part, h) in enumerate(zip(problem.parts, self._inner_of(chunk, stats), strict=True)):
                 v, dv = self.factors.v[index].flatten(0, 1), step.v[index].flatten(0, 1)
-                first[rows] += h.flatten(1) @ dv
+                first[rows, part.columns] += h.flatten(1) @ dv
                 dh = h
                 if part.factored and len(v):
                     dh = part.block.inner(stats[index], step.u[index])
                     both = dh.flatten(1) @ torch.cat([v, dv], dim=1)
-                    first[rows] += both[:, : problem.loss.num_outputs]
-                    second[rows] += both[:, problem.loss.num_outputs :]
+                    first[rows, part.columns] += both[:, : v.shape[1]]
+                    second[rows, part.columns] += both[:, v.shape[1] :]
                 moved.append(dh)
             if kept is not None:
                 kept.append(moved)

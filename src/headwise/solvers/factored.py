@@ -167,7 +167,7 @@ def _add(problem: Problem, factors: Factors, candidates: Candidates, beta: float
         root = ((sigma - beta) / (sigma[0] - beta)).sqrt()
         weights += float(root.square().sum())
         fresh.u[index] = (u * root).T.to(dtype).reshape(-1, *part.u_shape).contiguous()
-        fresh.v[index] = (-(v * root)).T.to(dtype).reshape(-1, part.k, c).contiguous()
+        fresh.v[index] = (-(v * root)).T.to(dtype).reshape(-1, part.k, part.outputs(c)).contiguous()
     if not weights:
         return factors
     outputs = problem.outputs(factors)

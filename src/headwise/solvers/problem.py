@@ -16,15 +16,15 @@ __all__ = ["Factors", "Part", "Problem"]
 
 @dataclass(frozen=True)
 class Part:
-    """One block with its penalty, on tokens of ``width`` features."""
+    """One block with its penalty, for all outputs or for a run of them (``columns``)."""
 
     block: Block
     penalty: Penalty
-    width: int
+    columns: slice = field(default_factory=lambda: slice(None))
 
     @property
     def u_shape(self) -> tuple[int, ...]:
-        return self.block.u_shape(self.width)
+        return self.block.u_shape
 
     @property
     def p(self) -> int:
@@ -34,7 +34,11 @@ class Part:
     @property
     def k(self) -> int:
         """Inner features of one atom; Z has ``k * c`` columns."""
-        return self.block.inner_width(self.width)
+        return self.block.inner_width
+
+    def outputs(self, c: int) -> int:
+        """How many of the problem's ``c`` outputs the part gives."""
+        return len(range(c)[self.columns])
 
     @property
     def factored(self) -> bool:
@@ -77,7 +81,7 @@ class Problem:
             atoms = 0 if part.factored else part.p
             eye = torch.eye(atoms, part.p if atoms else 0, dtype=dtype, device=self.device)
             u.append(eye.view(atoms, *part.u_shape))
-            v.append(torch.zeros(atoms, part.k, c, dtype=dtype, device=self.device))
+            v.append(torch.zeros(atoms, part.k, part.outputs(c), dtype=dtype, device=self.device))
         b = self.loss.best_constant() if self.fit_intercept else torch.zeros(c, device=self.device)
         return Factors(u, v, b.to(dtype=dtype, device=self.device))
 
@@ -88,14 +92,16 @@ class Problem:
         for rows, stats in self.passes.chunks(b.dtype):
             for part, s, u, v in zip(self.parts, stats, factors.u, factors.v, strict=True):
                 if len(u):
-                    out[rows] += part.block.inner(s, u).flatten(1) @ v.flatten(0, 1)
+                    out[rows, part.columns] += part.block.inner(s, u).flatten(1) @ v.flatten(0, 1)
         return out
 
     def adjoint(self, theta: Tensor) -> list[Tensor]:
         """``A*(theta)`` of each part, ``(p, k c)``, in theta's dtype."""
         total: list[Tensor] = []
         for rows, stats in self.passes.chunks(theta.dtype):
-            found = [part.block.adjoint(s, theta[rows]) for part, s in zip(self.parts, stats, strict=True)]
+            found = [
+                part.block.adjoint(s, theta[rows, part.columns]) for part, s in zip(self.parts, stats, strict=True)
+            ]
             total = [a.add_(b) for a, b in zip(total, found, strict=True)] if total else found
         return total
 

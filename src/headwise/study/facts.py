@@ -30,12 +30,12 @@ def path_rows(result: HeadResult) -> list[dict[str, Any]]:
             "beta": p.beta,
             "relative_gap": p.relative_gap,
             "rank": p.rank,
-            "accuracy_val": p.accuracy,
-            "log_loss_val": p.log_loss,
+            "accuracy_val": p.score,
+            "log_loss_val": p.loss,
             "seconds": p.seconds,
             "chosen": p.beta == result.beta,
         }
-        for p in result.path
+        for p in result.path or ()
     ]
 
 

@@ -25,17 +25,17 @@ def predict(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> tuple[list[str], NDArray[Any]]:
-    """Ids and class probabilities of a saved head on a store, arrays of tokens, or images.
+    """Ids and mean predictions (class probabilities, numbers, rates) of a saved head on tokens or images.
 
     Images go through ``backbone`` in chunks; nothing is written.
     """
     found = open_data(data)
     if isinstance(found, TokenStore):
-        return list(found.ids), head.outputs(found).softmax(1).numpy()
+        return list(found.ids), head.link(head.outputs(found)).numpy()
     if isinstance(found, ArrayData):
         source = ArrayTokens(found.tokens, found.mask, head.facts.num_prefix, head.facts.grid)
         ids = list(found.ids) if found.ids else [str(i) for i in range(len(found))]
-        return ids, head.outputs(source).softmax(1).numpy()
+        return ids, head.link(head.outputs(source)).numpy()
     model = load_backbone(backbone, device)
     pieces = []
     for start in range(0, len(found), 64):
@@ -43,7 +43,7 @@ def predict(
         batch = model.preprocess([found.image(i) for i in rows])
         with torch.inference_mode():
             tokens = model.tokens(batch, layers=(layer,))[0].cpu()
-            pieces.append(head(tokens.to(head.intercept.dtype)).softmax(1).numpy())
+            pieces.append(head.link(head(tokens.to(head.intercept.dtype))).numpy())
         if progress:
             progress("predict", rows[-1] + 1, len(found))
     return list(found.ids), np.concatenate(pieces)

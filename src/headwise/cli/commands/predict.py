@@ -28,18 +28,24 @@ def command(
 
     fitted = load_head(head)
     with progress_bars() as progress:
-        ids, probabilities = predict(
+        ids, found = predict(
             fitted, path, backbone=backbone, layer=layer, device=choose_device(device), progress=progress
         )
-    names = fitted.class_names or [str(c) for c in fitted.classes]
-    best = probabilities.argmax(1)
-    rows: list[dict[str, Any]] = [
-        {"id": i, "predicted": names[k], "probability": round(float(p[k]), 6)}
-        for i, k, p in zip(ids, best, probabilities, strict=True)
-    ]
+    rows: list[dict[str, Any]]
+    if fitted.classes is None or found.shape[1] < 2:
+        rows = [
+            {"id": i, **{f"output_{k}": float(f"{x:.7g}") for k, x in enumerate(p)}}
+            for i, p in zip(ids, found, strict=True)
+        ]
+    else:
+        names = fitted.class_names or [str(c) for c in fitted.classes]
+        rows = [
+            {"id": i, "predicted": names[k], "probability": round(float(p[k]), 6)}
+            for i, k, p in zip(ids, found.argmax(1), found, strict=True)
+        ]
     if json:
         print_json(rows)
         return
-    writer = csv.DictWriter(sys.stdout, ["id", "predicted", "probability"])
+    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["id"])
     writer.writeheader()
     writer.writerows(rows)

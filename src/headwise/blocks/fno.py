@@ -1,0 +1,113 @@
+"""Global circular convolution over the tokens (Fourier neural operator), whole or in channel groups."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..contracts import GateKind, GateValues, TokenShape
+from ..errors import InputError
+from . import BLOCKS
+from .linear import PooledFeatures
+from .weights import token_weights
+
+__all__ = ["BlockFno", "Fno"]
+
+
+@BLOCKS.register("fno")
+class Fno(PooledFeatures):
+    """``f = p^T (D o (u * X)) v^T``: every atom convolves all tokens with a filter as large as the grid, circularly.
+
+    ``(u * X)[t] = sum_k sum_q X[t - k, q] u[k, q]``. Pooled over t, an atom sees only the correlation of the (gated)
+    pooling weights with the tokens, s d numbers a sample, found by one Fourier transform.
+
+    Parameters
+    ----------
+    shape : TokenShape
+    gated : bool
+        Whether gates are used; changes nothing here.
+    dims : {1, 2}, optional
+        Circles of the token sequence, or of the rows and columns of the grid; 2 where there is a grid.
+
+    Notes
+    -----
+    Sahiner et al., arXiv 2205.08078 (Fourier neural operator). Without gates and with mean pooling it is the linear
+    head: every shift of the tokens has the same mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> block = Fno(TokenShape(6, 4, grid=(2, 3)), gated=True)
+    >>> block.statistics(torch.ones(5, 6, 4), torch.full((5, 6), 1 / 6))["features"].shape
+    torch.Size([5, 24])
+    """
+
+    name = "fno"
+    gates: tuple[GateKind, ...] = ("token",)
+    hides = False
+
+    def __init__(self, shape: TokenShape, gated: bool = False, dims: Literal[1, 2] | None = None) -> None:
+        if dims not in (None, 1, 2):
+            raise InputError(f"{self.name} takes dims 1 or 2, got {dims!r}")
+        self._sides: tuple[int, ...] = (shape.num_tokens,)
+        if dims == 2 or (dims is None and shape.grid is not None):
+            if shape.grid is None:
+                raise InputError(f"{self.name} with dims=2 needs a token grid; these tokens have none: take dims=1")
+            if shape.grid[0] * shape.grid[1] != shape.num_tokens:
+                raise InputError(
+                    f"{self.name} needs one token for each place of its grid: {shape.grid[0]} x {shape.grid[1]} places "
+                    f"but {shape.num_tokens} tokens; let it act on the patch tokens"
+                )
+            self._sides = shape.grid
+        self.u_shape = (shape.num_tokens, shape.width)
+
+    def _fft(self, x: Tensor) -> Tensor:
+        """Transform over the places of ``(..., s, d)``."""
+        folded = x.reshape(*x.shape[:-2], *self._sides, x.shape[-1])
+        return torch.fft.rfftn(folded, dim=tuple(range(-1 - len(self._sides), -1)))
+
+    def _back(self, x: Tensor) -> Tensor:
+        folded = torch.fft.irfftn(x, s=self._sides, dim=tuple(range(-1 - len(self._sides), -1)))
+        return folded.flatten(-1 - len(self._sides), -2)
+
+    def _correlated(self, weights: Tensor, x: Tensor) -> Tensor:
+        """``sum_t weights[t] x[t - k]`` for every shift k, ``(..., s, d)``."""
+        return self._back(self._fft(weights[..., None]) * self._fft(x).conj())
+
+    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+        weights = token_weights(pooling, gate)
+        return {"features": self._correlated(weights, values).flatten(1)}
+
+    def scores(self, values: Tensor, u: Tensor) -> Tensor:
+        return self._back((self._fft(values) * self._fft(u)).sum(-1, keepdim=True)).squeeze(-1)
+
+    def token_outputs(
+        self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
+    ) -> Tensor:
+        # the token at place j reaches every place t through the filter's entry t - j
+        weights = token_weights(pooling, gate)
+        reach = self._correlated(weights[:, None], u[None])
+        return torch.einsum("njd,nrjd->njr", values, reach) @ v.flatten(0, 1)
+
+
+@BLOCKS.register("bfno")
+class BlockFno(Fno):
+    """Fourier neural operator within channel groups: group b of the features gives group b of the outputs.
+
+    Each group is a part of its own with its own nuclear norm. Features and outputs are cut into ``groups`` runs, as
+    even as they can be (where 4 does not divide 10 outputs the runs are 3, 3, 2 and 2).
+
+    Notes
+    -----
+    Sahiner et al., arXiv 2205.08078 (block-diagonal Fourier neural operator, after adaptive FNO).
+
+    Examples
+    --------
+    >>> BlockFno(TokenShape(6, 4, grid=(2, 3))).u_shape
+    (6, 4)
+    """
+
+    name = "bfno"
+    groups = 4

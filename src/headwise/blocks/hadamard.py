@@ -1,0 +1,111 @@
+"""Products of features at the same token (gated linear units without a second learned factor)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..contracts import GateKind, GateValues, TokenShape
+from ..errors import InputError
+from . import BLOCKS
+from .weights import feature_weights
+
+__all__ = ["Hadamard"]
+
+
+@BLOCKS.register("hadamard")
+class Hadamard:
+    """``f = p^T (D o (X U) o X) V``, or with depthwise token filters ``f = p^T (D o (u * X) o X) V``.
+
+    One factor of the product is the data itself: with two learned factors the problem would not be convex in this way.
+    Inner feature b of an atom is ``sum_a u[a, b] C[a, b]`` with the pooled products ``C[a, b] = sum_t p_t D[t, b]
+    x_t[a] x_t[b]``; with filters, a runs over the shifts of the same feature.
+
+    Parameters
+    ----------
+    shape : TokenShape
+    gated : bool
+        Whether gates are used; changes nothing here.
+    filter_size : int, optional
+        Odd side of the depthwise filter, on the grid where there is one, else along the sequence; tokens beyond the
+        border count as zero. None mixes features instead.
+
+    Notes
+    -----
+    The second form is the multiplication of large-kernel attention (Guo et al., "Visual Attention Network", arXiv
+    2202.09741) without its non-linearity. Without gates the problem falls into one block of ``d x c`` for each feature
+    b.
+
+    Examples
+    --------
+    >>> Hadamard(TokenShape(6, 4)).u_shape, Hadamard(TokenShape(6, 4, (2, 3)), filter_size=3).u_shape
+    ((4, 4), (9, 4))
+    """
+
+    name = "hadamard"
+    degree = 2
+    gates: tuple[GateKind, ...] = ("feature", "token")
+    u_shape: tuple[int, ...]
+
+    def __init__(self, shape: TokenShape, gated: bool = False, filter_size: int | None = None) -> None:
+        self.inner_width = shape.width
+        self.filter_size, self._grid = filter_size, shape.grid
+        self.hides = filter_size is None
+        if filter_size is None:
+            self.u_shape = (shape.width, shape.width)
+            return
+        if filter_size < 1 or filter_size % 2 == 0:
+            raise InputError(f"hadamard takes an odd filter_size, got {filter_size}")
+        if self._grid is not None and self._grid[0] * self._grid[1] != shape.num_tokens:
+            raise InputError(
+                f"hadamard with a filter needs one token for each of the {self._grid[0]} x {self._grid[1]} places of "
+                f"the grid, got {shape.num_tokens} tokens; let it act on the patch tokens"
+            )
+        self.u_shape = (filter_size ** (1 if self._grid is None else 2), shape.width)
+
+    def _factors(self, values: Tensor) -> Tensor:
+        """What u chooses from, ``(n, s, a, d or 1)``: features of the same token, or shifted tokens."""
+        if self.filter_size is None:
+            return values[..., None]
+        half, (n, s, d) = self.filter_size // 2, values.shape
+        if self._grid is None:
+            padded = torch.nn.functional.pad(values, (0, 0, half, half))
+            return padded.unfold(1, self.filter_size, 1).transpose(2, 3)
+        image = torch.nn.functional.pad(values.view(n, *self._grid, d), (0, 0, half, half, half, half))
+        patches = image.unfold(1, self.filter_size, 1).unfold(2, self.filter_size, 1)
+        return patches.reshape(n, s, d, -1).transpose(2, 3)
+
+    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+        weighted = values * feature_weights(pooling, gate)
+        if self.filter_size is None:
+            return {"products": values.transpose(1, 2) @ weighted}
+        return {"products": (self._factors(values) * weighted[:, :, None]).sum(1)}
+
+    def scores(self, values: Tensor, u: Tensor) -> Tensor:
+        return (self._factors(values) * u).sum(2)
+
+    def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        return torch.einsum("nab,rab->nrb", stats["products"], u)
+
+    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        return torch.einsum("nab,nrb->rab", stats["products"], grad)
+
+    def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
+        products = stats["products"]
+        a, d = products.shape[1:]
+        found = theta.new_zeros(a, d, d, theta.shape[1])
+        index = torch.arange(d, device=theta.device)
+        found[:, index, index] = torch.einsum("nab,nc->abc", products, theta)
+        return found.view(a * d, -1)
+
+    def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
+        return stats["products"].square().sum((1, 2))
+
+    def token_outputs(
+        self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
+    ) -> Tensor:
+        weighted = values * feature_weights(pooling, gate)
+        mixed = torch.einsum("nsab,rab->nsrb", self._factors(values).expand(-1, -1, -1, values.shape[-1]), u)
+        return torch.einsum("nsrb,nsb,rbc->nsc", mixed, weighted, v)

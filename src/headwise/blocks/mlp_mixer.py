@@ -1,0 +1,87 @@
+"""Token mixing by a free matrix over token places (MLP-Mixer)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..contracts import GateKind, GateValues, TokenShape
+from . import BLOCKS
+from .weights import feature_weights
+
+__all__ = ["MlpMixer"]
+
+
+@BLOCKS.register("mlp_mixer")
+class MlpMixer:
+    """``f = p^T (D o (U X)) V`` with U over token places (s x s) and V over features, summed over atoms and gates.
+
+    Without gates only ``U^T p`` matters. An atom is then a vector u over the places, standing for ``U = p u^T / |p|``
+    of the same norm, and Z shrinks from ``s^2 x d c`` to ``s x d c``: f = |p| u^T X V.
+
+    Notes
+    -----
+    Sahiner et al., arXiv 2205.08078 (MLP-Mixer).
+
+    Examples
+    --------
+    >>> MlpMixer(TokenShape(6, 4)).u_shape, MlpMixer(TokenShape(6, 4), gated=True).u_shape
+    ((6,), (6, 6))
+    """
+
+    name = "mlp_mixer"
+    degree = 1
+    gates: tuple[GateKind, ...] = ("feature", "token")
+    u_shape: tuple[int, ...]
+    hides = False
+
+    def __init__(self, shape: TokenShape, gated: bool = False) -> None:
+        self.gated = gated
+        self.u_shape = (shape.num_tokens, shape.num_tokens) if gated else (shape.num_tokens,)
+        self.inner_width = shape.width
+
+    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+        if not self.gated:
+            return {"tokens": values * pooling.norm(dim=1)[:, None, None]}
+        return {"tokens": values, "weights": feature_weights(pooling, gate).expand_as(values)}
+
+    def scores(self, values: Tensor, u: Tensor) -> Tensor:
+        return u @ values
+
+    def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        if not self.gated:
+            return u @ stats["tokens"]
+        mixed = torch.einsum("rtj,njd->nrtd", u, stats["tokens"])
+        return (mixed * stats["weights"][:, None]).sum(2)
+
+    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        if not self.gated:
+            return torch.einsum("nrd,njd->rj", grad, stats["tokens"])
+        return torch.einsum("nrtd,njd->rtj", grad[:, :, None] * stats["weights"][:, None], stats["tokens"])
+
+    def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
+        tokens = stats["tokens"]
+        if not self.gated:
+            found = torch.einsum("njd,nc->jdc", tokens, theta)
+        else:
+            n, s, d = tokens.shape
+            left = (stats["weights"][..., None] * theta[:, None, None, :]).permute(2, 1, 3, 0)  # (d, t, c, n)
+            found = left.reshape(d, -1, n) @ tokens.permute(2, 0, 1)  # (d, t c, j)
+            found = found.view(d, s, -1, s).permute(1, 3, 0, 2)
+        return found.reshape(self.u_shape[0] ** len(self.u_shape), -1)
+
+    def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
+        if not self.gated:
+            return stats["tokens"].square().sum((1, 2))
+        return (stats["weights"].square().sum(1) * stats["tokens"].square().sum(1)).sum(1)
+
+    def token_outputs(
+        self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
+    ) -> Tensor:
+        stats = self.statistics(values, pooling, gate)
+        if not self.gated:
+            return torch.einsum("njd,rj,rdc->njc", stats["tokens"], u, v)
+        reach = torch.einsum("ntd,rtj->nrjd", stats["weights"], u)
+        return torch.einsum("njd,nrjd,rdc->njc", values, reach, v)

@@ -1,0 +1,200 @@
+"""A part of a head with its coordinates, blocks and gates: from tokens to statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..blocks import BLOCKS
+from ..contracts import Block, FittedGates, Tokens, TokenShape, TokenSource
+from ..errors import InputError
+from ..files import hash_tensors
+from ..penalties import PENALTIES
+from ..solvers import Part
+from .conditioning import Conditioner, FittedConditioner
+from .parts import PartSpec, part_tokens
+
+__all__ = ["FittedPart"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One block on a run of the features, for a run of the outputs, under its gates."""
+
+    block: Block
+    features: slice
+    columns: slice
+    gates: FittedGates | None
+
+    @property
+    def indices(self) -> Sequence[int | None]:
+        return (None,) if self.gates is None else range(self.gates.count)
+
+
+@dataclass(frozen=True)
+class FittedPart:
+    """What turns raw tokens into the statistics of a part.
+
+    A part is one matrix Z for each of its gates, and for each channel group of a block that has groups. These come in
+    one order everywhere: groups first, then gates.
+    """
+
+    spec: PartSpec
+    conditioner: FittedConditioner
+    shape: TokenShape
+    num_outputs: int
+    cells: tuple[Cell, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        spec: PartSpec,
+        source: TokenSource,
+        rows: np.ndarray,
+        conditioner: Conditioner | None,
+        num_outputs: int,
+        weights: Tensor | None = None,
+    ) -> FittedPart:
+        """Fit coordinates and gates on the training rows."""
+        fitted = FittedConditioner.identity()
+        if conditioner is not None:
+            own = conditioner
+            if spec.block == "linear":  # it has its own intercept and costs little: no constant, all components
+                own = replace(conditioner, constant=False, n_components=None)
+            elif hasattr(BLOCKS.get(spec.block), "groups"):  # a constant would fill a channel group of its own
+                own = replace(conditioner, constant=False)
+            fitted = own.fit(source, rows, spec, lambda width: _ungated(spec, _shape(spec, source, width)), weights)
+        family = spec.family
+        bare = cls.build(spec, fitted, _shape(spec, source, fitted.width(_raw_width(spec, source))), num_outputs)
+        if family is None:
+            return bare
+        cells = []
+        for cell in bare.cells:
+            shape = replace(bare.shape, width=len(range(bare.shape.width)[cell.features]))
+            chunks = _Chunks(fitted, source, rows, spec, cell.features)
+            gates = family.fit(cell.block, shape, chunks, spec.num_gates, spec.gate_seed)
+            cells.append(replace(cell, gates=gates))
+        return replace(bare, cells=tuple(cells))
+
+    @classmethod
+    def build(
+        cls,
+        spec: PartSpec,
+        conditioner: FittedConditioner,
+        shape: TokenShape,
+        num_outputs: int,
+        gates: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> FittedPart:
+        """The part on conditioned tokens of ``shape``; ``gates`` holds saved numbers of each channel group."""
+        kind, options = BLOCKS.get(spec.block), dict(spec.options)
+        default = min(getattr(kind, "groups", 1), shape.width, num_outputs)
+        groups = int(options.pop("groups", default))
+        if not 1 <= groups <= min(shape.width, num_outputs):
+            raise InputError(
+                f"{spec.block} with {groups} channel groups needs at least as many features and outputs, got "
+                f"{shape.width} and {num_outputs}; give options={{'groups': ...}}"
+            )
+        cells = []
+        for number, (features, columns) in enumerate(
+            zip(_runs(shape.width, groups), _runs(num_outputs, groups), strict=True)
+        ):
+            own = replace(shape, width=features.stop - features.start)
+            try:
+                block = kind(own, gated=spec.family is not None, **options)  # type: ignore[call-arg]
+            except TypeError as error:
+                raise InputError(f"{spec.block} does not take these options: {error}") from None
+            found = None
+            if gates is not None and spec.family is not None:
+                found = spec.family.restore(block, own, gates[number])
+            cells.append(Cell(block, features, slice(None) if groups == 1 else columns, found))
+        return cls(spec, conditioner, shape, num_outputs, tuple(cells))
+
+    def parts(self) -> list[Part]:
+        """The solver's parts: one for each matrix Z."""
+        penalty = PENALTIES.get(self.spec.penalty)()
+        return [Part(cell.block, penalty, cell.columns) for cell in self.cells for _ in cell.indices]
+
+    def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
+        """Statistics of each matrix Z, in the dtype of the tokens."""
+        values, pooling, seen = part_tokens(self.spec, tokens)
+        if not self.cells[0].block.hides and tokens.mask is not None and not bool(seen.all()):
+            raise InputError(f"{self.spec} needs every token in its place; these tokens are masked (padded)")
+        values = self.conditioner(values, seen)
+        found = []
+        for cell in self.cells:
+            own = values[..., cell.features]
+            for index in cell.indices:
+                gate = None if index is None or cell.gates is None else cell.gates.values(own, index)
+                found.append(cell.block.statistics(own, pooling, gate))
+        return found
+
+    def token_outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
+        """Share of each of the part's tokens in all outputs, ``(n, s, c)``."""
+        values, pooling, seen = part_tokens(self.spec, tokens)
+        values = self.conditioner(values, seen)
+        total = values.new_zeros(*values.shape[:2], self.num_outputs)
+        at = 0
+        for cell in self.cells:
+            own = values[..., cell.features]
+            for index in cell.indices:
+                gate = None if index is None or cell.gates is None else cell.gates.values(own, index)
+                total[..., cell.columns] += cell.block.token_outputs(own, pooling, us[at], vs[at], gate)
+                at += 1
+        return total
+
+    def gate_tensors(self) -> list[dict[str, Tensor]]:
+        """Numbers of the gates of each channel group."""
+        return [{} if cell.gates is None else cell.gates.tensors() for cell in self.cells]
+
+    def describe_gates(self) -> dict[str, Any] | None:
+        """What a certificate says of the gates."""
+        if self.spec.gate_name == "none":
+            return None
+        numbers = {f"{i}.{k}": v for i, tensors in enumerate(self.gate_tensors()) for k, v in tensors.items()}
+        count = sum(len(cell.indices) for cell in self.cells)
+        return {
+            "family": self.spec.gate_name,
+            "count": count,
+            "seed": self.spec.gate_seed,
+            "hash": hash_tensors(numbers),
+        }
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Conditioned training tokens, chunk by chunk, as often as asked."""
+
+    conditioner: FittedConditioner
+    source: TokenSource
+    rows: np.ndarray
+    spec: PartSpec
+    features: slice
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for values, _ in self.conditioner.chunks(self.source, self.rows, self.spec):
+            yield values[..., self.features]
+
+
+def _runs(size: int, groups: int) -> list[slice]:
+    """``groups`` runs of ``size`` places, as even as they can be, the longer ones first."""
+    ends = np.cumsum([len(part) for part in np.array_split(np.arange(size), groups)])
+    return [slice(int(start), int(end)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _raw_width(spec: PartSpec, source: TokenSource) -> int:
+    return source.width * (source.num_prefix if spec.tokens == "prefix" else 1)
+
+
+def _shape(spec: PartSpec, source: TokenSource, width: int) -> TokenShape:
+    count = {"prefix": 1, "patch": source.num_tokens - source.num_prefix, "all": source.num_tokens}[spec.tokens]
+    return TokenShape(count, width, None if spec.tokens == "prefix" else source.grid)
+
+
+def _ungated(spec: PartSpec, shape: TokenShape) -> Block:
+    """The block that sets the global scale: the same scale with and without gates makes betas comparable."""
+    options = {k: v for k, v in spec.options.items() if k != "groups"}
+    return BLOCKS.get(spec.block)(shape, **options)  # type: ignore[call-arg]

@@ -1,0 +1,171 @@
+"""A beta path scored on held-out samples: the table that users read, and how a beta is chosen from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..contracts import Loss, Progress
+from ..solvers import Solution, beta_grid, beta_max, solve_path
+from .fitting import Prepared
+from .metrics import METRICS
+
+__all__ = ["BetaPath", "PathPoint", "choose", "follow_path"]
+
+Rule = Literal["best", "one_standard_error"]
+
+SCORES = {
+    "classes": "accuracy",
+    "labels": "auroc",
+    "numbers": "r2",
+    "counts": "poisson_deviance",
+    "survival": "concordance",
+}
+"""What is shown beside the held-out loss, for each kind of target."""
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """One solution of a path and its quality on held-out samples (mean over folds where there are several).
+
+    ``loss`` is the held-out loss, ``loss_error`` its standard error over folds (over samples where there is one fold),
+    ``score`` accuracy, area under the curve, R2, deviance or concordance, by the kind of target.
+    """
+
+    beta: float
+    relative_gap: float
+    rank: float
+    score: float
+    loss: float
+    loss_error: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+class BetaPath(Sequence[PathPoint]):
+    """The points of a path, from large to small beta, and the chosen one.
+
+    Examples
+    --------
+    >>> path = BetaPath([PathPoint(0.1, 1e-4, 2, 0.8, 0.5, 0.01, 0.2)], chosen=0, score_name="accuracy")
+    >>> path.chosen.beta
+    0.1
+    """
+
+    def __init__(self, points: Sequence[PathPoint], chosen: int, score_name: str) -> None:
+        self.points, self.best, self.score_name = tuple(points), chosen, score_name
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.points[index]
+
+    @property
+    def chosen(self) -> PathPoint:
+        return self.points[self.best]
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """One dict for each point, as JSON."""
+        return [{**p.to_dict(), "chosen": i == self.best} for i, p in enumerate(self.points)]
+
+    def _repr_html_(self) -> str:
+        names = ("beta", "relative gap", "rank", self.score_name, "held-out loss", "seconds")
+        rows = [
+            f"<tr{' style=font-weight:bold' if i == self.best else ''}>"
+            + "".join(f"<td>{value:.3g}</td>" for value in (p.beta, p.relative_gap, p.rank, p.score, p.loss, p.seconds))
+            + "</tr>"
+            for i, p in enumerate(self.points)
+        ]
+        return f"<table><tr>{''.join(f'<th>{n}</th>' for n in names)}</tr>{''.join(rows)}</table>"
+
+    def plot(self, axes: Any = None) -> Any:
+        """Held-out loss with its standard error, and rank, against beta; returns the matplotlib axes."""
+        import matplotlib.pyplot as plt
+
+        axes = axes or plt.subplots(figsize=(6, 3.5), layout="constrained")[1]
+        beta = [p.beta for p in self.points]
+        loss, error = np.array([p.loss for p in self.points]), np.array([p.loss_error for p in self.points])
+        axes.plot(beta, loss, "o-", color="#0072B2", label="held-out loss")
+        axes.fill_between(beta, loss - error, loss + error, color="#0072B2", alpha=0.2, linewidth=0)
+        axes.axvline(self.chosen.beta, color="0.5", linestyle=":", label="chosen")
+        axes.set(xscale="log", xlabel="beta (strength of the penalty)", ylabel="held-out loss")
+        axes.invert_xaxis()
+        ranks = axes.twinx()
+        ranks.step(beta, [p.rank for p in self.points], where="mid", color="#D55E00", label="rank")
+        ranks.set_ylabel("rank (atoms)")
+        handles = [h for a in (axes, ranks) for h in a.get_legend_handles_labels()[0]]
+        axes.legend(handles=handles, loc="best", frameon=False)
+        return axes
+
+
+def held_out_quality(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[float, float, float]:
+    """Held-out loss, its standard error over the samples, and the score of the kind of target."""
+    value = float(loss.held_out(outputs, targets))
+    error = float("nan")
+    if loss.kind != "survival" and len(outputs) > 1:  # a sum over samples
+        spread = np.linspace(0, len(outputs) - 1, min(len(outputs), 500)).astype(int)
+        each = torch.stack([loss.held_out(outputs[i : i + 1], targets[i : i + 1]) for i in spread])
+        error = float(each.std() / len(outputs) ** 0.5)
+    metric = METRICS[loss.kind][SCORES[loss.kind]]
+    try:
+        score = metric.value(loss.link(outputs).numpy(force=True), targets.numpy(force=True))
+    except ValueError:
+        score = float("nan")
+    return value, error, score
+
+
+def follow_path(
+    prepared: Prepared,
+    rows: NDArray[Any],
+    targets: Tensor,
+    *,
+    betas: NDArray[Any] | None = None,
+    num: int = 12,
+    ratio: float = 1e-3,
+    tol: float = 1e-3,
+    patience: int | None = 2,
+    max_rounds: int = 60,
+    progress: Progress | None = None,
+    keep: Callable[[PathPoint, Solution], None] | None = None,
+) -> Iterator[tuple[PathPoint, Solution]]:
+    """Solve along a grid of betas and score each solution on held-out rows of the same source.
+
+    The path ends early once the held-out loss has not improved for ``patience`` betas (never where it is None).
+    """
+    held_out = prepared.on(rows)
+    problem = prepared.problem
+    grid = beta_grid(beta_max(problem), num + 1, ratio)[1:] if betas is None else np.asarray(betas, dtype=float)
+    best, waited, began = float("inf"), 0, time.perf_counter()
+    for solution in solve_path(problem, grid, tol=tol, max_rounds=max_rounds, progress=progress):
+        loss, error, score = held_out_quality(problem.loss, held_out.outputs(solution.factors), targets)
+        certificate = solution.certificate
+        seconds = time.perf_counter() - began
+        point = PathPoint(certificate.beta, certificate.relative_gap, solution.rank, score, loss, error, seconds)
+        if keep:
+            keep(point, solution)
+        yield point, solution
+        began = time.perf_counter()
+        best, waited = (loss, 0) if loss < best else (best, waited + 1)
+        if patience is not None and waited >= patience:
+            break
+    if progress:
+        progress("path", len(grid), len(grid))
+
+
+def choose(points: Sequence[PathPoint], rule: Rule = "best") -> int:
+    """Position of the least held-out loss, or of the largest beta within one standard error of it."""
+    best = int(np.argmin([p.loss for p in points]))
+    if rule == "best" or not np.isfinite(points[best].loss_error):
+        return best
+    limit = points[best].loss + points[best].loss_error
+    return next(i for i, p in enumerate(points) if p.loss <= limit)

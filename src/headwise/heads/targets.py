@@ -1,0 +1,128 @@
+"""From labels as users have them to the targets of a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from torch import Tensor
+
+from ..contracts import Loss, TargetKind
+from ..errors import InputError
+from ..losses import LOSSES
+
+__all__ = ["Targets", "bind", "encode"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of a loss, the number of outputs, and the labels that these stand for (None for numbers)."""
+
+    values: Tensor
+    num_outputs: int
+    classes: NDArray[Any] | None = None
+    flat: bool = True
+    """Whether predictions of one output are a vector ``(n,)``, as the labels were."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Targets:
+        return Targets(self.values[rows], self.num_outputs, self.classes, self.flat)
+
+
+def encode(kind: TargetKind, y: NDArray[Any], classes: NDArray[Any] | None = None) -> Targets:
+    """Check labels and turn them into targets.
+
+    Parameters
+    ----------
+    kind : {"classes", "labels", "numbers", "counts", "survival"}
+    y : ndarray
+        Classes of any type ``(n,)``; for "labels" two classes ``(n,)`` or zeros and ones ``(n, c)``; numbers or counts
+        ``(n,)`` or ``(n, c)``; survival as a structured array with one boolean and one number field (as scikit-survival
+        has it) or ``(n, 2)`` of time and event.
+    classes : ndarray, optional
+        The classes of an earlier fit, in its order.
+
+    Raises
+    ------
+    InputError
+        Labels that are not of this kind.
+    """
+    if kind == "survival":
+        return Targets(torch.from_numpy(_survival(y)), 1)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise InputError("the labels hold NaN or infinity; leave these samples out")
+    if kind == "classes" or (kind == "labels" and y.ndim == 1):
+        return _classes(y, classes, kind)
+    try:
+        values = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"this loss needs numbers as targets, got {y.dtype} such as {y.flat[0]!r}") from None
+    if values.ndim not in (1, 2) or 0 in values.shape:
+        raise InputError(f"targets have shape {values.shape}; (n,) or (n, outputs) is needed")
+    flat = values.ndim == 1
+    values = values.reshape(len(values), -1)
+    return Targets(torch.from_numpy(np.ascontiguousarray(values)), values.shape[1], flat=flat)
+
+
+def _classes(y: NDArray[Any], classes: NDArray[Any] | None, kind: TargetKind) -> Targets:
+    if y.ndim != 1:
+        raise InputError(
+            f"class labels have shape {y.shape}; (n,) is needed (for several labels a sample: loss='binary')"
+        )
+    check_classification_targets(y)
+    found, codes = np.unique(y, return_inverse=True)
+    if classes is None:
+        classes = found
+    else:
+        known = {label: i for i, label in enumerate(classes.tolist())}
+        unknown = [label for label in found.tolist() if label not in known]
+        if unknown:
+            raise InputError(f"the labels hold classes {unknown[:3]} that the head does not know ({list(known)[:10]})")
+        codes = np.asarray([known[label] for label in found.tolist()], dtype=np.int64)[codes]
+    if len(classes) < 2:
+        raise InputError(f"the labels hold one class only ({classes[0]!r}); classification needs at least two")
+    if kind == "classes":
+        return Targets(torch.as_tensor(codes, dtype=torch.int64), len(classes), classes)
+    if len(classes) != 2:
+        raise InputError(f"binary cross-entropy of one label needs two classes, got {len(classes)}: take 'multinomial'")
+    return Targets(torch.as_tensor(codes, dtype=torch.float64)[:, None], 1, classes)
+
+
+def _survival(y: NDArray[Any]) -> NDArray[np.float64]:
+    if y.dtype.names:
+        events = [name for name in y.dtype.names if y.dtype[name].kind == "b"]
+        times = [name for name in y.dtype.names if y.dtype[name].kind in "fiu"]
+        if len(events) != 1 or len(times) != 1:
+            raise InputError(
+                f"a survival array has one boolean field (event) and one number field (time), got {y.dtype}"
+            )
+        y = np.stack([y[times[0]].astype(np.float64), y[events[0]].astype(np.float64)], axis=1)
+    if y.ndim != 2 or y.shape[1] != 2:
+        raise InputError(
+            f"survival targets have shape {y.shape}; a structured array or (n, 2) of time, event is needed"
+        )
+    values = np.ascontiguousarray(y, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError("the survival times hold NaN or infinity; leave these samples out")
+    if not np.isin(values[:, 1], (0, 1)).all():
+        raise InputError("events (the second column) must be 0 or 1")
+    return values
+
+
+def bind(
+    loss: str, targets: Targets, weights: NDArray[Any] | None = None, options: Mapping[str, Any] | None = None
+) -> Loss:
+    """A registered loss on its targets, weights and options."""
+    kind = LOSSES.get(loss)
+    tensor = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
+    try:
+        return kind(targets.values, targets.num_outputs, tensor, **(options or {}))  # type: ignore[call-arg]
+    except TypeError as error:
+        raise InputError(f"the loss {loss!r} does not take these options: {error}") from None

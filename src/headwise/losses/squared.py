@@ -1,0 +1,96 @@
+"""Squared error of one or several numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..contracts import TargetKind
+from ..errors import InputError
+from . import LOSSES
+
+__all__ = ["Squared"]
+
+
+@LOSSES.register("squared")
+class Squared:
+    """``L(f) = sum_i w_i |f_i - y_i|^2 / 2`` with weights that sum to one.
+
+    Parameters
+    ----------
+    targets : Tensor, shape (n, c)
+        Numbers.
+    num_outputs : int
+        c.
+    weights : Tensor, shape (n,), optional
+        Non-negative sample weights; divided by their sum. Equal by default.
+
+    Notes
+    -----
+    With ``r = theta / w`` the conjugate is ``L*(theta) = sum_i w_i (|r_i|^2 / 2 + r_i . y_i)``, on all of space.
+
+    Examples
+    --------
+    >>> loss = Squared(torch.tensor([[1.0], [3.0]]), 1)
+    >>> float(loss.value(torch.zeros(2, 1)))
+    2.5
+    """
+
+    name = "squared"
+    kind: TargetKind = "numbers"
+    has_intercept = True
+
+    def __init__(self, targets: Tensor, num_outputs: int, weights: Tensor | None = None) -> None:
+        if targets.ndim != 2 or targets.shape[1] != num_outputs or not len(targets):
+            raise InputError(f"targets have shape {tuple(targets.shape)}; (n, {num_outputs}) is needed")
+        if not bool(torch.isfinite(targets).all()):
+            raise InputError("the targets hold NaN or infinity; leave these samples out")
+        raw = torch.ones(len(targets), dtype=torch.float64) if weights is None else weights.double()
+        if bool((raw < 0).any()) or not bool(torch.isfinite(raw).all()) or float(raw.sum()) <= 0:
+            raise InputError("sample weights must be finite and not negative, and not all zero")
+        self.num_outputs, self.num_samples = num_outputs, len(targets)
+        self.targets, self.weights = targets.double(), raw / raw.sum()
+
+    def _weights(self, like: Tensor) -> Tensor:
+        return self.weights.to(like.dtype)[:, None]
+
+    def _residual(self, outputs: Tensor) -> Tensor:
+        return outputs - self.targets.to(outputs.dtype)
+
+    def value(self, outputs: Tensor) -> Tensor:
+        return (self._weights(outputs) * self._residual(outputs).square()).sum() / 2
+
+    def gradient(self, outputs: Tensor) -> Tensor:
+        return self._weights(outputs) * self._residual(outputs)
+
+    def hessian_product(self, outputs: Tensor, direction: Tensor) -> Tensor:
+        return self._weights(outputs) * direction
+
+    def best_constant(self) -> Tensor:
+        return self.weights @ self.targets
+
+    def dual_value(self, theta: Tensor) -> Tensor:
+        w = self._weights(theta)
+        square = torch.where(w > 0, theta.square() / w.clamp(min=torch.finfo(theta.dtype).tiny), 0)
+        return -(square / 2 + theta * self.targets.to(theta.dtype)).sum()
+
+    def repair(self, theta: Tensor) -> Tensor:
+        # twice: what is left of the sum after once is rounding, and the certificate asks for less
+        for _ in range(2):
+            theta = theta - self._weights(theta) * theta.sum(0)
+        return theta
+
+    def max_scale(self, theta: Tensor) -> float:
+        return float("inf")
+
+    @staticmethod
+    def link(outputs: Tensor) -> Tensor:
+        return outputs
+
+    def held_out(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).square().sum(1).mean() / 2
+
+    def state(self) -> dict[str, Any]:
+        return {"name": self.name, "num_outputs": self.num_outputs}
