@@ -87,6 +87,8 @@ class Fno(PooledFeatures):
         self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
     ) -> Tensor:
         # the token at place j reaches every place t through the filter's entry t - j
+        if not len(u):  # there is no transform of an empty batch
+            return values.new_zeros(*values.shape[:2], v.shape[-1])
         weights = token_weights(pooling, gate)
         reach = self._correlated(weights[:, None], u[None])
         return torch.einsum("njd,nrjd->njr", values, reach) @ v.flatten(0, 1)
