@@ -42,6 +42,7 @@ def test_a_folder_is_claimed_once_and_resumed_by_the_same_settings(tmp_path):
     folder = tmp_path / "out"
     assert claim_folder(folder, "study", {"seed": 0}) is False
     assert claim_folder(folder, "study", {"seed": 0}) is True
+    (folder / "report.html").write_text("done")
     with pytest.raises(InputError, match="seed: 0 there, 1 asked"):
         claim_folder(folder, "study", {"seed": 1})
     assert claim_folder(folder, "study", {"seed": 1}, overwrite=True) is False
@@ -49,6 +50,7 @@ def test_a_folder_is_claimed_once_and_resumed_by_the_same_settings(tmp_path):
 
 def test_overwrite_never_takes_a_folder_of_another_kind_or_of_others(tmp_path):
     claim_folder(tmp_path / "head", "head", {})
+    (tmp_path / "head" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="a headwise head, not a study"):
         claim_folder(tmp_path / "head", "study", {}, overwrite=True)
     (tmp_path / "mine").mkdir()
@@ -60,6 +62,15 @@ def test_overwrite_never_takes_a_folder_of_another_kind_or_of_others(tmp_path):
 def test_what_a_kill_leaves_behind_does_not_lock_the_folder(tmp_path):
     (tmp_path / f".{MARKER}.abc.part").write_text("{")
     assert claim_folder(tmp_path, "study", {}) is False
+
+
+def test_a_folder_in_which_nothing_was_finished_is_free(tmp_path):
+    claim_folder(tmp_path, "study", {"layer": 99})
+    claim_folder(tmp_path / "tokens", "store", {})
+    assert claim_folder(tmp_path, "study", {"layer": 3}) is False
+    (tmp_path / "tokens" / "shard-0.safetensors").write_bytes(b"work")
+    with pytest.raises(InputError, match="layer: 3 there, 4 asked"):
+        claim_folder(tmp_path, "study", {"layer": 4})
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):

@@ -108,7 +108,8 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
     config : mapping
         What was asked for, JSON. The same configuration resumes in an existing folder.
     overwrite : bool
-        Accept an existing headwise folder made with another configuration.
+        Accept an existing headwise folder made with another configuration. One in which nothing was finished (a run
+        that was refused or stopped early) is always accepted.
 
     Returns
     -------
@@ -129,7 +130,7 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
             found = read_json(marker)
             if found == wanted:
                 return True
-            if not overwrite or found.get("kind") != kind:
+            if _holds_work(path) and (not overwrite or found.get("kind") != kind):
                 raise InputError(f"{path} holds {_difference(found, wanted)}; give another folder or --overwrite")
         elif any(not _left_over(entry) for entry in path.iterdir()):
             raise InputError(f"{path} holds files that headwise did not make; give an empty or a new folder")
@@ -137,6 +138,11 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"cannot write in {path}: {error.strerror}") from None
     return False
+
+
+def _holds_work(path: Path) -> bool:
+    """Whether anything but markers lies in a folder of ours."""
+    return any(entry.is_file() and entry.name != MARKER and not _left_over(entry) for entry in path.rglob("*"))
 
 
 def _left_over(entry: Path) -> bool:

@@ -161,7 +161,22 @@ def test_ctrl_c_says_that_the_run_goes_on(call, features, tmp_path, monkeypatch)
     monkeypatch.setattr("headwise.heads.path.solve_path", stop)
     code, _, said = call("study", "--data", features, "--out", tmp_path / "out")
     assert code == 130
-    assert "goes on" in said
+    assert "tokens that were extracted are kept" in said
+
+
+def test_an_unexpected_error_is_one_line_and_exits_with_70(call, features, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError("nobody thought\nof this")
+
+    monkeypatch.setattr("headwise.heads.path.solve_path", fail)
+    args = ("study", "--data", features, "--out", tmp_path / "out")
+    code, _, said = call(*args)
+    assert code == 70
+    assert "ZeroDivisionError: nobody thought of this" in said
+    assert "Traceback" not in said
+    monkeypatch.setenv("HEADWISE_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        main([str(a) for a in args])
 
 
 def test_doctor(call):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,8 +86,37 @@ def test_labels_given_by_hand(saved):
         verify(head, tokens)
     found = verify(head, tokens, opened.labels)
     assert found.found is not None and found.found.gap == pytest.approx(found.claimed.gap, rel=1e-6)
-    with pytest.raises(InputError, match="does not know"):
-        verify(head, opened, opened.labels + 7)
+    found = verify(head, opened, opened.labels + 7)
+    assert not found.holds and any("does not know" in reason for reason in found.reasons)
+
+
+def test_any_changed_weight_is_seen(saved):
+    """Also where it hardly moves the objective."""
+    head, store = saved
+    change(head / "model.safetensors", "parts.0.v.0", 1e-13)
+    found = verify(head, store)
+    assert not found.holds and any("weights" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("key", ["classes", "fit_intercept"])
+def test_changed_settings(saved, key):
+    head, store = saved
+    config = json.loads((head / "config.json").read_text())
+    config[key] = {"classes": [2, 1, 0], "fit_intercept": False}[key]
+    (head / "config.json").write_text(json.dumps(config))
+    assert not verify(head, store).holds
+
+
+def test_changed_class_names(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    store = TokenStore.from_arrays(tmp_path / "store", rng.normal(size=(40, 3, 4)), y, class_names=("cat", "dog"))
+    head = HeadClassifier("linear", beta=0.1).fit(store).head_
+    head.class_names = ["cat", "dog"]
+    assert verify(head, store).holds
+    head.class_names = ["dog", "cat"]
+    found = verify(head, store)
+    assert not found.holds and any("class names" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +175,11 @@ def test_a_tight_probabilistic_claim_is_checked_as_tightly(monkeypatch):
     assert model.certificate_.kind == "probabilistic"
     found = verify(model.head_, ArrayTokens(X), y)
     assert found.holds, found.reasons
+    loose = HeadClassifier("attention", beta=0.02, tol=1e-2, condition=False).fit(X, y).head_
+    assert verify(loose, ArrayTokens(X), y).holds
+    loose.certificate = replace(loose.certificate, failure_probability=0.0)
+    found = verify(loose, ArrayTokens(X), y)
+    assert not found.holds and "may fail" in found.reasons[0]
 
 
 @pytest.mark.parametrize("name", ["config.json", "certificate.json"])

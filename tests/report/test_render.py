@@ -115,6 +115,8 @@ def test_sentences_follow_the_numbers(study: dict[str, Any], arrays: dict[str, n
 
 def test_linear_is_enough(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     study["comparison"].update(linear_is_enough=True, difference=0.002, low=-0.011, high=0.014)
+    for head in study["heads"]:
+        head["chosen"] = head["name"] == study["comparison"]["linear"]
     said = words(render(study, arrays))
     assert "Use “linear on the class token”: the linear head is enough here." in said
     assert "The interval holds zero" in said

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 
 __all__ = ["main"]
 
+STOPPED = (
+    "stopped; tokens that were extracted are kept, and the same command goes on from them (heads are fitted again)"
+)
+
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done, 1 a claim does not hold, 2 bad input, 130 stopped by the user."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 a claim does not hold, 2 bad input, 70 an error inside headwise, 130 stopped by the user.
+    """
     from rich.markup import escape
 
     from ..errors import ClaimError, HeadwiseError
@@ -20,7 +28,7 @@ def main(args: list[str] | None = None) -> None:
         build()(args=args, standalone_mode=True)
     except SystemExit as stop:
         if stop.code == 130:  # typer turns Ctrl-C into this exit, without a word
-            err.print("stopped; what is done is kept, and the same command goes on from there")
+            err.print(STOPPED)
         raise
     except ClaimError as error:
         err.print(f"[bold red]claim:[/] {escape(str(error))}", highlight=False)
@@ -29,10 +37,18 @@ def main(args: list[str] | None = None) -> None:
         err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
-        err.print("stopped; what is done is kept, and the same command goes on from there")
+        err.print(STOPPED)
         sys.exit(130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM):
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM):
+            err.print(f"[bold red]error:[/] {escape(str(error))}; make room or choose another folder", highlight=False)
+            sys.exit(2)
+        if os.environ.get("HEADWISE_TRACEBACK"):
             raise
-        err.print(f"[bold red]error:[/] {escape(str(error))}; make room or choose another folder", highlight=False)
-        sys.exit(2)
+        said = " ".join(str(error).split()) or "no message"
+        err.print(
+            f"[bold red]error:[/] {type(error).__name__}: {escape(said)}. This is a fault of headwise: please report it "
+            "with the output of the same command under HEADWISE_TRACEBACK=1",
+            highlight=False,
+        )
+        sys.exit(70)

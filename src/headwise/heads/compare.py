@@ -33,11 +33,15 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Splits:
-    """Rows and targets of the three parts of the data."""
+    """Rows and targets of the three parts of the data; targets count in ``classes``, the labels that occur."""
 
     rows: dict[str, NDArray[Any]]
     targets: dict[str, NDArray[Any]]
-    num_classes: int
+    classes: NDArray[Any]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
 
 
 @dataclass
@@ -88,7 +92,8 @@ def baseline_results(source: TokenSource, splits: Splits, pixels: dict[str, NDAr
     began = time.perf_counter()
     features = {part: pooled_tokens(source, splits.rows[part]) for part in ("train", "val", "test")}
     found = neighbours(features["train"], y["train"], [features["val"], features["test"]])
-    add("20 nearest neighbours", "on prefix and mean patch tokens of unit length", began, found)
+    pooled = "prefix and mean patch tokens" if source.num_prefix else "the mean token"
+    add("20 nearest neighbours", f"on {pooled} of unit length", began, found)
     if pixels is not None:
         began = time.perf_counter()
         found, count = logistic_probabilities(pixels["train"], y["train"], pixels["val"], y["val"], pixels["test"])
@@ -124,7 +129,7 @@ def certified_results(
         points = [point for point, _ in steps]
         path = BetaPath(points, choose(points), "accuracy")
         solution = steps[path.best][1]
-        head = prepared.head(solution, list(range(splits.num_classes)))
+        head = prepared.head(solution, splits.classes.tolist())
         seconds = time.perf_counter() - began
         probabilities = {}
         for part in ("val", "test"):

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from ..contracts import Block, TokenSource
 from ..errors import InputError
-from ..files import hash_tensors
 from .parts import PartSpec, part_tokens
 
 __all__ = ["Conditioner", "FittedConditioner"]
@@ -181,12 +180,3 @@ class FittedConditioner:
 
     def to_dict(self) -> dict[str, Any]:
         return {"layer_norm": self.layer_norm, "constant": self.constant, "scale": self.scale}
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of everything that decides the coordinates."""
-        numbers = {
-            **self.tensors(),
-            "flags": torch.tensor([self.layer_norm, self.constant, self.scale], dtype=torch.float64),
-        }
-        return hash_tensors(numbers)

@@ -44,23 +44,24 @@ class Prepared:
 
     def head(self, solution: Solution, classes: Sequence[Any] | None = None) -> Head:
         """The head of a solution, its certificate filled with what it is about."""
-        return Head(
+        head = Head(
             self.parts,
             solution.factors,
             classes,
             TokenFacts.of(self.source),
-            replace(solution.certificate, context=self.context()),
+            None,
             Training(self.rows, self.weights),
             self.problem.loss.state(),
             self.problem.fit_intercept,
         )
+        head.certificate = replace(solution.certificate, context={**self.context(), "head": head.fingerprint})
+        return head
 
     def context(self) -> dict[str, Any]:
         """What a certificate is about."""
         return {
             "tokens": self.source.fingerprint,
             "rows": hashlib.sha256(np.ascontiguousarray(self.rows, dtype=np.int64).tobytes()).hexdigest(),
-            "conditioning": [p.conditioner.fingerprint for p in self.parts],
             "parts": [p.spec.to_dict() for p in self.parts],
             "gates": [p.describe_gates() for p in self.parts],
             "loss": self.problem.loss.state(),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from ..contracts import Tokens, TokenSource
 from ..errors import InputError
+from ..files import hash_tensors
 from ..losses import LOSSES
 from ..solvers import Certificate, Factors
 from .fitted_part import FittedPart
@@ -151,6 +154,31 @@ class Head(nn.Module):
         us = [u.detach() for part in self._parts() for u in part.u]
         vs = [v.detach() for part in self._parts() for v in part.v]
         return Factors(us, vs, self.intercept.detach())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Atoms, intercept, coordinates and gates: what ``model.safetensors`` holds."""
+        found = {"intercept": self.intercept.detach()}
+        for index, part in enumerate(self._parts()):
+            for name, atoms in (("u", part.u), ("v", part.v)):
+                found |= {f"parts.{index}.{name}.{j}": x.detach() for j, x in enumerate(atoms)}
+            found |= {f"parts.{index}.{name}": x for name, x in part.fitted.tensors().items()}
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but tensors and names, as JSON: parts, classes, loss, and the tokens that it takes."""
+        return {
+            "parts": [part.fitted.to_dict() for part in self._parts()],
+            "classes": self.classes,
+            "loss": self.loss,
+            "fit_intercept": self.fit_intercept,
+            "tokens": asdict(self.facts),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tensors and of what describes them."""
+        told = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(f"{told}|{hash_tensors(self.tensors())}".encode()).hexdigest()
 
     def check(self, num_tokens: int, width: int) -> None:
         """Refuse tokens of another width or number than those the head was fitted on."""

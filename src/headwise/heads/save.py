@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,37 +35,16 @@ def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
         The folder holds another head (without ``overwrite``) or files that headwise did not make.
     """
     path = Path(path)
-    tensors: dict[str, Tensor] = {"intercept": head.intercept.detach()}
-    parts: list[dict[str, Any]] = []
-    for index, part in enumerate(head._parts()):
-        fitted = part.fitted
-        for name, atoms in (("u", part.u), ("v", part.v)):
-            tensors |= {f"parts.{index}.{name}.{j}": x.detach() for j, x in enumerate(atoms)}
-        tensors |= {f"parts.{index}.{name}": x for name, x in fitted.conditioner.tensors().items()}
-        for group, gates in enumerate(fitted.gate_tensors()):
-            tensors |= {f"parts.{index}.gates.{group}.{name}": x for name, x in gates.items()}
-        parts.append(
-            {**part.spec.to_dict(), "conditioner": fitted.conditioner.to_dict(), "shape": asdict(fitted.shape)}
-        )
-    facts = head.facts
+    described = head.to_dict()
     config = {
         "format_version": FORMAT_VERSION,
         "kind": "headwise head",
-        "parts": parts,
-        "classes": head.classes,
+        **described,
         "class_names": head.class_names,
-        "loss": head.loss,
-        "fit_intercept": head.fit_intercept,
-        "tokens": {
-            "num_tokens": facts.num_tokens,
-            "width": facts.width,
-            "num_prefix": facts.num_prefix,
-            "grid": facts.grid,
-        },
     }
     certificate = head.certificate.to_dict() if head.certificate else None
-    claim_folder(path, "head", {"parts": parts, "certificate": certificate}, overwrite)
-    write_tensors(path / "model.safetensors", tensors, {"format": "pt"})
+    claim_folder(path, "head", {"parts": described["parts"], "certificate": certificate}, overwrite)
+    write_tensors(path / "model.safetensors", head.tensors(), {"format": "pt"})
     write_json(path / "config.json", config)
     if certificate:
         write_json(path / "certificate.json", certificate)

@@ -58,14 +58,14 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     Returns
     -------
     Verification
-        ``holds`` is True where the tokens, rows and conditioning are those of the claim and the gap found is no
-        larger than the gap claimed (up to 1e-9 of the objective).
+        ``holds`` is True where tokens, rows and head are those of the claim and the gap found is no larger than the gap
+        claimed (up to 1e-9 of the objective).
 
     Raises
     ------
     InputError
         There is nothing to verify: no certificate, no training rows, or not a store; or the certificate's numbers are
-        none.
+        none; or the tokens have another number or width.
     """
     head = head if isinstance(head, Head) else load_head(head)
     claimed, training = head.certificate, head.training_data
@@ -89,14 +89,16 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     rows = np.ascontiguousarray(training.rows, dtype=np.int64)
     if context.get("rows") != hashlib.sha256(rows.tobytes()).hexdigest():
         reasons.append("the training rows are not those of the certificate")
-    parts = [part.fitted for part in head._parts()]
-    if context.get("conditioning") != [p.conditioner.fingerprint for p in parts]:
-        reasons.append("the conditioning is not that of the certificate")
-    if context.get("gates") != [p.describe_gates() for p in parts]:
-        reasons.append("the gates are not those of the certificate")
+    if context.get("head") != head.fingerprint:
+        reasons.append("the head (weights, conditioning, gates or settings) is not that of the certificate")
+    if (names := _store_names(head, source)) is not None and head.class_names != names:
+        reasons.append(f"the head's class names {head.class_names} are not those of the store, {names}")
     if len(rows) and (int(rows.max()) >= source.num_samples or int(rows.min()) < 0):
         return Verification(False, claimed, None, (*reasons, "the training rows lie outside the store"))
-    found = _recompute(head, source, rows, np.asarray(labels), claimed)
+    try:
+        found = _recompute(head, source, rows, np.asarray(labels), claimed)
+    except InputError as error:
+        return Verification(False, claimed, None, (*reasons, str(error)))
     slack = SLACK * max(abs(claimed.primal), 1.0)
     if claimed.kind == "probabilistic":
         slack += 0.05 * claimed.gap  # a fresh random start moves the bound a little
@@ -104,6 +106,11 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
         reasons.append(f"the gap found is {found.gap:.6g}, the gap claimed {claimed.gap:.6g}")
     if not claimed.dual <= found.dual + slack or not abs(claimed.primal - claimed.dual - claimed.gap) <= slack:
         reasons.append(f"the lower bound found is {found.dual:.9g}, the bound claimed {claimed.dual:.9g}")
+    if claimed.failure_probability < found.failure_probability:
+        reasons.append(
+            f"the bound found may fail with probability {found.failure_probability:.1e}, "
+            f"{claimed.failure_probability:.1e} is claimed"
+        )
     if claimed.num_samples != found.num_samples:
         reasons.append(f"the head has {found.num_samples} training samples, {claimed.num_samples} claimed")
     if abs(found.primal - claimed.primal) > SLACK * max(abs(claimed.primal), 1.0):
@@ -112,6 +119,14 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     if recomputed > claimed.relative_gap * (1 + 1e-6) + SLACK:
         reasons.append(f"the relative gap found is {recomputed:.3g}, claimed {claimed.relative_gap:.3g}")
     return Verification(not reasons, claimed, found, tuple(reasons))
+
+
+def _store_names(head: Head, source: TokenSource) -> list[str] | None:
+    """Names of the head's classes in a store that has names; None where there is nothing to compare."""
+    names = getattr(source, "class_names", ())
+    if not names or head.classes is None or head.class_names is None:
+        return None
+    return [names[c] if isinstance(c, int) and 0 <= c < len(names) else str(c) for c in head.classes]
 
 
 def _check_claim(claimed: Certificate) -> None:
@@ -134,7 +149,7 @@ def _recompute(
     classes = None if head.classes is None else np.asarray(head.classes)
     targets = encode(LOSSES.get(name).kind, labels[rows], classes)
     loss = bind(name, targets, head.training_data.weights if head.training_data else None, options)
-    problem = build_problem(source, rows, loss, [p.fitted for p in head._parts()], head.fit_intercept)
+    problem = build_problem(source, rows, loss, [part.fitted for part in head._parts()], head.fit_intercept)
     # a fit to tol allows its probabilistic bound tol / 2: half the gap that it reached is no looser
     epsilon = min(0.01, max(claimed.relative_gap / 2, 1e-9))
     certificate, _ = certify(problem, head.factors(), claimed.beta, kind=claimed.kind, epsilon=epsilon, centre=False)

@@ -1,6 +1,7 @@
 """Reports: plain data in, one self-contained HTML page out."""
 
+from .answer import answer_sentences
 from .render import render
 from .summary import summary_html
 
-__all__ = ["render", "summary_html"]
+__all__ = ["answer_sentences", "render", "summary_html"]

@@ -8,23 +8,12 @@ from typing import Any
 from . import fmt
 from .check import Study
 
-__all__ = ["answer_sentences", "by_name", "score", "test_count", "used_head"]
+__all__ = ["answer_sentences", "score", "test_count", "used_head"]
 
 
 def used_head(study: Study) -> Mapping[str, Any] | None:
-    """The head to use: the linear one where it is enough, else the one chosen on the validation split."""
-    heads = study.get("heads") or []
-    comparison = study.get("comparison") or {}
-    if comparison.get("linear_is_enough") and comparison.get("linear") is not None:
-        found = by_name(study, comparison["linear"])
-        if found is not None:
-            return found
-    return next((h for h in heads if h.get("chosen")), None) or by_name(study, comparison.get("best"))
-
-
-def by_name(study: Study, name: Any) -> Mapping[str, Any] | None:
-    """The head called ``name``, None where there is none."""
-    return next((h for h in study.get("heads") or [] if h.get("name") == name), None)
+    """The head to use, marked ``chosen``: the one that the study saved and describes."""
+    return next((h for h in study.get("heads") or [] if h.get("chosen")), None)
 
 
 def score(head: Mapping[str, Any] | None, split: str, metric: str) -> float | None:
@@ -50,7 +39,8 @@ def answer_sentences(study: Study) -> tuple[str, str]:
     name = head["name"]
     comparison = study.get("comparison") or {}
     accuracy = score(head, "test", "accuracy")
-    scored = f" Its test accuracy is {fmt.percent(accuracy)}." if accuracy is not None else ""
+    scored = f" “{name}” has a test accuracy of {fmt.percent(accuracy)}." if accuracy is not None else ""
+    scored += _better_baseline(study, accuracy)
     if not comparison or fmt.finite(comparison.get("difference")) is None:
         return f"Use “{name}”.", scored.strip()
     low, high = comparison.get("low"), comparison.get("high")
@@ -64,14 +54,30 @@ def answer_sentences(study: Study) -> tuple[str, str]:
             f"{end_text(comparison, high)})"
         )
     if comparison.get("best") == comparison.get("linear"):
-        return (
-            f"Use “{name}”: the linear head is enough here.",
-            f"No other head did better on the validation split.{scored}",
+        others = any(h.get("kind") == "certified" and not h.get("linear") for h in study.get("heads") or [])
+        why = (
+            "No other head did better on the validation split."
+            if others
+            else "These samples have one token each, which leaves nothing to attend to: only linear heads were fitted."
         )
+        return f"Use “{name}”: the linear head is enough here.", why + scored
     if comparison.get("linear_is_enough"):
         why = f"“{comparison.get('best')}” minus “{comparison.get('linear')}” is {found}."
         return f"Use “{name}”: the linear head is enough here.", why + scored
     return f"Use “{name}”.", f"Against “{comparison.get('linear')}” it makes a difference of {found}.{scored}"
+
+
+def _better_baseline(study: Study, accuracy: float | None) -> str:
+    """A sentence where a baseline has the higher test accuracy, else nothing."""
+    found = [
+        (value, str(h["name"]))
+        for h in study.get("heads") or []
+        if h.get("kind") == "baseline" and (value := score(h, "test", "accuracy")) is not None
+    ]
+    if accuracy is None or not found or max(found)[0] <= accuracy:
+        return ""
+    value, name = max(found)
+    return f" A baseline does better on this test split: “{name}”, with {fmt.percent(value)}."
 
 
 def difference_text(comparison: Mapping[str, Any], value: Any) -> str:

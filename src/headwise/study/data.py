@@ -87,7 +87,7 @@ def three_parts(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
     names = [store.class_names[i] if store.class_names else str(i) for i in classes]
     rows = {part: np.flatnonzero(split == part) for part in ("train", "val", "test")}
     targets = {part: np.searchsorted(classes, store.labels[r]) for part, r in rows.items()}
-    return Splits(rows, targets, len(classes)), names
+    return Splits(rows, targets, classes), names
 
 
 def raw_pixels(samples: ImageSamples | None, store: TokenStore, splits: Splits) -> dict[str, NDArray[Any]] | None:

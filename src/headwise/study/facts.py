@@ -1,4 +1,4 @@
-"""Plain facts for the report: data, backbone, versions, the answer in one sentence."""
+"""Plain facts for the report: data, backbone, versions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..contracts import Backbone
-from ..heads.compare import Comparison, HeadResult, Splits
+from ..heads.compare import HeadResult, Splits
 from ..tokens import TokenStore
 from ..version import __version__
 
-__all__ = ["answer", "backbone_facts", "data_facts", "path_rows", "title", "versions"]
+__all__ = ["backbone_facts", "data_facts", "path_rows", "title", "versions"]
 
 
 def title(model: Backbone | None, data: str) -> str:
@@ -37,18 +37,6 @@ def path_rows(result: HeadResult) -> list[dict[str, Any]]:
         }
         for p in result.path or ()
     ]
-
-
-def answer(best: HeadResult, comparison: Comparison) -> str:
-    accuracy = best.scores["test"].accuracy
-    proved = f"certified within {best.relative_gap:.1e} of the best head of its kind"
-    if comparison.linear_is_enough:
-        linear = "" if best.linear else f" (the richer head differs by {100 * comparison.difference:+.1f} points)"
-        return f"The linear head is enough here: {comparison.linear}{linear}."
-    return (
-        f"Use {best.what}: test accuracy {100 * accuracy:.1f} %, {100 * comparison.difference:+.1f} points over the "
-        f"best linear head, {proved}."
-    )
 
 
 def versions() -> dict[str, str]:

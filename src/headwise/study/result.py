@@ -32,7 +32,7 @@ class Study:
     arrays : dict of ndarray
         Photographs and maps, what ``study.safetensors`` holds.
     path : Path
-        Folder with ``report.html``, ``study.json``, ``head/``, ``linear_head/`` and ``tokens/``.
+        Folder with ``report.html``, ``study.json``, ``head/`` and ``tokens/``.
     """
 
     data: dict[str, Any]
@@ -50,12 +50,8 @@ class Study:
         return str(self.data["answer"])
 
     def head(self) -> Any:
-        """The best certified head, an ``nn.Module`` on raw tokens."""
+        """The certified head to use, an ``nn.Module`` on raw tokens."""
         return load_head(self.path / "head")
-
-    def linear_head(self) -> Any:
-        """The best certified linear head; the one to take where the report says that it is enough."""
-        return load_head(self.path / "linear_head")
 
     def save(self) -> None:
         """Write ``study.json``, ``study.safetensors`` and ``report.html``."""

@@ -21,6 +21,7 @@ from ..files import claim_folder
 from ..heads.compare import baseline_results, certified_results, paired_bootstrap
 from ..heads.conditioning import Conditioner
 from ..heads.save import save_head
+from ..report import answer_sentences
 from ..tokens import ImageSamples, open_data
 from ..version import __version__
 from . import facts
@@ -58,8 +59,9 @@ def study(
     backbone : str or Backbone
         "embedded", "timm/NAME" or "timm/NAME@weights.safetensors". Not used where the data are tokens.
     out : path
-        Folder for ``report.html``, ``study.json``, ``head/`` (the best head on the validation samples),
-        ``linear_head/`` (the best linear one) and ``tokens/``. The same settings go on in it.
+        Folder for ``report.html``, ``study.json``, ``head/`` and ``tokens/``. The same settings go on in it.
+        The head is the best one on the validation samples, or the best linear one where that is enough: where the
+        interval of their difference on the test samples does not lie above zero.
     device : str
         Where the backbone runs: "auto", "cpu", "cuda" ...
     layer : int
@@ -162,25 +164,23 @@ def study(
     best = min(certified, key=lambda r: r.scores["val"].log_loss)
     linear = min((r for r in certified if r.linear), key=lambda r: r.scores["val"].log_loss)
     comparison = paired_bootstrap(best, linear, splits.targets["test"], seed)
-    assert best.head is not None and best.head.certificate is not None
-    for chosen, folder in ((best, "head"), (linear, "linear_head")):
-        assert chosen.head is not None
-        chosen.head.class_names = list(class_names)
-        save_head(chosen.head, out / folder, overwrite=True)
+    used = linear if comparison.linear_is_enough else best
+    assert used.head is not None and used.head.certificate is not None
+    used.head.class_names = list(class_names)
+    save_head(used.head, out / "head", overwrite=True)
     arrays: dict[str, NDArray[Any]] = {}
     with clock("explain the head"):
-        use = token_use_pictures(best, store, splits, samples, class_names, arrays)
+        use = token_use_pictures(used, store, splits, samples, class_names, arrays)
     dissection = None
     if model is not None:
         with clock("dissect the backbone"):
             dissection = dissection_pictures(model, arrays, tell)
     tell("write the report", 0, 1)
     confusion = np.zeros((splits.num_classes, splits.num_classes), dtype=int)
-    np.add.at(confusion, (splits.targets["test"], best.probabilities.argmax(1)), 1)
+    np.add.at(confusion, (splits.targets["test"], used.probabilities.argmax(1)), 1)
     result = {
         "format_version": FORMAT_VERSION,
         "title": facts.title(model, str(settings["data"])),
-        "answer": facts.answer(best, comparison),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "headwise_version": __version__,
         "command": command,
@@ -191,16 +191,17 @@ def study(
         "warnings": warnings,
         "backbone": facts.backbone_facts(model, layer),
         "data": facts.data_facts(settings["data"], found, store, splits, class_names),
-        "heads": [{**r.to_dict(), "chosen": r is best} for r in results],
+        "heads": [{**r.to_dict(), "chosen": r is used} for r in results],
         "comparison": asdict(comparison),
-        "path": facts.path_rows(best),
+        "path": facts.path_rows(used),
         "paths": {r.name: facts.path_rows(r) for r in certified},
-        "certificate": best.head.certificate.to_dict(),
+        "certificate": used.head.certificate.to_dict(),
         "token_use": use,
         "dissection": dissection,
         "confusions": {"matrix": confusion.tolist()},
         "timings": [{"step": step, "seconds": seconds} for step, seconds in clock.steps],
     }
+    result["answer"] = " ".join(filter(None, answer_sentences(result)))
     made = Study(result, arrays, out)
     made.save()
     tell("write the report", 1, 1)

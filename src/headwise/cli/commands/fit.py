@@ -31,6 +31,7 @@ def command(
     from ...tokens import TokenStore
 
     store = TokenStore.open(tokens)
+    store.verify_content()
     if beta is None:
         model: HeadClassifier | HeadClassifierCV = HeadClassifierCV(
             block, betas, tol, refit=False, n_components=n_components, seed=seed

@@ -67,6 +67,7 @@ def command(
         print_json(result.data)
         return
     out.print(_table(result.data))
+    out.print(f"* the head to use, saved in {result.path / 'head'}\n", markup=False, soft_wrap=True)
     for warning in result.data["warnings"]:
         err.print(f"note: {warning}", markup=False)
     out.print(result.answer, style="bold", markup=False)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import fmt
-from ..answer import by_name
+from ..answer import used_head
 from ..check import Arrays, Study
 from ..figures.bracket import bracket
 
@@ -22,9 +22,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     gap = primal - dual if gap is None else gap
     relative = fmt.finite(certificate.get("relative_gap"))
     digits = _digits(primal, primal - dual)
-    head = next((h for h in study.get("heads") or [] if h.get("chosen")), None) or by_name(
-        study, (study.get("comparison") or {}).get("best")
-    )
+    head = used_head(study)
     claim = (
         f"No head of this kind, with this penalty, on these training tokens can have an objective lower than "
         f"{fmt.at_least(dual, digits)}. Ours has {fmt.at_most(primal, digits)}: at most "

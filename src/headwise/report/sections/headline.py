@@ -46,7 +46,11 @@ def _done(study: Study) -> str:
         sentence += f" for {data.get('name')}: {fmt.count(data.get('num_samples'))} samples"
         if data.get("classes"):
             sentence += f" in {fmt.count(len(data['classes']))} classes"
-    return sentence + ". Choices were made on the validation split; the test split only gives the scores."
+    return (
+        sentence
+        + ". Each beta and the best head were chosen on the validation split; the test split gives the scores, and "
+        "shows whether the linear head is enough."
+    )
 
 
 def _facts(study: Study) -> list[dict[str, str]]:

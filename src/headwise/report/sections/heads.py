@@ -20,26 +20,27 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     if not heads:
         return None
     used = used_head(study)
+    best = (study.get("comparison") or {}).get("best")
     chart = accuracy_chart(
         [Row(str(h["name"]), score(h, "val", "accuracy"), score(h, "test", "accuracy"), h is used) for h in heads],
         test_count(study),
     )
     return {
         "chart": chart,
-        "rows": [_row(h, h is used) for h in heads],
+        "rows": [_row(h, h is used, h.get("name") == best) for h in heads],
         "reading": _reading(heads, used),
         "has_beta": any(fmt.finite(h.get("beta")) is not None for h in heads),
     }
 
 
-def _row(head: Mapping[str, Any], used: bool) -> dict[str, Any]:
+def _row(head: Mapping[str, Any], used: bool, best: bool) -> dict[str, Any]:
     cells = []
     for metric in METRICS:
         for split in ("val", "test"):
             value = score(head, split, metric)
             cells.append(fmt.fixed(value) if metric == "log_loss" else fmt.percent(value).removesuffix(fmt.THIN + "%"))
     chips = ["use this"] if used else []
-    if head.get("chosen") and not used:
+    if best and not used:
         chips.append("best on validation")
     return {
         "name": str(head["name"]),

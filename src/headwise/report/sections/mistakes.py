@@ -1,10 +1,11 @@
-"""Confusion matrix of the chosen head on the test split."""
+"""Confusion matrix of the head to use on the test split."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .. import fmt
+from ..answer import used_head
 from ..check import Arrays, Study
 from ..colours import sequential
 from ..figures.matrix import matrix_table
@@ -23,7 +24,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     pairs = [(n, t, p) for t, line in enumerate(matrix) for p, n in enumerate(line) if t != p and n]
     pairs.sort(key=lambda pair: -pair[0])
     wrong = sum(n for n, _, _ in pairs)
-    head = next((h for h in study.get("heads") or [] if h.get("chosen")), None)
+    head = used_head(study)
     whose = f"By “{head['name']}”, " if head else ""
     reading = f"{whose}{fmt.count(wrong)} of {fmt.count(total)} test samples are taken for another class."
     if pairs:

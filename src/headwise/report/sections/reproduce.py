@@ -23,5 +23,4 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any]:
         "versions": [(str(k), str(v)) for k, v in (study.get("versions") or {}).items()],
         "hash": backbone.get("weights_hash"),
         "created": study.get("created"),
-        "headwise": study.get("headwise_version"),
     }
