@@ -8,9 +8,7 @@ import sys
 
 __all__ = ["main"]
 
-STOPPED = (
-    "stopped; tokens that were extracted are kept, and the same command goes on from them (heads are fitted again)"
-)
+STOPPED = "stopped; tokens that were extracted are kept: the same command goes on from them, and fits heads again"
 
 
 def main(args: list[str] | None = None) -> None:
@@ -47,8 +45,8 @@ def main(args: list[str] | None = None) -> None:
             raise
         said = " ".join(str(error).split()) or "no message"
         err.print(
-            f"[bold red]error:[/] {type(error).__name__}: {escape(said)}. This is a fault of headwise: please report it "
-            "with the output of the same command under HEADWISE_TRACEBACK=1",
+            f"[bold red]error:[/] {type(error).__name__}: {escape(said)}. This is a fault of headwise: please "
+            "report it with the output of the same command under HEADWISE_TRACEBACK=1",
             highlight=False,
         )
         sys.exit(70)

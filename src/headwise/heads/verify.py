@@ -106,7 +106,7 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
         reasons.append(f"the gap found is {found.gap:.6g}, the gap claimed {claimed.gap:.6g}")
     if not claimed.dual <= found.dual + slack or not abs(claimed.primal - claimed.dual - claimed.gap) <= slack:
         reasons.append(f"the lower bound found is {found.dual:.9g}, the bound claimed {claimed.dual:.9g}")
-    if claimed.failure_probability < found.failure_probability:
+    if claimed.failure_probability * (1 + 1e-9) < found.failure_probability:
         reasons.append(
             f"the bound found may fail with probability {found.failure_probability:.1e}, "
             f"{claimed.failure_probability:.1e} is claimed"
@@ -152,5 +152,14 @@ def _recompute(
     problem = build_problem(source, rows, loss, [part.fitted for part in head._parts()], head.fit_intercept)
     # a fit to tol allows its probabilistic bound tol / 2: half the gap that it reached is no looser
     epsilon = min(0.01, max(claimed.relative_gap / 2, 1e-9))
-    certificate, _ = certify(problem, head.factors(), claimed.beta, kind=claimed.kind, epsilon=epsilon, centre=False)
+    probability = claimed.failure_probability / len(problem.parts) or 1e-9
+    certificate, _ = certify(
+        problem,
+        head.factors(),
+        claimed.beta,
+        kind=claimed.kind,
+        epsilon=epsilon,
+        probability=probability,
+        centre=False,
+    )
     return certificate
