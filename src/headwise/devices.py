@@ -16,5 +16,8 @@ def choose_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); try --device cpu") from None
+        reason = str(error).splitlines()[0].split(". ")[0]
+        if reason.startswith("Expected one of"):
+            reason = "there is no such kind of device"
+        raise InputError(f"device {name!r} cannot be used ({reason}); give auto, cpu, cuda, cuda:1 or mps") from None
     return name

@@ -112,7 +112,7 @@ def test_images_to_a_store(call, photos, tmp_path):
         (["stdy"], "did you mean study"),
         (["study", "--backbone", "embeded"], "did you mean embedded"),
         (["study", "--data", "nowhere"], "does not exist"),
-        (["info", "nowhere"], "unknown backbone"),
+        (["info", "nowhere"], "backbones are embedded, timm"),
         (["verify", "nowhere", "--tokens", "nowhere"], "is not a head"),
         (["fit", "nowhere", "head"], "is not a token store"),
         (["study", "--device", "gpu0"], "device 'gpu0' cannot be used"),
@@ -135,8 +135,8 @@ def test_bad_words_exit_with_2(call, args, said, tmp_path, monkeypatch):
     ],
 )
 def test_bad_data_exits_with_2(call, features, tmp_path, change, said):
-    found = np.load(features)
-    X, y = change(found["X"], found["y"])
+    with np.load(features) as found:
+        X, y = change(found["X"], found["y"])
     np.savez(tmp_path / "bad.npz", X=X, y=y)
     code, _, printed = call("study", "--data", tmp_path / "bad.npz", "--out", tmp_path / "out")
     assert code == 2

@@ -12,7 +12,15 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from headwise.errors import InputError
-from headwise.tokens import ArrayData, ImageSamples, TokenStore, UnreadableImage, make_splits, open_data
+from headwise.tokens import (
+    ArrayData,
+    ImageSamples,
+    TokenStore,
+    UnreadableImage,
+    make_splits,
+    open_data,
+    read_photographs,
+)
 from headwise.tokens.readers.table import _inside
 from headwise.tokens.samples import to_rgb
 
@@ -304,7 +312,7 @@ def test_digits_and_photographs():
     assert few.labels.tolist() == [5, 3]
     assert len(few.split) == 2
     assert np.array_equal(np.asarray(few.image(1)), np.asarray(digits.image(3)))
-    photographs = open_data("photographs")
+    photographs = read_photographs()
     assert photographs.class_names == ("china", "flower")
     assert photographs.image(1).size == (640, 427)
 
@@ -312,7 +320,7 @@ def test_digits_and_photographs():
 def test_open_data_chooses(tmp_path, tokens):
     TokenStore.from_arrays(tmp_path / "s", tokens, np.arange(23) % 2)
     assert isinstance(open_data(tmp_path / "s"), TokenStore)
-    with pytest.raises(InputError, match=r"digits.*photographs.*folder of images"):
+    with pytest.raises(InputError, match=r"did you mean digits.*folder of images"):
         open_data("digit")
     (tmp_path / "x.pkl").write_bytes(b"x")
     with pytest.raises(InputError, match="not data that headwise knows"):

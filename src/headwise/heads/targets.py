@@ -87,7 +87,7 @@ def _classes(y: NDArray[Any], classes: NDArray[Any] | None, kind: TargetKind) ->
             raise InputError(f"the labels hold classes {unknown[:3]} that the head does not know ({list(known)[:10]})")
         codes = np.asarray([known[label] for label in found.tolist()], dtype=np.int64)[codes]
     if len(classes) < 2:
-        raise InputError(f"the labels hold one class only ({classes[0]!r}); classification needs at least two")
+        raise InputError(f"the labels hold one class only ({classes.tolist()[0]!r}); classification needs at least two")
     if kind == "classes":
         return Targets(torch.as_tensor(codes, dtype=torch.int64), len(classes), classes)
     if len(classes) != 2:

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..heads.compare import Splits
 from ..tokens import ArrayData, ImageSamples, TokenStore, extract, make_splits
 
-__all__ = ["open_tokens", "raw_pixels", "three_parts"]
+__all__ = ["check_classes", "open_tokens", "raw_pixels", "three_parts"]
 
 PIXEL_SIDE = 32  # images are shrunk to this side for the raw-pixel baseline
 
@@ -36,7 +36,7 @@ def open_tokens(
     """A store with a train, a validation and a test part, and the images where there are any."""
     if isinstance(found, TokenStore):
         return found, None
-    split = make_splits(found.labels, found.groups, seed=seed, split=found.split)
+    split = make_splits(found.labels, found.groups, seed=seed, split=found.split, class_names=found.class_names)
     if isinstance(found, ImageSamples):
         assert model is not None
         samples = found.with_split(split)
@@ -77,13 +77,28 @@ def _dtype(tokens: NDArray[Any]) -> str:
     return name if name in ("float16", "float32", "float64") else "float32"
 
 
-def three_parts(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
-    if store.labels.dtype.kind != "i":
-        raise InputError("study needs class labels; these labels are real numbers")
-    split = make_splits(store.labels, store.groups, seed=seed, split=store.split)
-    classes = np.unique(store.labels)
+def check_classes(found: ImageSamples | ArrayData | TokenStore) -> None:
+    """Refuse labels that are no classes before any long work."""
+    labels = np.asarray(found.labels)
+    if labels.dtype.kind != "i" or labels.ndim != 1:
+        raise InputError(
+            f"study needs one class a sample; these labels are {labels.dtype} of shape {labels.shape}. For numbers, "
+            "fit headwise.HeadRegressorCV on the tokens"
+        )
+    classes = np.unique(labels)
     if len(classes) < 2:
-        raise InputError(f"the labels hold one class only ({classes[0]}); study needs at least two")
+        raise InputError(f"the labels hold one class only ({_name(found, classes[0])}); study needs at least two")
+
+
+def _name(found: ImageSamples | ArrayData | TokenStore, code: int) -> str:
+    return repr(found.class_names[code]) if found.class_names else str(code)
+
+
+def three_parts(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
+    """Rows and targets of train, val and test, and the names of the classes."""
+    check_classes(store)  # images that could not be read are gone by now
+    split = make_splits(store.labels, store.groups, seed=seed, split=store.split, class_names=store.class_names)
+    classes = np.unique(store.labels)
     names = [store.class_names[i] if store.class_names else str(i) for i in classes]
     rows = {part: np.flatnonzero(split == part) for part in ("train", "val", "test")}
     targets = {part: np.searchsorted(classes, store.labels[r]) for part, r in rows.items()}

@@ -25,7 +25,7 @@ from ..report import answer_sentences
 from ..tokens import ImageSamples, open_data
 from ..version import __version__
 from . import facts
-from .data import open_tokens, raw_pixels, three_parts
+from .data import check_classes, open_tokens, raw_pixels, three_parts
 from .pictures import dissection_pictures, token_use_pictures
 from .result import FORMAT_VERSION, Study
 
@@ -102,8 +102,10 @@ def study(
     >>> result = headwise.study("digits", out="my-study")  # doctest: +SKIP
     >>> result.answer  # doctest: +SKIP
     """
-    if betas < 2 or not tol > 0:
-        raise InputError(f"betas must be at least 2 and tol positive, got {betas} and {tol}")
+    if betas < 2:
+        raise InputError(f"a path of {betas} betas was asked for; at least 2 are needed")
+    if not 0 < tol < 1:
+        raise InputError(f"tol is {tol}; a relative gap above 0 and below 1 is needed")
     out, clock, warnings = Path(out), _Clock(), list[str]()
     tell = progress or (lambda step, done, total: None)
     if not str(out).strip():
@@ -118,6 +120,7 @@ def study(
         "n_components": n_components,
     }
     found = open_data(data) if isinstance(data, (str, Path)) else data
+    check_classes(found)
     model: Backbone | None = None
     if isinstance(found, ImageSamples):
         with clock("load the backbone"):

@@ -100,8 +100,9 @@ def extract(
         Settings that the backbone does not have, a folder with something else, too little disk space, a full disk,
         tokens that are NaN or infinite, no readable image, or (``strict``) an unreadable one.
     """
-    if batch_size < 1 or views < 1:
-        raise InputError(f"batch_size is {batch_size} and views is {views}; both must be at least 1")
+    for name, value in (("batch_size", batch_size), ("views", views)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; at least 1 is needed")
     if not len(samples):
         raise InputError("there are no images to extract tokens from")
     manifest = _plan(backbone, samples, layer, at, dtype, views, seed, shard_size)
@@ -116,6 +117,8 @@ def extract(
         raise UnreadableImage(samples.ids[position], reason)
     if writer.pending:
         job.start(writer.pending, writer, announce)
+    elif announce is not None:
+        announce(f"the tokens in {path} are complete and are used again")
     for k in writer.pending:
         tokens, skipped = job.shard(writer.inputs(k), progress)
         writer.write(k, tokens, None, skipped)

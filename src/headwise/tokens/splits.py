@@ -22,6 +22,7 @@ def make_splits(
     seed: int = 0,
     *,
     split: Any = None,
+    class_names: Sequence[str] = (),
 ) -> np.ndarray:
     """Part of each sample: "train", "val" or "test".
 
@@ -38,6 +39,8 @@ def make_splits(
     split : array-like of str, shape (n,), or None
         Parts that are already given. A part that has a share but no samples is taken from "train"; the rest stays.
         Samples of other names stay as they are.
+    class_names : sequence of str
+        Names of integer labels, for the errors.
 
     Returns
     -------
@@ -97,8 +100,10 @@ def make_splits(
         missing = np.setdiff1d(np.arange(len(names)), codes[parts == name])
         if shares[k] > 0 and len(missing):
             unit = "samples" if group_codes is None else "groups"
+            label = names[missing[0]]
+            name_of = class_names[int(label)] if len(class_names) and stratified else str(label)
             raise InputError(
-                f"class {str(names[missing[0]])!r} has no samples in the {name} part ({len(missing)} such classes); "
+                f"class {name_of!r} has no samples in the {name} part ({len(missing)} such classes); "
                 f"each class needs {unit} for every part. Add some, remove the class, or set the part's fraction to 0"
             )
     return parts

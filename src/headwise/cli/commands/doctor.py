@@ -42,7 +42,7 @@ def _look() -> tuple[dict[str, Any], list[str]]:
     for extra, packages in EXTRAS.items():
         missing = [p for p in packages if _version(p) == "not installed"]
         facts[f"extra {extra}"] = "not installed" if missing else ", ".join(f"{p} {_version(p)}" for p in packages)
-        if missing:
+        if missing and extra == "timm":  # nothing here uses the other one yet
             advice.append(f"for {extra} models: pip install 'headwise[{extra}]'")
     if _version("timm") != "not installed":
         from ...backbones import load_backbone

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ..console import err, out, print_json, progress_bars
-from ..options import BackboneOption, BatchOption, DeviceOption, JsonOption, OverwriteOption, SeedOption, StrictOption
+from ..options import BackboneOption, BatchOption, DeviceOption, JsonOption, OverwriteOption, StrictOption
 
 
 def command(
@@ -16,12 +16,14 @@ def command(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store")],
     backbone: BackboneOption = "embedded",
     layer: Annotated[int, typer.Option("--layer", help="Layer of the backbone, negative from the end")] = -1,
-    at: Annotated[str, typer.Option("--at", help="output or block_input")] = "output",
-    dtype: Annotated[str, typer.Option("--dtype", help="Number format on disk")] = "float16",
+    at: Annotated[Literal["output", "block_input"], typer.Option("--at", help="Where in the layer")] = "output",
+    dtype: Annotated[
+        Literal["float16", "bfloat16", "float32", "float64"], typer.Option("--dtype", help="Number format on disk")
+    ] = "float16",
     views: Annotated[int, typer.Option("--views", help="Copies of each image: itself and random crops")] = 1,
     device: DeviceOption = "auto",
     batch_size: BatchOption = 64,
-    seed: SeedOption = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Decides splits, crops and flips")] = 0,
     strict: StrictOption = False,
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
@@ -35,7 +37,9 @@ def command(
     samples = open_data(data)
     if not isinstance(samples, ImageSamples):
         raise InputError(f"{data} holds tokens already; extract needs images")
-    samples = samples.with_split(make_splits(samples.labels, samples.groups, seed=seed, split=samples.split))
+    samples = samples.with_split(
+        make_splits(samples.labels, samples.groups, seed=seed, split=samples.split, class_names=samples.class_names)
+    )
     model = load_backbone(backbone, choose_device(device))
     with progress_bars() as progress:
         made = extract(

@@ -74,8 +74,13 @@ def _facts(what: str) -> dict[str, Any]:
         }
     if path.exists():
         raise InputError(f"{what} is no study, token store or head made by headwise")
-    from ...backbones import load_backbone
+    from ...backbones import list_backbones, load_backbone
 
+    if what.partition("/")[0] not in list_backbones():
+        raise InputError(
+            f"{what} is neither a folder made by headwise (a study, a token store, a head) nor a backbone; "
+            f"backbones are {', '.join(list_backbones())}"
+        )
     model = load_backbone(what)
     return {
         "kind": "backbone",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 
 from ...errors import InputError
@@ -26,7 +27,7 @@ __all__ = [
     "read_table",
 ]
 
-DATA_SETS: dict[str, Callable[[], ImageSamples]] = {"digits": read_digits, "photographs": read_photographs}
+DATA_SETS: dict[str, Callable[[], ImageSamples]] = {"digits": read_digits}
 """Data sets that need no file."""
 
 _ACCEPTED = (
@@ -56,14 +57,16 @@ def open_data(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenStore
     Examples
     --------
     >>> from headwise.tokens import open_data
-    >>> open_data("photographs").class_names
-    ('china', 'flower')
+    >>> open_data("digits").class_names[:3]
+    ('0', '1', '2')
     """
     if isinstance(path_or_name, str) and path_or_name in DATA_SETS:
         return DATA_SETS[path_or_name]()
     path = Path(path_or_name)
     if not path.exists():
-        raise InputError(f"{path_or_name} does not exist; give {_ACCEPTED}")
+        close = get_close_matches(str(path_or_name), DATA_SETS, n=1)
+        hint = f"did you mean {close[0]}? It must be" if close else "give"
+        raise InputError(f"{path_or_name} does not exist; {hint} {_ACCEPTED}")
     if path.is_dir():
         return TokenStore.open(path) if (path / MANIFEST_FILE).is_file() else read_folder(path)
     suffix = path.suffix.lower()
