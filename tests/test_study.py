@@ -67,7 +67,7 @@ def test_other_settings_need_overwrite(photos, tmp_path):
     assert run(photos, tmp_path / "out", seed=1, overwrite=True).data["seed"] == 1
 
 
-@pytest.mark.parametrize("step", ["extracting tokens", "fit attention", "dissect the backbone", "write the report"])
+@pytest.mark.parametrize("step", ["extract tokens", "fit attention", "dissect the backbone", "write the report"])
 def test_a_stopped_study_goes_on(photos, tmp_path, step):
     def stop(name, done, total):
         if name == step:

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headwise.blocks import BLOCKS
 from headwise.cli import main
+from headwise.gates import GATES
+from headwise.tokens import TokenStore
 from headwise.version import __version__
 
 
@@ -80,6 +83,29 @@ def test_from_tokens_to_a_verified_head(call, features, tmp_path):
     code, said, _ = call("predict", head, out / "tokens")
     assert code == 0
     assert len(list(csv.DictReader(io.StringIO(said)))) == 60
+
+
+def test_every_name_that_fit_offers_is_there(call):
+    _, said, _ = call("fit", "--help")
+    said = " ".join(said.replace("│", " ").split())
+    for name in (*BLOCKS.names(), *GATES.names()):
+        assert name in said
+
+
+@pytest.mark.parametrize(
+    "options", [("--block", "fno"), ("--block", "attention", "--gate", "rank_one", "--num-gates", 2), ("--beta", 0.05)]
+)
+def test_heads_for_numbers(call, tmp_path, options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 4, 3)).astype(np.float32)
+    store = TokenStore.from_arrays(tmp_path / "store", X, X[:, 0, 0] * X[:, 1, 0])
+    code, said, _ = call("fit", store.path, tmp_path / "head", "--betas", 3, "--components", 3, *options)
+    assert code == 0, said
+    assert ("is the linear head" in said) == ("fno" in options)
+    assert call("verify", tmp_path / "head", "--tokens", store.path)[0] == 0
+    code, said, _ = call("predict", tmp_path / "head", store.path)
+    assert code == 0
+    assert said.startswith("id,output_0")
 
 
 def test_a_corrupted_head_does_not_verify(call, features, tmp_path):

@@ -57,7 +57,7 @@ def test_tokens_are_those_of_the_backbone(samples, make_backbone, tmp_path):
     assert len(said) == 1
     assert "30 images" in said[0]
     assert "GiB" in said[0]
-    assert steps[-1] == ("extracting tokens", 30, 30)
+    assert steps[-1] == ("extract tokens", 30, 30)
 
 
 @pytest.mark.parametrize("stop", range(0, 10, 3))

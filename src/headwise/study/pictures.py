@@ -16,6 +16,8 @@ from ..tokens import ImageSamples, TokenStore, read_photographs
 
 __all__ = ["dissection_pictures", "token_use_pictures"]
 
+MOST_EXAMPLES = 12  # one a class; with more classes the page would be mostly these
+
 
 def token_use_pictures(
     best: HeadResult,
@@ -33,7 +35,7 @@ def token_use_pictures(
     arrays["token_use/mean"] = use.mean[prefix:].reshape(store.grid).astype(np.float32)
     examples = []
     where = {} if samples is None else {name: i for i, name in enumerate(samples.ids)}
-    for target in range(min(splits.num_classes, 8)):
+    for target in range(min(splits.num_classes, MOST_EXAMPLES)):
         position = next((i for i, t in enumerate(splits.targets["test"][:500]) if t == target), None)
         if position is None or samples is None:
             continue

@@ -233,7 +233,7 @@ class _Job:
             parts.append(tokens)
             skipped += bad
             if progress is not None:
-                progress("extracting tokens", batch.stop, len(self.samples))
+                progress("extract tokens", batch.stop, len(self.samples))
         return torch.cat(parts), skipped
 
     def _batch(self, inputs: range) -> tuple[Tensor, list[tuple[int, str]]]:

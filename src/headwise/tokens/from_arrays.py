@@ -130,7 +130,7 @@ def write_arrays(
         part_mask = None if kept is None else kept[rows.start : rows.stop]
         writer.write(k, _stored(part, part_mask, dtype, rows.start, names_of_ids), part_mask, compare=True)
         if progress is not None:
-            progress("writing tokens", rows.stop, n)
+            progress("write tokens", rows.stop, n)
     writer.finish(y, names_of_ids, split_values, group_values)
 
 

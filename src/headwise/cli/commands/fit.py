@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -14,37 +14,68 @@ from ..options import JsonOption, OverwriteOption, SeedOption, TolOption
 def command(
     tokens: Annotated[Path, typer.Argument(metavar="STORE", help="Token store")],
     head: Annotated[Path, typer.Argument(metavar="HEAD", help="Folder for the fitted head")],
-    block: Annotated[str, typer.Option("--block", help="default, linear, linear_prefix or attention")] = "default",
+    block: Annotated[
+        str,
+        typer.Option(
+            "--block",
+            help="default, linear_prefix, linear, attention, mlp, mlp_mixer, fno, bfno or hadamard",
+        ),
+    ] = "default",
+    gate: Annotated[
+        str, typer.Option("--gate", help="none, gaussian, rank_one, cluster or window; linear parts take none")
+    ] = "none",
+    num_gates: Annotated[
+        int, typer.Option("--num-gates", help="Gates; clusters of cluster, radius of window", min=0)
+    ] = 8,
+    loss: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--loss", help="By default multinomial for classes, squared for numbers"),
+    ] = None,
     beta: Annotated[
-        Optional[float],  # noqa: UP045 - typer reads it at run time
+        Optional[float],  # noqa: UP045
         typer.Option("--beta", help="Strength of the penalty; without it, chosen on validation samples"),
     ] = None,
     betas: Annotated[int, typer.Option("--betas", help="Points of the path where beta is chosen")] = 12,
-    n_components: Annotated[int, typer.Option("--components", help="Components kept for attention parts")] = 64,
+    n_components: Annotated[int, typer.Option("--components", help="Components kept for other than linear parts")] = 64,
     tol: TolOption = 1e-3,
     seed: SeedOption = 0,
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Fit a certified head to the training part of a store."""
-    from ...heads import HeadClassifier, HeadClassifierCV
+    """Fit a certified head to the training part of a store: a classifier, or a regressor where labels are numbers."""
+    from ...heads import HeadClassifier, HeadClassifierCV, HeadRegressor, HeadRegressorCV
+    from ...losses import LOSSES
     from ...tokens import TokenStore
 
     store = TokenStore.open(tokens)
     store.verify_content()
+    loss = loss or ("squared" if store.labels.dtype.kind == "f" else "multinomial")
+    classifies = LOSSES.get(loss).kind in HeadClassifier.kinds
+    shared: dict[str, Any] = {
+        "block": block,
+        "tol": tol,
+        "loss": loss,
+        "gate": gate,
+        "num_gates": num_gates,
+        "gate_seed": seed,
+        "n_components": n_components,
+    }
+    model: Any
     if beta is None:
-        model: HeadClassifier | HeadClassifierCV = HeadClassifierCV(
-            block, betas, tol, refit=False, n_components=n_components, seed=seed
-        )
+        chosen = HeadClassifierCV if classifies else HeadRegressorCV
+        model = chosen(betas=betas, refit=False, seed=seed, **shared)
     else:
-        model = HeadClassifier(block, beta, tol, n_components=n_components)
+        model = (HeadClassifier if classifies else HeadRegressor)(beta=beta, **shared)
     model.fit(store)
-    if store.class_names:
+    if store.class_names and model.head_.classes is not None:
         model.head_.class_names = [store.class_names[i] for i in model.classes_]
     model.head_.save_pretrained(head, overwrite)
     certificate = model.certificate_
     if json:
         print_json({"head": str(head), "rank": model.rank_, "certificate": certificate.to_dict()})
-    else:
-        out.print(f"beta {certificate.beta:.3g}, rank {model.rank_}, {certificate}", markup=False)
-        out.print(f"head: {head}", markup=False)
+        return
+    for spec in model.head_.specs:
+        if spec.collapses:
+            out.print(f"note: {spec} is {spec.collapses}", markup=False)
+    out.print(f"beta {certificate.beta:.3g}, rank {model.rank_}, {certificate}", markup=False)
+    out.print(f"head: {head}", markup=False)
