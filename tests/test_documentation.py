@@ -6,6 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
 import headwise
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +36,22 @@ def test_constraints_pin_every_direct_dependency() -> None:
     names = {re.match(r"[\w.-]+", r)[0] for r in wanted} - {"headwise"}
     pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M))
     assert names == pinned
+
+
+@pytest.mark.parametrize(
+    "name", ["docs/quickstart.md", "docs/data.md", pytest.param("README.md", marks=pytest.mark.slow)]
+)
+def test_examples_run(name, tmp_path, monkeypatch):
+    """Python blocks of a page, one after the other, beside a small folder of photographs."""
+    rng = np.random.default_rng(0)
+    for label in ("dark", "light"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(0, 120, size=(32, 32, 3)) + 100 * (label == "light")
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / label / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.M | re.S)
+    assert blocks
+    held: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, name, "exec"), held)
