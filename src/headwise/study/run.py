@@ -145,7 +145,8 @@ def study(
         )
     splits, class_names = three_parts(store, seed)
     if store.skipped:
-        warnings.append(f"{len(store.skipped)} images could not be read and were left out")
+        images = "image" if len(store.skipped) == 1 else "images"
+        warnings.append(f"{len(store.skipped)} {images} could not be read and left out")
     names = ["linear_prefix"] if store.num_prefix else []
     if store.num_tokens > store.num_prefix:
         names += ["linear"] + (["attention", "default"] if store.num_tokens - store.num_prefix > 1 else [])

@@ -305,4 +305,4 @@ def augment(image: Image.Image, seed: int, index: int, view: int) -> Image.Image
 
 
 def _gib(size: float) -> str:
-    return f"{size / 2**30:.2f} GiB"
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
