@@ -5,6 +5,7 @@ from .factored import solve
 from .passes import HeldPasses, Passes
 from .path import beta_grid, beta_max, solve_path
 from .problem import Factors, Part, Problem
+from .proximal import solve_proximal
 from .solution import Solution, Status
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "certify",
     "solve",
     "solve_path",
+    "solve_proximal",
 ]
