@@ -2,6 +2,7 @@
 
 from .certificate import Certificate, certify
 from .factored import solve
+from .gram import CondensedProblem, condense
 from .passes import HeldPasses, Passes
 from .path import beta_grid, beta_max, solve_path
 from .problem import Factors, Part, Problem
@@ -10,6 +11,7 @@ from .solution import Solution, Status
 
 __all__ = [
     "Certificate",
+    "CondensedProblem",
     "Factors",
     "HeldPasses",
     "Part",
@@ -20,6 +22,7 @@ __all__ = [
     "beta_grid",
     "beta_max",
     "certify",
+    "condense",
     "solve",
     "solve_path",
     "solve_proximal",

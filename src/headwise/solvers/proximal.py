@@ -18,13 +18,13 @@ from .certificate import Certificate, best_scale, centre_intercept, certify, dua
 from .problem import Factors, Problem
 from .solution import Round, Solution, Status
 
-__all__ = ["MATRIX_LIMIT", "Oracle", "Point", "minimise", "solve_proximal"]
+__all__ = ["MATRIX_LIMIT", "Numbers", "Oracle", "Point", "dual_terms", "minimise", "solve_proximal"]
 
 MATRIX_LIMIT = 2_000_000
 """Most numbers in the matrix Z of one part: each iteration takes its singular value decomposition."""
 
 Numbers = list[Tensor]
-"""Z of each part, ``(p, k c)``, then the intercept ``(c,)``."""
+"""Z of each part, ``(p, k c)``, then the intercept ``(c,)`` in units of `Oracle.unit`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,13 @@ class Point:
 class Oracle(Protocol):
     """The loss as the loop sees it: a function of an image that is linear in the numbers."""
 
-    problem: Problem
+    @property
+    def problem(self) -> Problem: ...
+
+    @property
+    def unit(self) -> float:
+        """Unit of the intercept: it is the weight of a constant feature of this size."""
+        ...
 
     def image(self, numbers: Numbers, factors: Factors) -> Tensor:
         """Image of a point, given in both forms (an oracle takes the cheaper one)."""
@@ -67,6 +73,13 @@ class _Samples:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        # Left at 1, the intercept would crawl at the step that features far larger than 1 allow. A third of their size,
+        # since the direction that decides the step holds a share of their square only; conditioned tokens keep 1.
+        square = 0.0
+        for _, stats in problem.passes.chunks(torch.float64):
+            found = (part.block.mean_square(s) for part, s in zip(problem.parts, stats, strict=True))
+            square += sum(float(f.sum()) for f in found)
+        self.unit = max(1.0, (square / problem.passes.num_samples) ** 0.5 / 3)
 
     def image(self, numbers: Numbers, factors: Factors) -> Tensor:
         # the few atoms that thresholding leaves cost far less than one atom for each row of Z
@@ -74,7 +87,7 @@ class _Samples:
 
     def gradient(self, image: Tensor) -> Numbers:
         theta = self.problem.loss.gradient(image)
-        free = theta.sum(0) if self.problem.fit_intercept else torch.zeros_like(theta[0])
+        free = self.unit * theta.sum(0) if self.problem.fit_intercept else torch.zeros_like(theta[0])
         return [*self.problem.adjoint(theta), free]
 
     def excess(self, new: Tensor, old: Tensor) -> float:
@@ -196,7 +209,10 @@ def minimise(
     factors = problem.zero() if start is None else problem.balanced(start.to(torch.float64), drop=0.0)
     _check_size(problem, factors)
     numbers = [u.flatten(1).T @ v.flatten(1) for u, v in zip(factors.u, factors.v, strict=True)]
-    here = Point([*numbers, factors.intercept], factors, oracle.image([*numbers, factors.intercept], factors))
+    numbers.append(factors.intercept / oracle.unit)
+    here = Point(numbers, factors, oracle.image(numbers, factors))
+    if not bool(torch.isfinite(here.image).all()):
+        raise InputError("the outputs at the start are not finite: look for NaN or infinite values in the tokens")
     ahead, ahead_image, momentum, size = here.numbers, here.image, 1.0, 1.0
     history: list[Round] = []
     proved: tuple[Certificate, Factors] | None = None
@@ -232,7 +248,7 @@ def minimise(
         proved = certify(problem, oracle.finished(here), beta)
         if proved[0].relative_gap <= tol:
             status = Status.CERTIFIED
-    if progress and status is not Status.INTERRUPTED:
+    if progress and status is Status.CERTIFIED:
         progress("fit", max_iterations, max_iterations)
     certificate, final = proved
     return Solution(final, certificate, history, status, _rank(problem, final), time.perf_counter() - began)
@@ -259,9 +275,9 @@ def _dot(a: Numbers, b: Numbers) -> float:
 def _step(oracle: Oracle, ahead: Numbers, image: Tensor, beta: float, size: float) -> tuple[Point, float]:
     """Proximal step from ``ahead`` with the first ``size, 2 size, ...`` that bounds the curvature on its way."""
     gradient = oracle.gradient(image)
-    while True:
+    for _ in range(200):
         trial = [a - g / size for a, g in zip(ahead, gradient, strict=True)]
-        numbers, factors = _proximal(oracle.problem, trial, beta / size)
+        numbers, factors = _proximal(oracle, trial, beta / size)
         new = Point(numbers, factors, oracle.image(numbers, factors))
         move = [a - b for a, b in zip(numbers, ahead, strict=True)]
         moved = _dot(move, move)
@@ -269,10 +285,14 @@ def _step(oracle: Oracle, ahead: Numbers, image: Tensor, beta: float, size: floa
         if oracle.excess(new.image, image) <= size * moved or moved <= 1e-28 * _dot(ahead, ahead):
             return new, size
         size *= 2
+    raise InputError(
+        "no proximal step lowers the objective: look for NaN or infinite values in the tokens or the start"
+    )
 
 
-def _proximal(problem: Problem, numbers: Numbers, strength: float) -> tuple[Numbers, Factors]:
+def _proximal(oracle: Oracle, numbers: Numbers, strength: float) -> tuple[Numbers, Factors]:
     """``argmin strength penalty(Z) + |Z - numbers|^2 / 2`` part by part, whole and as factors."""
+    problem = oracle.problem
     *matrices, intercept = numbers
     found: Numbers = []
     factors = problem.zero(intercept.dtype)
@@ -288,5 +308,5 @@ def _proximal(problem: Problem, numbers: Numbers, strength: float) -> tuple[Numb
         found.append(left @ right)
         factors.u[index] = left.T.reshape(-1, *part.u_shape).contiguous()
         factors.v[index] = right.reshape(-1, *v.shape[1:]).contiguous()
-    factors.intercept = intercept
+    factors.intercept = intercept * oracle.unit
     return [*found, intercept], factors
