@@ -7,7 +7,18 @@ import pytest
 import torch
 
 from headwise.errors import InputError
-from headwise.solvers import Factors, HeldPasses, Problem, Status, condense, gram, proximal, solve, solve_proximal
+from headwise.solvers import (
+    Factors,
+    HeldPasses,
+    Problem,
+    Status,
+    condense,
+    fista,
+    gram,
+    proximal,
+    solve,
+    solve_proximal,
+)
 
 KINDS = ("attention", "linear", "ridge", "linear+attention", "ridge+attention")
 
@@ -50,13 +61,13 @@ def test_moments_and_samples_see_the_same_function(make, kinds, intercept):
         )
         factors = problem.balanced(whole)
         numbers = [*numbers, zero.intercept]
-        here = proximal.Point(numbers, factors, condensed.image(numbers, factors))
+        here = fista.Point(numbers, factors, condensed.image(numbers, factors))
         factors = condensed.finished(here)
         assert intercept or not factors.intercept.any()
         outputs = problem.outputs(factors)
         if intercept:
             assert float(problem.loss.gradient(outputs).sum(0).abs().max()) < 1e-13
-        there = proximal.Point([*numbers[:-1], factors.intercept], factors, outputs)
+        there = fista.Point([*numbers[:-1], factors.intercept], factors, outputs)
         for a, b in zip(condensed.gradient(here.image)[:-1], samples.gradient(outputs)[:-1], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
         assert condensed.look(here, 0.05) == pytest.approx(samples.look(there, 0.05), rel=1e-8)

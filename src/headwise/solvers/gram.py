@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..contracts import Progress
 from ..errors import InputError
+from .fista import Numbers, Point, dual_terms, minimise
 from .problem import Factors, Problem
-from .proximal import Numbers, Point, dual_terms, minimise
 from .solution import Solution
 
 __all__ = ["FEATURE_LIMIT", "CondensedProblem", "condense"]
@@ -88,7 +88,9 @@ class CondensedProblem:
 
     # What the loop asks of an oracle. The image is Z and moments @ Z, one under the other.
 
-    unit = 1.0  # of an intercept that does not move
+    @property
+    def unit(self) -> float:
+        return float(self.moments.diagonal().sum()) ** 0.5 / 3 or 1.0
 
     def image(self, numbers: Numbers, factors: Factors) -> Tensor:
         stacked = self._stacked(numbers)
