@@ -2,13 +2,16 @@
 
 from .certificate import Certificate, certify
 from .factored import solve
+from .gram import CondensedProblem, condense
 from .passes import HeldPasses, Passes
 from .path import beta_grid, beta_max, solve_path
 from .problem import Factors, Part, Problem
+from .proximal import solve_proximal
 from .solution import Solution, Status
 
 __all__ = [
     "Certificate",
+    "CondensedProblem",
     "Factors",
     "HeldPasses",
     "Part",
@@ -19,6 +22,8 @@ __all__ = [
     "beta_grid",
     "beta_max",
     "certify",
+    "condense",
     "solve",
     "solve_path",
+    "solve_proximal",
 ]

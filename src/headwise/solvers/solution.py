@@ -16,7 +16,8 @@ class Status(Enum):
 
     CERTIFIED = "the certified gap is below the tolerance"
     ROUND_LIMIT = (
-        "the limit of rounds was reached before the certified gap fell below the tolerance; raise max_rounds or tol"
+        "the limit of rounds or iterations was reached before the certified gap fell below the tolerance; raise that "
+        "limit (max_rounds or max_iterations) or tol"
     )
     STALLED = "no further progress in this precision; the certified gap is what could be reached"
     INTERRUPTED = "stopped by the user; the certified gap is that of the last iterate"
