@@ -10,6 +10,7 @@ from torch import Tensor
 from ..contracts import TargetKind
 from ..errors import InputError
 from . import LOSSES
+from .checks import normalised
 
 __all__ = ["Multinomial"]
 
@@ -56,12 +57,8 @@ class Multinomial:
             raise InputError(
                 f"targets must lie in 0 to {num_classes - 1}, got {int(targets.min())} to {int(targets.max())}"
             )
-        n = len(targets)
-        raw = torch.ones(n, dtype=torch.float64, device=targets.device) if weights is None else weights.double()
-        if bool((raw < 0).any()) or not bool(torch.isfinite(raw).all()) or float(raw.sum()) <= 0:
-            raise InputError("sample weights must be finite and not negative, and not all zero")
-        self.num_outputs, self.num_samples = num_classes, n
-        self.targets, self.weights = targets, raw / raw.sum()
+        self.num_outputs, self.num_samples = num_classes, len(targets)
+        self.targets, self.weights = targets, normalised(weights, targets)
         self.frequencies = torch.zeros(num_classes, dtype=torch.float64, device=targets.device)
         self.frequencies.index_add_(0, targets, self.weights)
         if bool((self.frequencies <= 0).any()):

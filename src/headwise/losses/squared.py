@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..contracts import TargetKind
-from ..errors import InputError
 from . import LOSSES
+from .checks import columns, normalised, unweighted
 
 __all__ = ["Squared"]
 
@@ -43,15 +42,9 @@ class Squared:
     has_intercept = True
 
     def __init__(self, targets: Tensor, num_outputs: int, weights: Tensor | None = None) -> None:
-        if targets.ndim != 2 or targets.shape[1] != num_outputs or not len(targets):
-            raise InputError(f"targets have shape {tuple(targets.shape)}; (n, {num_outputs}) is needed")
-        if not bool(torch.isfinite(targets).all()):
-            raise InputError("the targets hold NaN or infinity; leave these samples out")
-        raw = torch.ones(len(targets), dtype=torch.float64) if weights is None else weights.double()
-        if bool((raw < 0).any()) or not bool(torch.isfinite(raw).all()) or float(raw.sum()) <= 0:
-            raise InputError("sample weights must be finite and not negative, and not all zero")
+        self.targets = columns(targets, num_outputs)
+        self.weights = normalised(weights, targets)
         self.num_outputs, self.num_samples = num_outputs, len(targets)
-        self.targets, self.weights = targets.double(), raw / raw.sum()
 
     def _weights(self, like: Tensor) -> Tensor:
         return self.weights.to(like.dtype)[:, None]
@@ -72,8 +65,7 @@ class Squared:
         return self.weights @ self.targets
 
     def dual_value(self, theta: Tensor) -> Tensor:
-        w = self._weights(theta)
-        square = torch.where(w > 0, theta.square() / w.clamp(min=torch.finfo(theta.dtype).tiny), 0)
+        square = theta * unweighted(theta, self.weights.to(theta.dtype))
         return -(square / 2 + theta * self.targets.to(theta.dtype)).sum()
 
     def repair(self, theta: Tensor) -> Tensor:

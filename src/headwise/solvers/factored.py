@@ -41,7 +41,7 @@ def solve(
     start : Factors, optional
         Warm start; none by default (no atoms, best constant output).
     max_rounds, iterations : int
-        Rounds of (new atoms, descent, proof), and quasi-Newton iterations in each.
+        Rounds of (new atoms, descent, proof), and quasi-Newton iterations in each; more where rounds gain little.
     new_atoms : int
         Most atoms added to a part in one round.
     dtype : torch.dtype, optional
@@ -85,6 +85,7 @@ def solve(
                 factors = factors.to(torch.float64)  # the looser look was float32; go on in float64
             if gap > last_gap / 2:
                 care = max(care / 4, 1e-5)
+                iterations = min(2 * iterations, 400)  # each round forgets the curvature that it learnt
             before = primal
             factors = _add(problem, factors, candidates, beta)
             descent = FactorDescent(problem, beta, factors)
