@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         verify,
     )
     from .solvers import Certificate, Status
-    from .study import Study, study
+    from .study import Study, predict, study
     from .tokens import TokenStore, extract, open_data
 
 _HOMES = {
@@ -47,7 +47,7 @@ _HOMES = {
         "verify",
     ),
     "solvers": ("Certificate", "Status"),
-    "study": ("Study", "study"),
+    "study": ("Study", "predict", "study"),
     "tokens": ("TokenStore", "extract", "open_data"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -75,6 +75,7 @@ __all__ = [
     "list_backbones",
     "load_backbone",
     "open_data",
+    "predict",
     "study",
     "verify",
 ]

@@ -132,6 +132,58 @@ def test_images_to_a_store(call, photos, tmp_path):
     assert "broken.png" in said
 
 
+def test_predict_new_pictures(call, photos, tmp_path):
+    store, head, new = tmp_path / "store", tmp_path / "head", tmp_path / "new"
+    call("extract", photos, store)
+    call("fit", store, head, "--block", "linear", "--beta", 0.1)
+    code, said, _ = call("info", head, "--json")
+    assert json.loads(said)["backbone"] == "embedded"
+    (new / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png"):
+        (new / name).write_bytes((photos / "light" / "0.png").read_bytes())
+    code, said, errors = call("predict", head, new)
+    assert code == 0
+    assert "skipped" not in errors
+    assert said.startswith("id,predicted,probability\na.png,light,0.")
+    assert "\r" not in said
+    assert [row["id"] for row in csv.DictReader(io.StringIO(said))] == ["a.png", "more/b.png"]
+    code, said, _ = call("predict", head, new / "a.png", "--json")
+    assert [row["predicted"] for row in json.loads(said)] == ["light"]
+
+    (new / "[bold]broken.png").write_bytes(b"not a picture")
+    code, said, errors = call("predict", head, new)
+    assert code == 0
+    assert len(said.splitlines()) == 3
+    assert "skipped 1 of 3 images that cannot be read: [bold]broken.png" in errors
+    code, said, errors = call("predict", head, new, "--strict")
+    assert code == 2
+    assert said == ""
+    assert "[bold]broken.png cannot be read" in errors
+    assert call("predict", head, new / "[bold]broken.png")[0] == 2
+
+
+def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path):
+    head = tmp_path / "head"
+    call("extract", photos, tmp_path / "store")
+    call("fit", tmp_path / "store", head, "--block", "linear", "--beta", 0.1)
+    assert call("predict", head, photos, "--backbone", "embedded", "--layer", -1)[0] == 0
+    code, _, said = call("predict", head, photos, "--layer", 2)
+    assert code == 2
+    assert "--layer 5" in said
+    config = json.loads((head / "config.json").read_text())
+    config["tokens"]["origin"]["weights_hash"] = "0" * 64
+    (head / "config.json").write_text(json.dumps(config))
+    for more in ([], ["--backbone", "embedded"]):
+        code, _, said = call("predict", head, photos, *more)
+        assert code == 2
+        assert "with weights 000000000000 in the head" in said
+    config["tokens"]["origin"] = None
+    (head / "config.json").write_text(json.dumps(config))
+    code, _, said = call("predict", head, photos)
+    assert code == 2
+    assert "give --backbone" in said
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

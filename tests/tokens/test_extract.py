@@ -56,7 +56,7 @@ def test_tokens_are_those_of_the_backbone(samples, make_backbone, tmp_path):
     assert backbone.calls == 11  # ten batches and the one above: the timed batch is used
     assert len(said) == 1
     assert "30 images" in said[0]
-    assert "GiB" in said[0]
+    assert "MiB" in said[0]
     assert steps[-1] == ("extract tokens", 30, 30)
 
 

@@ -19,6 +19,7 @@ from headwise.tokens import (
     UnreadableImage,
     make_splits,
     open_data,
+    open_samples,
     read_photographs,
 )
 from headwise.tokens.readers.table import _inside
@@ -325,3 +326,68 @@ def test_open_data_chooses(tmp_path, tokens):
     (tmp_path / "x.pkl").write_bytes(b"x")
     with pytest.raises(InputError, match="not data that headwise knows"):
         open_data(tmp_path / "x.pkl")
+
+
+def test_images_without_labels(tree, tmp_path):
+    picture(tree / "loose.png", 99)
+    data = open_samples(tree)
+    assert data.ids == tuple(sorted(["loose.png", *open_data(tree).ids]))
+    assert data.class_names == ()
+    assert np.isnan(data.labels).all()
+    assert data.image(data.ids.index("loose.png")).getpixel((0, 0)) == (99, 0, 0)
+    assert data.select([0, 1]).ids == data.ids[:2]
+    one = open_samples(tree / "ant" / "1.png")
+    assert one.ids == ("1.png",)
+    assert one.image(0).getpixel((0, 0)) == (11, 0, 0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        open_samples(tmp_path / "empty")
+    for path in (tree / "ant" / "notes.txt", tmp_path / "none"):
+        with pytest.raises(InputError, match="an image or a folder of images"):
+            open_samples(path)
+    with pytest.raises(InputError, match="not data that headwise knows"):
+        open_data(tree / "ant" / "1.png")
+
+
+def test_a_table_without_labels(tree):
+    (tree / "list.csv").write_text("note,path,label,split\n?,bee/1.png,,\n?,ant/0.png,a,train\n")
+    data = open_samples(tree / "list.csv")
+    assert data.ids == ("bee/1.png", "ant/0.png")
+    assert np.isnan(data.labels).all() and data.split is None
+    for text, message in {
+        "file\nant/0.png\n": "no column 'path'; the first line must name path ",
+        "path\n../x.png\n": "leaves the folder",
+        "path\nant/0.png\nant/0.png\n": "more than once",
+    }.items():
+        (tree / "list.csv").write_text(text)
+        with pytest.raises(InputError, match=message):
+            open_samples(tree / "list.csv")
+
+
+def test_arrays_without_labels(tmp_path, tokens):
+    np.save(tmp_path / "a.npy", tokens)
+    data = open_samples(tmp_path / "a.npy")
+    assert isinstance(data, ArrayData)
+    assert isinstance(data.tokens, np.memmap)
+    assert np.isnan(data.labels).all() and data.labels.shape == (23,)
+    ids = [f"n{i}" for i in range(23)]
+    np.savez(tmp_path / "a.npz", tokens=tokens, labels=np.zeros(3), split=["x"], mask=np.ones((23, 5), bool), ids=ids)
+    data = open_samples(tmp_path / "a.npz")
+    assert data.ids == tuple(ids) and data.mask.all() and data.split is None
+    images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    np.save(tmp_path / "i.npy", images)
+    np.savez(tmp_path / "i.npz", images=images[..., 0])
+    for name, wanted in (("i.npy", images), ("i.npz", np.repeat(images[..., :1], 3, -1))):
+        data = open_samples(tmp_path / name)
+        assert isinstance(data, ImageSamples)
+        assert data.ids == ("0", "1")
+        assert np.array_equal(np.asarray(data.image(1)), wanted[1])
+    np.savez(tmp_path / "bad.npz", labels=np.zeros(3))
+    with pytest.raises(InputError, match="no tokens"):
+        open_samples(tmp_path / "bad.npz")
+
+
+def test_built_in_sets_and_stores_need_no_other_name(tmp_path, tokens):
+    assert open_samples("digits").class_names[7] == "7"
+    TokenStore.from_arrays(tmp_path / "s", tokens, np.arange(23) % 2)
+    assert isinstance(open_samples(tmp_path / "s"), TokenStore)

@@ -12,10 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ..contracts import Progress as Told
 
-__all__ = ["err", "out", "print_json", "progress_bars"]
+__all__ = ["err", "out", "print_json", "progress_bars", "say"]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line on standard error; names of files in it are printed as they are."""
+    err.print(text, markup=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:

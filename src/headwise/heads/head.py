@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..files import hash_tensors
 from ..losses import LOSSES
 from ..solvers import Certificate, Factors
+from ..tokens import TokenStore
 from .fitted_part import FittedPart
 from .parts import PartSpec
 
@@ -26,16 +27,22 @@ __all__ = ["Head", "TokenFacts", "Training"]
 
 @dataclass(frozen=True)
 class TokenFacts:
-    """What the tokens of a head look like."""
+    """What the tokens of a head look like, and where they came from.
+
+    ``origin`` says which backbone made them, in the words of a store's manifest: ``backbone``, ``weights_hash``,
+    ``layer``, ``at`` and ``preprocessing``. It is None for tokens from arrays.
+    """
 
     num_tokens: int
     width: int
     num_prefix: int
     grid: tuple[int, int] | None
+    origin: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, source: TokenSource) -> TokenFacts:
-        return cls(source.num_tokens, source.width, source.num_prefix, source.grid)
+        origin = source.manifest.origin if isinstance(source, TokenStore) else None
+        return cls(source.num_tokens, source.width, source.num_prefix, source.grid, origin)
 
 
 @dataclass(frozen=True)

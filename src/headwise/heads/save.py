@@ -16,6 +16,7 @@ from ..contracts import TokenShape
 from ..errors import InputError
 from ..files import claim_folder, read_json, write_json, write_tensors
 from ..solvers import Certificate, Factors
+from ..tokens.manifest import ORIGIN
 from .conditioning import FittedConditioner
 from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
@@ -84,7 +85,10 @@ def load_head(path: str | Path) -> Head:
         factors = Factors(us, vs, tensors["intercept"])
         told = config["tokens"]
         grid = tuple(told["grid"]) if told["grid"] else None
-        facts = TokenFacts(told["num_tokens"], told["width"], told["num_prefix"], grid)
+        origin = told.get("origin")  # heads saved before headwise kept it have none
+        if origin is not None:
+            origin = {name: origin[name] for name in ORIGIN}
+        facts = TokenFacts(told["num_tokens"], told["width"], told["num_prefix"], grid, origin)
         certificate = training = None
         if (path / "certificate.json").exists():
             certificate = Certificate(**read_json(path / "certificate.json"))

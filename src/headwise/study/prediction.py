@@ -1,49 +1,117 @@
-"""Class probabilities of a saved head, from tokens or from images."""
+"""Mean predictions of a saved head, from tokens or from images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 
-from ..backbones import load_backbone
-from ..contracts import Progress
-from ..tokens import ArrayData, ArrayTokens, TokenStore, open_data
+from ..contracts import Backbone, Progress
+from ..errors import InputError
+from ..heads import Head
+from ..tokens import ArrayData, ArrayTokens, ImageSamples, TokenStore, UnreadableImage, open_samples
+from ..tokens.samples import skipped_images
+from .origin import At, backbone_of, check_store
 
 __all__ = ["predict"]
 
+BATCH = 64  # images in one pass of the backbone
+
 
 def predict(
-    head: Any,
+    head: Head,
     data: str | Path,
     *,
-    backbone: str = "embedded",
-    layer: int = -1,
+    backbone: str | Backbone | None = None,
+    layer: int | None = None,
     device: str = "cpu",
+    strict: bool = False,
     progress: Progress | None = None,
+    announce: Callable[[str], object] | None = None,
 ) -> tuple[list[str], NDArray[Any]]:
-    """Ids and mean predictions (class probabilities, numbers, rates) of a saved head on tokens or images.
+    """Ids and mean predictions (class probabilities, numbers, rates) of a head on tokens or images.
 
-    Images go through ``backbone`` in chunks; nothing is written.
+    Images go through the head's own backbone, at its own layer, in chunks; nothing is written.
+
+    Parameters
+    ----------
+    head : Head
+        For example of `Head.from_pretrained`.
+    data : str or path
+        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, arrays, or a token store.
+        Labels are not needed.
+    backbone : str, Backbone or None
+        For images: the one that made the head's tokens, where the head does not say which, or where its weights are in
+        a file of their own. One with other weights is refused.
+    layer : int or None
+        For images: layer of the backbone, where the head does not say which; the last by default.
+    device : str
+        Where the backbone runs.
+    strict : bool
+        Stop at the first image that cannot be read, instead of leaving it out.
+    progress : callable, optional
+        See `headwise.contracts.Progress`.
+    announce : callable, optional
+        Given a sentence about the images that were left out.
+
+    Returns
+    -------
+    ids : list of str
+        Of the samples that could be read.
+    predictions : array, shape (len(ids), outputs)
+
+    Raises
+    ------
+    InputError
+        Data that cannot be read, no readable image, or tokens or a backbone that are not those of the head.
     """
-    found = open_data(data)
+    found = open_samples(data)
     if isinstance(found, TokenStore):
+        check_store(head, found)
         return list(found.ids), head.link(head.outputs(found)).numpy()
     if isinstance(found, ArrayData):
-        source = ArrayTokens(found.tokens, found.mask, head.facts.num_prefix, head.facts.grid)
+        # the layout is the head's: outputs refuses tokens that do not fit it
+        source = ArrayTokens(found.tokens, found.mask)
         ids = list(found.ids) if found.ids else [str(i) for i in range(len(found))]
         return ids, head.link(head.outputs(source)).numpy()
-    model = load_backbone(backbone, device)
-    pieces = []
-    for start in range(0, len(found), 64):
-        rows = range(start, min(start + 64, len(found)))
-        batch = model.preprocess([found.image(i) for i in rows])
-        with torch.inference_mode():
-            tokens = model.tokens(batch, layers=(layer,))[0].cpu()
-            pieces.append(head.link(head(tokens.to(head.intercept.dtype))).numpy())
+    model, layer, at = backbone_of(head, backbone, layer, device)
+    pieces, ids, skipped = list[Tensor](), list[str](), list[tuple[str, UnreadableImage]]()
+    for start in range(0, len(found), BATCH):
+        names, images = _read(found, range(start, min(start + BATCH, len(found))), strict, skipped)
+        if images:
+            pieces.append(head.link(_outputs(head, model, images, layer, at)))
+            ids += names
         if progress:
-            progress("predict", rows[-1] + 1, len(found))
-    return list(found.ids), np.concatenate(pieces)
+            progress("predict", min(start + BATCH, len(found)), len(found))
+    if not ids:
+        raise InputError(f"none of the {len(found)} images could be read; the first: {skipped[0][1]}")
+    if skipped and announce:
+        announce(skipped_images([name for name, _ in skipped], len(found)))
+    return ids, torch.cat(pieces).numpy()
+
+
+def _read(
+    samples: ImageSamples, rows: range, strict: bool, skipped: list[tuple[str, UnreadableImage]]
+) -> tuple[list[str], list[Image.Image]]:
+    """Names and images of the rows that can be read; names and errors of the others are added to ``skipped``."""
+    names, images = [], []
+    for i in rows:
+        try:
+            images.append(samples.image(i))
+            names.append(samples.ids[i])
+        except UnreadableImage as error:
+            if strict:
+                raise
+            skipped.append((samples.ids[i], error))
+    return names, images
+
+
+@torch.inference_mode()
+def _outputs(head: Head, model: Backbone, images: list[Image.Image], layer: int, at: At) -> Tensor:
+    tokens = model.tokens(model.preprocess(images), layers=(layer,), at=at)[0]
+    return head(tokens.cpu().to(head.intercept.dtype))

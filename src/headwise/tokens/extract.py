@@ -20,7 +20,7 @@ from ..errors import InputError, unknown_name
 from .from_arrays import shard_samples, split_codes
 from .manifest import DTYPES, Manifest
 from .rows import first_bad
-from .samples import ImageSamples, UnreadableImage
+from .samples import ImageSamples, UnreadableImage, skipped_images
 from .store import TokenStore
 from .table import as_labels, encode_names, hash_samples
 from .writer import StoreWriter
@@ -130,9 +130,7 @@ def extract(
     writer.finish(labels, samples.ids, split, groups)
     store = TokenStore.open(path)
     if announce is not None and store.skipped:
-        names = [name for name, _ in store.skipped]
-        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        announce(f"skipped {len(names)} of {len(samples)} images that cannot be read: {', '.join(names[:10])}{more}")
+        announce(skipped_images([name for name, _ in store.skipped], len(samples)))
     return store
 
 

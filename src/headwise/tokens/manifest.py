@@ -14,7 +14,7 @@ import torch
 
 from ..errors import InputError
 
-__all__ = ["DTYPES", "FORMAT_VERSION", "Manifest", "Shard", "shard_name"]
+__all__ = ["DTYPES", "FORMAT_VERSION", "ORIGIN", "Manifest", "Shard", "shard_name"]
 
 FORMAT_VERSION = 1
 
@@ -25,6 +25,9 @@ DTYPES: dict[str, torch.dtype] = {
     "float64": torch.float64,
 }
 """Number formats that tokens may be stored in."""
+
+ORIGIN = ("backbone", "weights_hash", "layer", "at", "preprocessing")
+"""Fields of a manifest that say where the tokens came from."""
 
 
 def shard_name(index: int) -> str:
@@ -118,6 +121,12 @@ class Manifest:
         facts = [self.dtype, list(self.shape), self.num_prefix, self.grid, self.has_mask]
         text = json.dumps([facts, [shard.sha256 for shard in self.shards]])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def origin(self) -> dict[str, Any] | None:
+        """Which backbone made the tokens and how, as JSON data; None where they came from arrays."""
+        told = self.to_json()
+        return None if self.backbone is None else {name: told[name] for name in ORIGIN}
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON data."""

@@ -1,4 +1,4 @@
-"""Labelled images that are decoded one at a time, and labelled arrays."""
+"""Images that are decoded one at a time, and arrays, with their labels where these are known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from ..errors import InputError
 from .arrays import ArrayTokens
 
-__all__ = ["ArrayData", "ImageSamples", "UnreadableImage", "check_classes", "open_image", "to_rgb"]
+__all__ = ["ArrayData", "ImageSamples", "UnreadableImage", "check_classes", "open_image", "skipped_images", "to_rgb"]
 
 
 class UnreadableImage(InputError):
@@ -25,6 +25,12 @@ class UnreadableImage(InputError):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"image {name} cannot be read ({reason}); repair it or remove it")
         self.reason = reason
+
+
+def skipped_images(names: Sequence[str], total: int) -> str:
+    """A sentence about images that were left out, with the first ten names."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"skipped {len(names)} of {total} images that cannot be read: {', '.join(names[:10])}{more}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class ImageSamples:
     ids : tuple of str
         Name of each image, for example its path below the data folder.
     labels : array of int64, shape (n,)
-        Class codes (float64 targets for regression).
+        Class codes (float64 targets for regression; NaN where labels are not known).
     class_names : tuple of str
         Names of the codes.
     load : callable
@@ -103,7 +109,7 @@ class ArrayData:
     tokens : array, shape (n, d), (n, s, d) or (n, views, s, d)
         Tokens.
     labels : array, shape (n,) or (n, k)
-        int64 codes or float64 targets.
+        int64 codes or float64 targets; NaN where labels are not known.
     class_names : tuple of str
         Names of the codes; empty where the labels are plain numbers.
     description : str

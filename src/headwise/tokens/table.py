@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["as_ids", "as_labels", "as_names", "encode_names", "hash_samples"]
+__all__ = ["as_ids", "as_labels", "as_names", "encode_names", "hash_samples", "no_labels"]
 
 
 def as_labels(
@@ -75,6 +75,11 @@ def as_labels(
             f"label of sample {bad_rows[0]} is NaN or infinite ({len(bad_rows)} such); leave these samples out"
         )
     return values.astype(np.float64), ()
+
+
+def no_labels(num_samples: int) -> np.ndarray:
+    """NaN for each sample: the labels are not known, and what needs labels refuses them."""
+    return np.full(num_samples, np.nan)
 
 
 def as_names(values: Any, num_samples: int, what: str) -> np.ndarray | None:

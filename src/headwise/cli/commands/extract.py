@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..console import err, out, print_json, progress_bars
+from ..console import out, print_json, progress_bars, say
 from ..options import BackboneOption, BatchOption, DeviceOption, JsonOption, OverwriteOption, StrictOption
 
 
@@ -56,7 +56,7 @@ def command(
             strict=strict,
             overwrite=overwrite,
             progress=progress,
-            announce=err.print,
+            announce=say,
         )
     if json:
         print_json(

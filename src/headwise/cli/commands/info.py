@@ -68,6 +68,8 @@ def _facts(what: str) -> dict[str, Any]:
             "kind": "head",
             "parts": " + ".join(map(str, head.specs)),
             "classes": head.class_names or head.classes,
+            "backbone": (head.facts.origin or {}).get("backbone"),
+            "layer": (head.facts.origin or {}).get("layer"),
             "rank": head.rank,
             "parameters": head.num_parameters,
             "certificate": str(head.certificate) if head.certificate else None,

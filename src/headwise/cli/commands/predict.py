@@ -5,23 +5,33 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
-from ..console import print_json, progress_bars
-from ..options import BackboneOption, DeviceOption, JsonOption
+from ..console import print_json, progress_bars, say
+from ..options import DeviceOption, JsonOption, StrictOption
 
 
 def command(
     head: Annotated[Path, typer.Argument(metavar="HEAD", help="Folder of a saved head")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Token store, arrays of tokens, or images")],
-    backbone: BackboneOption = "embedded",
-    layer: Annotated[int, typer.Option("--layer", help="Layer of the backbone, for images")] = -1,
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="One image, a folder or a table of images, arrays, or a token store"),
+    ],
+    backbone: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--backbone", "-b", metavar="NAME", help="Backbone for images; without it, that of the head"),
+    ] = None,
+    layer: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--layer", help="Layer of the backbone; without it, that of the head"),
+    ] = None,
     device: DeviceOption = "auto",
+    strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Print id, predicted class and its probability for every sample, as CSV or JSON."""
+    """Print id, predicted class and its probability for every sample, as CSV or JSON; labels are not needed."""
     from ...devices import choose_device
     from ...heads.save import load_head
     from ...study import predict
@@ -29,7 +39,14 @@ def command(
     fitted = load_head(head)
     with progress_bars() as progress:
         ids, found = predict(
-            fitted, path, backbone=backbone, layer=layer, device=choose_device(device), progress=progress
+            fitted,
+            path,
+            backbone=backbone,
+            layer=layer,
+            device=choose_device(device),
+            strict=strict,
+            progress=progress,
+            announce=say,
         )
     rows: list[dict[str, Any]]
     if fitted.classes is None or found.shape[1] < 2:
@@ -46,6 +63,6 @@ def command(
     if json:
         print_json(rows)
         return
-    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["id"])
+    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["id"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

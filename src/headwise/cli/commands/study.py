@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import err, out, print_json, progress_bars
+from ..console import err, out, print_json, progress_bars, say
 from ..options import (
     BackboneOption,
     BatchOption,
@@ -60,7 +60,7 @@ def command(
             strict=strict,
             overwrite=overwrite,
             progress=progress,
-            announce=err.print,
+            announce=say,
             command=shlex.join(words),
         )
     if json:

@@ -1,4 +1,4 @@
-"""Readers of labelled data; `open_data` chooses one by what it is given."""
+"""Readers of data; `open_data` and `open_samples` choose one by what they are given."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from ..store import TokenStore
 from ..writer import MANIFEST_FILE
 from .arrays import image_array_samples, read_arrays
 from .digits import read_digits, read_photographs
-from .folder import read_folder
+from .folder import IMAGE_SUFFIXES, read_folder
 from .table import read_table
+from .unlabelled import read_images
 
 __all__ = [
     "DATA_SETS",
     "image_array_samples",
     "open_data",
+    "open_samples",
     "read_arrays",
     "read_digits",
     "read_folder",
+    "read_images",
     "read_photographs",
     "read_table",
 ]
@@ -33,6 +36,10 @@ DATA_SETS: dict[str, Callable[[], ImageSamples]] = {"digits": read_digits}
 _ACCEPTED = (
     f"one of the built-in sets ({', '.join(DATA_SETS)}), a token store, a folder of images with one subfolder a class, "
     "a .csv or .tsv list of images (path, label), or arrays (.npy, .npz, .safetensors)"
+)
+_ACCEPTED_UNLABELLED = (
+    f"one of the built-in sets ({', '.join(DATA_SETS)}), a token store, an image or a folder of images, "
+    "a .csv or .tsv list of images (path), or arrays (.npy, .npz, .safetensors)"
 )
 
 
@@ -60,18 +67,58 @@ def open_data(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenStore
     >>> open_data("digits").class_names[:3]
     ('0', '1', '2')
     """
+    return _open(path_or_name, True)
+
+
+def open_samples(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenStore | ArrayData:
+    """Open data whose labels are not needed, and not read where they are there.
+
+    Parameters
+    ----------
+    path_or_name : path or str
+        What `open_data` takes, and without labels: one image, a folder of images in any subfolders, a list of images
+        with the column ``path``, a file of arrays.
+
+    Returns
+    -------
+    data : ImageSamples, TokenStore or ArrayData
+        The labels of images and arrays from files are NaN.
+
+    Raises
+    ------
+    InputError
+        It is none of these, or it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from headwise.tokens import open_samples
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (4, 4)).save(Path(folder, "cat.png"))
+    ...     open_samples(folder).ids
+    ('cat.png',)
+    """
+    return _open(path_or_name, False)
+
+
+def _open(path_or_name: str | os.PathLike[str], labelled: bool) -> ImageSamples | TokenStore | ArrayData:
     if isinstance(path_or_name, str) and path_or_name in DATA_SETS:
         return DATA_SETS[path_or_name]()
+    accepted = _ACCEPTED if labelled else _ACCEPTED_UNLABELLED
     path = Path(path_or_name)
     if not path.exists():
         close = get_close_matches(str(path_or_name), DATA_SETS, n=1)
         hint = f"did you mean {close[0]}? It must be" if close else "give"
-        raise InputError(f"{path_or_name} does not exist; {hint} {_ACCEPTED}")
-    if path.is_dir():
-        return TokenStore.open(path) if (path / MANIFEST_FILE).is_file() else read_folder(path)
+        raise InputError(f"{path_or_name} does not exist; {hint} {accepted}")
+    if path.is_dir() and (path / MANIFEST_FILE).is_file():
+        return TokenStore.open(path)
     suffix = path.suffix.lower()
+    if path.is_dir() or (not labelled and suffix in IMAGE_SUFFIXES):
+        return read_folder(path) if labelled else read_images(path)
     if suffix in (".csv", ".tsv"):
-        return read_table(path)
+        return read_table(path, labelled)
     if suffix in (".npy", ".npz", ".safetensors"):
-        return read_arrays(path)
-    raise InputError(f"{path} is not data that headwise knows; give {_ACCEPTED}")
+        return read_arrays(path, labelled=labelled)
+    raise InputError(f"{path} is not data that headwise knows; give {accepted}")

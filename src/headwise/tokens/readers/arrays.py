@@ -15,16 +15,19 @@ from safetensors import SafetensorError, safe_open
 
 from ...errors import InputError
 from ..samples import ArrayData, ImageSamples, check_classes
-from ..table import as_ids, as_labels, as_names, hash_samples
+from ..table import as_ids, as_labels, as_names, hash_samples, no_labels
 from .folder import join_fingerprint, plain_name
 
 __all__ = ["image_array_samples", "read_arrays"]
 
 _TOKENS = ("tokens", "X", "x", "features")
 _LABELS = ("labels", "y", "targets")
+_WITH_LABELS = (*_LABELS, "class_names", "split", "groups")
 
 
-def read_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> ArrayData | ImageSamples:
+def read_arrays(
+    path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None, labelled: bool = True
+) -> ArrayData | ImageSamples:
     """Read tokens (or images) and labels from one file of arrays.
 
     ``.npz`` and ``.safetensors`` hold ``tokens`` (or ``X``), ``labels`` (or ``y``) and, where wanted, ``split``,
@@ -38,6 +41,9 @@ def read_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
         The file.
     labels : path or None
         File of the labels for ``.npy``.
+    labelled : bool
+        False needs no labels and leaves labels, class names, splits and groups aside. A ``.npy`` file of type uint8 and
+        shape (n, H, W, 3) then holds images.
 
     Raises
     ------
@@ -47,12 +53,18 @@ def read_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
     file = Path(path)
     suffix = file.suffix.lower()
     if suffix == ".npy":
-        found: dict[str, Any] = {"tokens": _load(file, mapped=True), "labels": _load(_beside(file, labels))}
+        found: dict[str, Any] = {"tokens": _load(file, mapped=True)}
+        if labelled:
+            found["labels"] = _load(_beside(file, labels))
+        elif found["tokens"].dtype == np.uint8 and found["tokens"].ndim == 4:
+            found["images"] = found.pop("tokens")
     elif suffix == ".npz":
         found = _archive(file)
     else:
         found = _safetensors(file)
-    y = _pick(file, found, _LABELS, "labels")
+    if not labelled:
+        found = {name: value for name, value in found.items() if name not in _WITH_LABELS}
+    y = _pick(file, found, _LABELS, "labels") if labelled else None
     names = None if found.get("class_names") is None else [str(v) for v in np.atleast_1d(found["class_names"])]
     columns = {name: found.get(name) for name in ("split", "groups", "ids")}
     description = f"arrays {plain_name(file.name)}"
@@ -66,7 +78,7 @@ def read_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
             f"{file}: tokens have shape {tokens.shape} and type {tokens.dtype}; numbers (n, s, d) are needed"
         )
     n = len(tokens)
-    codes, names_ = as_labels(y, n, names)
+    codes, names_ = (no_labels(n), ()) if y is None else as_labels(y, n, names)
     grid = found.get("grid")
     if grid is not None and np.shape(grid) != (2,):
         raise InputError(f"{file}: grid is {np.asarray(grid).tolist()}; two numbers, rows and columns, are needed")
@@ -102,7 +114,7 @@ def image_array_samples(
     images : array of uint8, shape (n, H, W, 3) or (n, H, W)
         RGB or grey images.
     labels : array-like, shape (n,)
-        Text or whole numbers: classes. Real numbers: targets of a regression.
+        Text or whole numbers: classes. Real numbers: targets of a regression. None: not known.
     class_names, split, groups, ids
         As in `ImageSamples`.
     where : object
@@ -121,7 +133,7 @@ def image_array_samples(
             f"{where}: images have shape {images.shape} and type {images.dtype}; uint8 (n, H, W, 3) is needed"
         )
     n = len(images)
-    codes, names = as_labels(labels, n, class_names)
+    codes, names = (no_labels(n), ()) if labels is None else as_labels(labels, n, class_names)
     if codes.dtype.kind == "i" and not names:
         values, codes = np.unique(codes, return_inverse=True)
         codes, names = codes.astype(np.int64).reshape(-1), tuple(str(v) for v in values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...files import hash_tensors
 from ..samples import ImageSamples, check_classes, open_image
 from ..table import hash_samples
 
-__all__ = ["IMAGE_SUFFIXES", "join_fingerprint", "plain_name", "read_folder"]
+__all__ = ["IMAGE_SUFFIXES", "file_samples", "image_files", "join_fingerprint", "plain_name", "read_folder"]
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
@@ -53,7 +54,7 @@ def read_folder(path: str | os.PathLike[str]) -> ImageSamples:
     found: list[tuple[Path, str, str]] = []
     for part in top if has_splits else [root]:
         for folder in _subfolders(part):
-            files = _images(folder)
+            files = image_files(folder)
             if not files:
                 raise InputError(f"{folder} holds no images; add some or remove the class")
             found += [(file, folder.name, splits[part.name] if has_splits else "") for file in files]
@@ -70,19 +71,34 @@ def read_folder(path: str | os.PathLike[str]) -> ImageSamples:
         if unseen:
             raise InputError(f"{root}: class {names[unseen[0]]!r} has no training images; add some or remove the class")
     ids = tuple(plain_name(file.relative_to(root).as_posix()) for file in files_)
-    sizes = np.array([file.stat().st_size for file in files_], dtype=np.int64)
+    said = f"image folder {plain_name(root.resolve().name)}: {len(ids)} images, {len(names)} classes"
+    return file_samples(files_, ids, labels, names, said, split)
+
+
+def file_samples(
+    files: Sequence[Path],
+    ids: tuple[str, ...],
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    description: str,
+    split: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> ImageSamples:
+    """Image files as `ImageSamples`; no file is opened before it is asked for."""
+    sizes = np.array([file.stat().st_size for file in files], dtype=np.int64)
 
     def load(index: int) -> Image.Image:
-        return open_image(files_[index], ids[index])
+        return open_image(files[index], ids[index])
 
     return ImageSamples(
         ids=ids,
         labels=labels,
-        class_names=names,
+        class_names=class_names,
         load=load,
-        description=f"image folder {plain_name(root.resolve().name)}: {len(ids)} images, {len(names)} classes",
-        fingerprint=join_fingerprint(hash_samples(ids, labels, names, split, None), sizes),
+        description=description,
+        fingerprint=join_fingerprint(hash_samples(ids, labels, class_names, split, groups), sizes),
         split=split,
+        groups=groups,
     )
 
 
@@ -105,9 +121,10 @@ def _subfolders(path: Path) -> list[Path]:
         raise InputError(f"{path} cannot be read: permission denied") from None
 
 
-def _images(folder: Path) -> list[Path]:
+def image_files(folder: Path, onerror: Callable[[OSError], object] | None = None) -> list[Path]:
+    """Image files in a folder and its subfolders, sorted; ``onerror`` is given subfolders that cannot be listed."""
     found = []
-    for base, folders, files in os.walk(folder):
+    for base, folders, files in os.walk(folder, onerror=onerror):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(base, name)
