@@ -92,13 +92,18 @@ class TokenSource(Protocol):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes a backbone's input: resize (bicubic), scale to [0, 1], subtract mean, divide by std."""
+    """How an image becomes a backbone's input: resize, crop, scale to [0, 1], subtract mean, divide by std.
+
+    ``crop_mode`` "center" resizes the shorter side to ``size / crop_fraction`` and crops the centre, "squash" resizes
+    both sides, whatever the image's aspect.
+    """
 
     image_size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
+    crop_mode: Literal["center", "squash"] = "center"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from headwise.backbones.plain import PlainBackbone
 from headwise.backbones.timm_models import import_timm
 from headwise.contracts import Backbone, Preprocessing
 from headwise.errors import InputError
-from headwise.files import hash_file
 
 HALF = (0.5, 0.5, 0.5)
 TINY = "timm/vit_tiny_patch16_224"
@@ -126,7 +125,10 @@ def test_records_project_as_the_model_does(kind, batch):
     norm = record.input_norm
     x = torch.nn.functional.layer_norm(x, (width,), norm.weight, norm.bias, norm.eps)
     for got, weight, bias in zip(
-        model.projections(batch, 1), (record.query, record.key), (record.query_bias, record.key_bias), strict=True
+        model.projections(batch)[1],
+        (record.query * record.scale, record.key),
+        (record.query_bias * record.scale, record.key_bias),
+        strict=True,
     ):
         wanted = torch.einsum("bsd,hed->bhse", x, weight) + bias[:, None]
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-4)
@@ -191,14 +193,21 @@ def changed(file, path, **changes):
 
 
 def test_local_weights(tiny_weights, tmp_path):
-    # a classifier of another size, or none, does not matter
+    hashes = set()
     for change in (
         {"head.weight": torch.zeros(7, 192), "head.bias": torch.zeros(7)},
         {"head.weight": None, "head.bias": None},
     ):
         file = changed(tiny_weights, tmp_path / "w.safetensors", **change, **{"norm.bias": torch.full((192,), 5.0)})
         model = headwise.load_backbone(f"{TINY}@{file}")
-        assert model.weights_hash == hash_file(file) and bool((model.model.norm.bias == 5).all())
+        hashes.add(model.weights_hash)
+        assert bool((model.model.norm.bias == 5).all())
+    assert len(hashes) == 1, "the classifier does not belong to the backbone"
+
+
+def test_the_same_weights_are_the_same_backbone(tiny_weights):
+    random = headwise.load_backbone(f"{TINY}@random").weights_hash
+    assert headwise.load_backbone(f"{TINY}@{tiny_weights}").weights_hash == random
 
 
 def test_weights_that_do_not_fit_are_told(tiny_weights, tmp_path):
@@ -257,6 +266,17 @@ def test_other_structures_are_refused_by_name(name, found):
     with pytest.raises(InputError, match=f"timm/{name} is a .*; a plain vision transformer was expected") as caught:
         headwise.load_backbone(f"timm/{name}@random")
     assert found in str(caught.value)
+
+
+def test_a_norm_after_the_attention_is_seen():
+    with pytest.raises(InputError, match=r"blocks\.0\.attn of this ResPostRelPosBlock does not see norm1"):
+        headwise.load_backbone("timm/vit_relpos_small_patch16_rpn_224@random")
+
+
+def test_a_file_is_looked_at_before_a_model_is_built(monkeypatch, tmp_path):
+    monkeypatch.setattr(import_timm(), "create_model", lambda *a, **k: pytest.fail("built"))
+    with pytest.raises(InputError, match="cannot be read"):
+        headwise.load_backbone(f"{TINY}@{tmp_path / 'none.safetensors'}")
 
 
 def test_other_layers_are_refused_by_name():

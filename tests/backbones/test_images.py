@@ -79,14 +79,20 @@ SQUARE, OTHERS = (300, 300), [(260, 411), (401, 250), (100, 180)]
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize(
     ("size", "crop"),
-    # without a crop timm keeps the aspect of a picture, where the whole picture is shown here
-    [(SQUARE, 1.0), *((size, crop) for size in (SQUARE, *OTHERS) for crop in (0.875, 0.9, 0.95))],
+    [(size, crop) for size in (SQUARE, *OTHERS) for crop in (0.875, 0.9, 0.95, 1.0)],
 )
-def test_the_same_pixels_as_timm(size, crop, interpolation):
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_the_same_pixels_as_timm(size, crop, interpolation, mode):
     timm_data = pytest.importorskip("timm.data")
-    how = Preprocessing((64, 64), MEAN, STD, interpolation, crop)
+    how = Preprocessing((64, 64), MEAN, STD, interpolation, crop, mode)
     transform = timm_data.create_transform(
-        (3, 64, 64), mean=MEAN, std=STD, interpolation=interpolation, crop_pct=crop, is_training=False
+        (3, 64, 64),
+        mean=MEAN,
+        std=STD,
+        interpolation=interpolation,
+        crop_pct=crop,
+        crop_mode=mode,
+        is_training=False,
     )
     image = Image.fromarray(picture(*size))
     torch.testing.assert_close(preprocess_images([image], how)[0], transform(image), rtol=0, atol=1e-6)

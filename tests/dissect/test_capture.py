@@ -77,7 +77,7 @@ def test_modes_describe_the_logits_of_the_model(name, images):
     assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtype for k in before)
 
 
-FIELDS = ["query", "key", "query_bias", "gain", "shift", "heads swapped"]
+FIELDS = ["query", "key", "query_bias", "gain", "shift", "heads swapped", "scale"]
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -87,6 +87,7 @@ def test_a_wrong_record_fails_by_the_name_of_its_layer(field, images):
     good = records[1]
     norm = good.input_norm
     bad = {
+        "scale": lambda: replace(good, scale=good.scale * 1.001),
         "query": lambda: replace(good, query=good.query * (1 + 1e-4 * torch.randn(good.query.shape))),
         "key": lambda: replace(good, key=good.key * (1 + 1e-4 * torch.randn(good.key.shape))),
         "query_bias": lambda: replace(good, query_bias=None),

@@ -30,8 +30,6 @@ def preprocess_images(images: Sequence[Any], how: Preprocessing) -> Tensor:
     ----------
     images : sequence of PIL images or uint8 arrays ``(H, W)`` or ``(H, W, 3)``
     how : Preprocessing
-        With ``crop_fraction`` 1 the whole image is resized to the input, whatever its aspect; below 1 its shorter
-        side is resized to ``size / crop_fraction`` and the centre is cropped.
     """
     if not len(images):
         raise InputError("no images were given")
@@ -52,11 +50,11 @@ def _as_image(image: Any) -> Image.Image:
 
 def _fit(image: Image.Image, height: int, width: int, how: Preprocessing) -> Image.Image:
     resample = _FILTERS.get(how.interpolation, Image.Resampling.BICUBIC)
-    if how.crop_fraction >= 1:
-        return image.resize((width, height), resample)
     # rounded as timm and torchvision round, so that a model sees the pixels that it was trained and measured on
     short, long = sorted((image.height, image.width))
-    if height == width:
+    if how.crop_mode == "squash":
+        large_size = int(width / how.crop_fraction), int(height / how.crop_fraction)
+    elif height == width:
         side = int(height / how.crop_fraction)
         other = int(side * long / short)
         large_size = (side, other) if image.width <= image.height else (other, side)

@@ -13,7 +13,7 @@ from ..contracts import Norm, Preprocessing, QueryKey
 from ..errors import InputError
 from .images import preprocess_images
 
-__all__ = ["PlainBackbone", "as_norm", "fused_query_key"]
+__all__ = ["PlainBackbone", "as_norm", "check_pre_norm", "fused_query_key"]
 
 
 class PlainBackbone:
@@ -121,18 +121,72 @@ class PlainBackbone:
         return records
 
     @torch.inference_mode()
-    def projections(self, images: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Queries and keys that the model itself computes, ``(B, heads, s, head_dim)``, before any q/k norm."""
-        found: list[Tensor] = []
-        attn = self.blocks[layer].attn
-        hook = attn.qkv.register_forward_hook(lambda module, args, output: found.append(output))
+    def projections(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Scaled queries, and keys, that each layer itself computes, ``(B, heads, s, head_dim)``, before any q/k norm.
+
+        Their product is the layer's logits. All layers are captured in one pass.
+        """
+        captured: list[Tensor] = []
+        hooks = [
+            block.attn.qkv.register_forward_hook(lambda module, args, output: captured.append(output))
+            for block in self.blocks
+        ]
         try:
             self._forward(images.to(self.device))
         finally:
+            for hook in hooks:
+                hook.remove()
+        if len(captured) < self.depth:
+            raise InputError(
+                f"{self.name} does not call blocks.*.attn.qkv as a module, so its logits cannot be compared with their "
+                "modes, and nothing is dissected"
+            )
+        found = []
+        for block, output in zip(self.blocks, captured, strict=True):
+            b, s, _ = output.shape
+            q, k, _ = output.view(b, s, 3, block.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+            found.append((q * getattr(block.attn, "scale", q.shape[-1] ** -0.5), k))
+        return found
+
+
+def check_pre_norm(model: Any, size: tuple[int, int]) -> None:
+    """Run one image and look whether each layer's attention sees ``norm1`` of what enters the layer.
+
+    A layer may have modules of these names and use them in another order (a norm after the attention).
+
+    Raises
+    ------
+    InputError
+        It sees something else, by the layer's name, or the layer has no such modules.
+    """
+    seen: dict[tuple[int, str], Tensor] = {}
+    hooks = []
+
+    def keep(layer: int, place: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda module, args: seen.__setitem__((layer, place), args[0])
+
+    for layer, block in enumerate(model.blocks):
+        fused_query_key(block, layer, f"blocks.{layer}.attn")
+        hooks.append(block.register_forward_pre_hook(keep(layer, "block")))
+        hooks.append(block.attn.register_forward_pre_hook(keep(layer, "attn")))
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.inference_mode():
+            model.eval().forward_features(image)
+            for layer, block in enumerate(model.blocks):
+                entered, attended = seen.get((layer, "block")), seen.get((layer, "attn"))
+                if attended is None or entered is None:
+                    wrong = "is not called with the tokens alone"
+                elif torch.allclose(block.norm1(entered), attended, rtol=1e-4, atol=1e-5):
+                    continue
+                else:
+                    wrong = "does not see norm1 of what enters the layer"
+                raise InputError(
+                    f"blocks.{layer}.attn of this {type(block).__name__} {wrong}; a pre-norm layer was expected"
+                )
+    finally:
+        for hook in hooks:
             hook.remove()
-        b, s, _ = found[0].shape
-        q, k, _ = found[0].view(b, s, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-        return q, k
 
 
 def as_norm(module: Any, name: str) -> Norm | None:

@@ -49,7 +49,7 @@ class Dissection:
     difference: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers for JSON: metrics per layer and attention head, spectra and cosines of the modes."""
+        """Numbers for JSON: metrics by layer and attention head, chance bands, and the check against the model."""
         return {
             "weighted_cosine": self.weighted_cosine.tolist(),
             "effective_rank": self.effective_rank.tolist(),
