@@ -273,6 +273,18 @@ def test_a_norm_after_the_attention_is_seen():
         headwise.load_backbone("timm/vit_relpos_small_patch16_rpn_224@random")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cait_xxs24_224", "gets 196 tokens, not the 197 of prefix and patches"),  # the class token comes later
+        ("xcit_nano_12_p16_224", "one with a grid_size was expected"),
+    ],
+)
+def test_tokens_that_are_no_plain_grid_are_refused(name, said):
+    with pytest.raises(InputError, match=said):
+        headwise.load_backbone(f"timm/{name}@random")
+
+
 def test_a_file_is_looked_at_before_a_model_is_built(monkeypatch, tmp_path):
     monkeypatch.setattr(import_timm(), "create_model", lambda *a, **k: pytest.fail("built"))
     with pytest.raises(InputError, match="cannot be read"):

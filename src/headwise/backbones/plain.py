@@ -149,10 +149,11 @@ class PlainBackbone:
         return found
 
 
-def check_pre_norm(model: Any, size: tuple[int, int]) -> None:
+def check_pre_norm(model: Any, size: tuple[int, int], num_tokens: int) -> None:
     """Run one image and look whether each layer's attention sees ``norm1`` of what enters the layer.
 
-    A layer may have modules of these names and use them in another order (a norm after the attention).
+    A layer may have modules of these names and use them in another order (a norm after the attention), or get other
+    tokens than ``num_tokens``, prefix and patches.
 
     Raises
     ------
@@ -177,6 +178,8 @@ def check_pre_norm(model: Any, size: tuple[int, int]) -> None:
                 entered, attended = seen.get((layer, "block")), seen.get((layer, "attn"))
                 if attended is None or entered is None:
                     wrong = "is not called with the tokens alone"
+                elif entered.shape[1] != num_tokens:
+                    wrong = f"gets {entered.shape[1]} tokens, not the {num_tokens} of prefix and patches"
                 elif torch.allclose(block.norm1(entered), attended, rtol=1e-4, atol=1e-5):
                     continue
                 else:

@@ -70,8 +70,12 @@ def load_timm(rest: str, device: str = "cpu") -> PlainBackbone:
             raise InputError(
                 f"timm/{name} is a {type(model).__name__} without .{attribute}; a plain vision transformer was expected"
             )
-    check_pre_norm(model, tuple(model.patch_embed.img_size))
-    grid = model.patch_embed.grid_size
+    grid = getattr(model.patch_embed, "grid_size", None)
+    if grid is None:
+        raise InputError(
+            f"timm/{name} has a {type(model.patch_embed).__name__} as patch_embed; one with a grid_size was expected"
+        )
+    check_pre_norm(model, tuple(model.patch_embed.img_size), int(model.num_prefix_tokens) + grid[0] * grid[1])
     config = timm.data.resolve_model_data_config(model)
     if config["crop_mode"] not in ("center", "squash"):
         raise InputError(f"timm/{name} crops its images by {config['crop_mode']!r}; center or squash was expected")
