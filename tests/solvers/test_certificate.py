@@ -27,6 +27,7 @@ from headwise.solvers import (
     certify,
     solve,
     solve_path,
+    solver_of,
 )
 from headwise.solvers.bounds import exact_bound, failure_probability, lanczos_bound, lanczos_steps, top_pairs
 
@@ -239,7 +240,7 @@ def test_beta_max_is_where_atoms_begin(kinds):
 def test_objective_falls_along_the_path_and_warm_starts_change_nothing():
     problem = make("linear+attention")
     betas = np.geomspace(0.2, 0.005, 5)
-    warm = list(solve_path(problem, betas, tol=1e-5))
+    warm = list(solve_path(solver_of(problem), betas, tol=1e-5))
     values = [s.certificate.primal for s in warm]
     assert values == sorted(values, reverse=True)
     for beta, solution in zip(betas, warm, strict=True):

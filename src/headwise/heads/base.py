@@ -47,6 +47,8 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
     num_prefix: int
     grid: tuple[int, int] | None
     fit_intercept: bool
+    solver: str
+    max_rounds: int
     class_weight: Any = None
 
     def __sklearn_tags__(self) -> Any:
@@ -88,6 +90,8 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
             as_conditioner(self.condition, self.n_components, source),
             weights,
             self.fit_intercept,
+            self.solver,
+            self.max_rounds,
         )
 
     def _keep(self, prepared: Prepared, solution: Solution, targets: Targets) -> None:

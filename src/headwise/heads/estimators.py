@@ -8,7 +8,6 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ..contracts import GateFamily
-from ..solvers import solve
 from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
 from .conditioning import Conditioner
 from .inputs import training_rows
@@ -47,7 +46,7 @@ class _AtOneBeta(EstimatedHead):
         rows = training_rows(source)
         targets = self._targets(y, source, rows)
         prepared = self._prepare(source, rows, targets, self._weights(sample_weight, source, rows, targets))
-        solution = solve(prepared.problem, float(self.beta), tol=self.tol, max_rounds=self.max_rounds)
+        solution = prepared.solver(float(self.beta), tol=self.tol)
         warn_unproved(solution, self.tol)
         self._keep(prepared, solution, targets)
         return self
@@ -93,6 +92,9 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         Rows and columns of the patch tokens, where X is an array.
     fit_intercept : bool
         Fit an unpenalised intercept.
+    solver : {"auto", "factored", "proximal", "moments"}
+        "factored" is for every head, "proximal" an independent check on small ones, "moments" for the squared loss with
+        few features (its time does not depend on the number of samples). "auto" takes the moments where they are few.
     max_rounds : int
         Limit of solver rounds.
 
@@ -140,6 +142,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         num_prefix: int = 0,
         grid: tuple[int, int] | None = None,
         fit_intercept: bool = True,
+        solver: str = "auto",
         max_rounds: int = 60,
     ) -> None:
         self.block = block
@@ -156,6 +159,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         self.num_prefix = num_prefix
         self.grid = grid
         self.fit_intercept = fit_intercept
+        self.solver = solver
         self.max_rounds = max_rounds
 
 
@@ -164,7 +168,8 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
 
     Parameters
     ----------
-    block, beta, tol, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, fit_intercept, max_rounds
+    block, beta, tol, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, fit_intercept, solver,
+    max_rounds
         As in `HeadClassifier`.
     loss : {"squared", "huber", "poisson", "cox"}
         Half the squared error; Huber's; half the Poisson deviance with a logarithmic link; the Cox partial likelihood
@@ -204,6 +209,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
         num_prefix: int = 0,
         grid: tuple[int, int] | None = None,
         fit_intercept: bool = True,
+        solver: str = "auto",
         max_rounds: int = 60,
     ) -> None:
         self.block = block
@@ -219,4 +225,5 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
         self.num_prefix = num_prefix
         self.grid = grid
         self.fit_intercept = fit_intercept
+        self.solver = solver
         self.max_rounds = max_rounds

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..contracts import Loss, TokenSource
 from ..errors import InputError
-from ..solvers import Factors, HeldPasses, Problem, Solution
+from ..solvers import Factors, HeldPasses, Problem, Solution, Solver, solver_of
 from ..version import __version__
 from .conditioning import Conditioner
 from .fitted_part import FittedPart
@@ -33,6 +33,7 @@ class Prepared:
     weights: np.ndarray | None
     parts: tuple[FittedPart, ...]
     problem: Problem
+    solver: Solver
 
     def outputs(self, factors: Factors, rows: np.ndarray) -> Tensor:
         """Outputs of factors on other rows of the same source, in float64."""
@@ -85,6 +86,8 @@ def prepare(
     conditioner: Conditioner | None,
     weights: np.ndarray | None = None,
     fit_intercept: bool = True,
+    solver: str = "auto",
+    max_rounds: int = 60,
 ) -> Prepared:
     """Fit the coordinates and gates on the training rows and condense their tokens.
 
@@ -100,12 +103,16 @@ def prepare(
         None fits in raw token coordinates without the constant.
     weights : ndarray, optional
         Sample weights of the rows.
+    fit_intercept : bool
+    solver, max_rounds
+        As in `headwise.solvers.solver_of`.
     """
     if len(rows) != loss.num_samples:
         raise InputError(f"{len(rows)} samples but {loss.num_samples} labels")
     tensor_weights = None if weights is None else torch.as_tensor(weights)
     parts = tuple(FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights) for spec in specs)
-    return Prepared(source, rows, weights, parts, build_problem(source, rows, loss, parts, fit_intercept))
+    problem = build_problem(source, rows, loss, parts, fit_intercept)
+    return Prepared(source, rows, weights, parts, problem, solver_of(problem, solver, max_rounds))
 
 
 def held_passes(source: TokenSource, rows: np.ndarray, parts: Sequence[FittedPart]) -> HeldPasses:

@@ -134,7 +134,6 @@ def follow_path(
     ratio: float = 1e-3,
     tol: float = 1e-3,
     patience: int | None = 2,
-    max_rounds: int = 60,
     progress: Progress | None = None,
     keep: Callable[[PathPoint, Solution], None] | None = None,
 ) -> Iterator[tuple[PathPoint, Solution]]:
@@ -146,7 +145,7 @@ def follow_path(
     problem = prepared.problem
     grid = beta_grid(beta_max(problem), num + 1, ratio)[1:] if betas is None else np.asarray(betas, dtype=float)
     best, waited, began = float("inf"), 0, time.perf_counter()
-    for solution in solve_path(problem, grid, tol=tol, max_rounds=max_rounds, progress=progress):
+    for solution in solve_path(prepared.solver, grid, tol=tol, progress=progress):
         loss, error, score = held_out_quality(problem.loss, held_out.outputs(solution.factors), targets)
         certificate = solution.certificate
         seconds = time.perf_counter() - began

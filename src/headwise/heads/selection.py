@@ -11,7 +11,7 @@ from sklearn.model_selection import check_cv
 
 from ..contracts import GateFamily, TokenSource
 from ..errors import InputError
-from ..solvers import Solution, beta_grid, beta_max, solve
+from ..solvers import Solution, beta_grid, beta_max
 from ..tokens import make_splits
 from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
 from .conditioning import Conditioner
@@ -79,7 +79,6 @@ class _AlongAPath(EstimatedHead):
                 betas=grid,
                 tol=self.tol,
                 patience=None if paths else 2,
-                max_rounds=self.max_rounds,
             )
             points = []
             for point, solution in steps:
@@ -96,7 +95,7 @@ class _AlongAPath(EstimatedHead):
         if self.refit or not kept:
             own, own_weights = part(every)
             prepared = self._prepare(source, every, own, own_weights)
-            solution = solve(prepared.problem, self.beta_, tol=self.tol, max_rounds=self.max_rounds)
+            solution = prepared.solver(self.beta_, tol=self.tol)
         else:
             solution = kept[best]
         warn_unproved(solution, self.tol)
@@ -182,7 +181,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
     ----------
     block, tol, loss, loss_options, class_weight, gate, num_gates, gate_seed, condition, n_components, num_prefix
         As in `HeadClassifier`.
-    grid, fit_intercept, max_rounds
+    grid, fit_intercept, solver, max_rounds
         As in `HeadClassifier`.
     betas : array or int
         Betas to try, or how many on a geometric grid down from the largest that has any atoms. The path ends early once
@@ -244,6 +243,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         num_prefix: int = 0,
         grid: tuple[int, int] | None = None,
         fit_intercept: bool = True,
+        solver: str = "auto",
         max_rounds: int = 60,
         seed: int = 0,
     ) -> None:
@@ -266,6 +266,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         self.num_prefix = num_prefix
         self.grid = grid
         self.fit_intercept = fit_intercept
+        self.solver = solver
         self.max_rounds = max_rounds
         self.seed = seed
 
@@ -276,7 +277,7 @@ class HeadRegressorCV(RegressorHead, _AlongAPath):
     Parameters
     ----------
     block, tol, loss, loss_options, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, \
-fit_intercept, max_rounds
+fit_intercept, solver, max_rounds
         As in `HeadRegressor`.
     betas, ratio, cv, validation, rule, refit, seed
         As in `HeadClassifierCV`.
@@ -318,6 +319,7 @@ fit_intercept, max_rounds
         num_prefix: int = 0,
         grid: tuple[int, int] | None = None,
         fit_intercept: bool = True,
+        solver: str = "auto",
         max_rounds: int = 60,
         seed: int = 0,
     ) -> None:
@@ -339,5 +341,6 @@ fit_intercept, max_rounds
         self.num_prefix = num_prefix
         self.grid = grid
         self.fit_intercept = fit_intercept
+        self.solver = solver
         self.max_rounds = max_rounds
         self.seed = seed

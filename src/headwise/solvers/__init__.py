@@ -1,6 +1,7 @@
 """Solvers of one convex problem: a loss of summed blocks with penalties, and the proof of how good a solution is."""
 
 from .certificate import Certificate, certify
+from .choice import SOLVERS, Solver, solver_of
 from .factored import solve
 from .gram import CondensedProblem, condense
 from .passes import HeldPasses, Passes
@@ -10,6 +11,7 @@ from .proximal import solve_proximal
 from .solution import Solution, Status
 
 __all__ = [
+    "SOLVERS",
     "Certificate",
     "CondensedProblem",
     "Factors",
@@ -18,6 +20,7 @@ __all__ = [
     "Passes",
     "Problem",
     "Solution",
+    "Solver",
     "Status",
     "beta_grid",
     "beta_max",
@@ -26,4 +29,5 @@ __all__ = [
     "solve",
     "solve_path",
     "solve_proximal",
+    "solver_of",
 ]

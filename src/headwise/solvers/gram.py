@@ -14,7 +14,7 @@ from .fista import Numbers, Point, dual_terms, minimise
 from .problem import Factors, Problem
 from .solution import Solution
 
-__all__ = ["FEATURE_LIMIT", "CondensedProblem", "condense"]
+__all__ = ["FEATURE_LIMIT", "CondensedProblem", "condense", "fits_moments"]
 
 FEATURE_LIMIT = 2048
 """Most features (sum of p k over the parts): their second moments are a matrix of this side (32 MiB)."""
@@ -121,6 +121,13 @@ class CondensedProblem:
     def finished(self, point: Point) -> Factors:
         b = self.target_means - self.means @ self._stacked(point.numbers)
         return Factors(point.factors.u, point.factors.v, b)
+
+
+def fits_moments(problem: Problem, most: int = FEATURE_LIMIT) -> bool:
+    """Whether a problem has the squared loss, whole outputs in every part, and at most ``most`` features."""
+    c = problem.loss.num_outputs
+    whole = all(part.outputs(c) == c for part in problem.parts)
+    return problem.loss.name == "squared" and whole and sum(part.p * part.k for part in problem.parts) <= most
 
 
 def condense(problem: Problem) -> CondensedProblem:

@@ -9,7 +9,7 @@ import torch
 
 from ..contracts import Progress
 from .certificate import dual_point
-from .factored import solve
+from .choice import Solver
 from .problem import Problem
 from .solution import Solution, Status
 
@@ -35,19 +35,19 @@ def beta_grid(top: float, num: int = 12, ratio: float = 1e-3) -> np.ndarray:
 
 
 def solve_path(
-    problem: Problem,
+    solver: Solver,
     betas: np.ndarray,
     *,
     tol: float = 1e-3,
     stop: Callable[[Solution], bool] | None = None,
     progress: Progress | None = None,
-    max_rounds: int = 60,
 ) -> Iterator[Solution]:
     """Solve for each beta in turn, from large to small, with warm starts.
 
     Parameters
     ----------
-    problem : Problem
+    solver : Solver
+        For example of `solver_of`.
     betas : ndarray
         Strengths, tried in decreasing order.
     tol : float
@@ -62,7 +62,7 @@ def solve_path(
     for number, beta in enumerate(ordered):
         if progress:
             progress("path", number, len(ordered))
-        solution = solve(problem, float(beta), tol=tol, start=start, max_rounds=max_rounds)
+        solution = solver(float(beta), tol=tol, start=start)
         if solution.status is Status.INTERRUPTED:
             raise KeyboardInterrupt  # one solution was cut short: the path ends, not only this point
         start = solution.factors

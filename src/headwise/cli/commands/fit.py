@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -37,6 +37,10 @@ def command(
     ] = None,
     betas: Annotated[int, typer.Option("--betas", help="Points of the path where beta is chosen")] = 12,
     n_components: Annotated[int, typer.Option("--components", help="Components kept for other than linear parts")] = 64,
+    solver: Annotated[
+        Literal["auto", "factored", "proximal", "moments"],
+        typer.Option("--solver", help="factored for all, proximal to check small ones, moments for numbers"),
+    ] = "auto",
     tol: TolOption = 1e-3,
     seed: SeedOption = 0,
     json: JsonOption = False,
@@ -54,6 +58,7 @@ def command(
     shared: dict[str, Any] = {
         "block": block,
         "tol": tol,
+        "solver": solver,
         "loss": loss,
         "gate": gate,
         "num_gates": num_gates,

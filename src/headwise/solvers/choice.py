@@ -1,0 +1,63 @@
+"""Solvers by name, bound to a problem."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+from ..contracts import Progress
+from ..errors import unknown_name
+from .factored import solve
+from .gram import condense, fits_moments
+from .problem import Factors, Problem
+from .proximal import solve_proximal
+from .solution import Solution
+
+__all__ = ["SOLVERS", "Solver", "solver_of"]
+
+SOLVERS = ("auto", "factored", "proximal", "moments")
+"""Names that `solver_of` knows."""
+
+MOMENTS_AT_MOST = 512
+"""Most features for which "auto" takes the moments: their solver decomposes whole matrices Z in every step."""
+
+
+class Solver(Protocol):
+    """Solves one problem for any beta."""
+
+    def __call__(
+        self, beta: float, *, tol: float = ..., start: Factors | None = ..., progress: Progress | None = ...
+    ) -> Solution:
+        """The solution at ``beta`` to a certified relative gap ``tol``, from a warm start where one is given."""
+        ...
+
+
+def solver_of(problem: Problem, name: str = "auto", max_rounds: int = 60) -> Solver:
+    """A solver of ``problem``.
+
+    Parameters
+    ----------
+    problem : Problem
+    name : {"auto", "factored", "proximal", "moments"}
+        "factored" works for every problem (`solve`), "proximal" on whole matrices of small ones (`solve_proximal`),
+        "moments" for the squared loss with few features: after one pass its time does not depend on the number of
+        samples (`condense`). "auto" takes the moments where there are at most 512 features and more samples than
+        features, else the factored solver.
+    max_rounds : int
+        Rounds of the factored solver; the others may take a hundred steps for each.
+
+    Raises
+    ------
+    InputError
+        An unknown name, or a problem that the solver is not for.
+    """
+    if name not in SOLVERS:
+        raise unknown_name("solver", name, SOLVERS)
+    if name == "auto":
+        few = fits_moments(problem, min(MOMENTS_AT_MOST, problem.passes.num_samples))
+        name = "moments" if few else "factored"
+    if name == "factored":
+        return partial(solve, problem, max_rounds=max_rounds)
+    if name == "proximal":
+        return partial(solve_proximal, problem, max_iterations=100 * max_rounds)
+    return partial(condense(problem).solve, max_iterations=400 * max_rounds)
