@@ -134,6 +134,7 @@ def example_study() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "num_samples": 1078,
         },
         "token_use": {
+            "head": "linear + attention",
             "grid": [8, 8],
             "map_key": "token_use/mean",
             "prefix_share": 0.34,

@@ -120,6 +120,7 @@ def test_linear_is_enough(study: dict[str, Any], arrays: dict[str, np.ndarray]) 
     said = words(render(study, arrays))
     assert "Use “linear on the class token”: the linear head is enough here." in said
     assert "The interval holds zero" in said
+    assert "Shown here is “linear + attention”, the best head that reads patch tokens" in said
     assert "test accuracy 94.5 % 91.6 to 96.4 %" in said  # of the head to use, not of the best on validation
     study["comparison"].update(best="linear on the class token")
     assert "nothing to compare" in words(render(study, arrays))

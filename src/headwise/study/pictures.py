@@ -20,17 +20,22 @@ MOST_EXAMPLES = 12  # one a class; with more classes the page would be mostly th
 
 
 def token_use_pictures(
-    best: HeadResult,
+    used: HeadResult,
+    certified: list[HeadResult],
     store: TokenStore,
     splits: Splits,
     samples: ImageSamples | None,
     names: list[str],
     arrays: dict[str, NDArray[Any]],
 ) -> dict[str, Any] | None:
-    if store.grid is None or best.head is None:
+    """Token use of the head to use; where that reads prefix tokens only, of the best other head, which is named."""
+    mapped = min(filter(_reads_patches, certified), key=lambda r: r.scores["val"].log_loss, default=None)
+    if _reads_patches(used):
+        mapped = used
+    if store.grid is None or mapped is None or mapped.head is None:
         return None
     rows = splits.rows["test"][:500]
-    use = token_use(best.head, store, rows)
+    use = token_use(mapped.head, store, rows)
     prefix = store.num_prefix
     arrays["token_use/mean"] = use.mean[prefix:].reshape(store.grid).astype(np.float32)
     examples = []
@@ -58,8 +63,13 @@ def token_use_pictures(
         "prefix_share": share,
         "patch_share": 1 - share,
         "examples": examples,
+        "head": mapped.name,
         "note": f"Share of each token in the evidence for the predicted class, averaged over {len(rows)} test samples.",
     }
+
+
+def _reads_patches(result: HeadResult) -> bool:
+    return result.head is not None and any(spec.tokens != "prefix" for spec in result.head.specs)
 
 
 def dissection_pictures(model: Backbone, arrays: dict[str, NDArray[Any]], tell: Progress) -> dict[str, Any]:

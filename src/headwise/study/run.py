@@ -174,7 +174,7 @@ def study(
     save_head(used.head, out / "head", overwrite=True)
     arrays: dict[str, NDArray[Any]] = {}
     with clock("explain the head"):
-        use = token_use_pictures(used, store, splits, samples, class_names, arrays)
+        use = token_use_pictures(used, certified, store, splits, samples, class_names, arrays)
     dissection = None
     if model is not None:
         with clock("dissect the backbone"):

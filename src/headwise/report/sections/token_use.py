@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import fmt
+from ..answer import used_head
 from ..check import Arrays, Study, map_of, photo_of
 from ..figures.grid import grid_map
 from ..figures.overlay import cards, example_card
@@ -35,8 +36,16 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         "reading": reading,
         "bar": _bar(use),
         "examples": cards(examples, "wide") if examples else None,
-        "note": str(use.get("note") or ""),
+        "note": " ".join(filter(None, [_whose(study, use), str(use.get("note") or "")])),
     }
+
+
+def _whose(study: Study, use: Mapping[str, Any]) -> str:
+    """Says so where another head than the one to use is shown."""
+    head, shown = used_head(study), use.get("head")
+    if head is None or shown is None or head.get("name") == shown:
+        return ""
+    return f"“{head['name']}” reads only prefix tokens. Shown here is “{shown}”, the best head that reads patch tokens."
 
 
 def _shares(use: Mapping[str, Any]) -> str:
