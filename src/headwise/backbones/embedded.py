@@ -38,7 +38,7 @@ def load_embedded(path: Path = WEIGHTS, device: str = "cpu") -> PlainBackbone:
         "embedded",
         model,
         model,
-        Preprocessing((side, side), half, half),
+        Preprocessing((side, side), half, half, crop_mode="squash"),
         config.grid,
         1,
         hash_file(path),

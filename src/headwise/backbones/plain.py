@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,15 @@ from ..contracts import Norm, Preprocessing, QueryKey
 from ..errors import InputError
 from .images import preprocess_images
 
-__all__ = ["PlainBackbone", "as_norm", "fused_query_key"]
+__all__ = ["PlainBackbone", "Projection", "as_norm", "fused_query_key"]
+
+
+class Projection(NamedTuple):
+    """Queries and keys ``(B, heads, s, head_dim)`` of one layer, before any q/k norm, and the factor of its logits."""
+
+    query: Tensor
+    key: Tensor
+    scale: float
 
 
 class PlainBackbone:
@@ -121,18 +129,37 @@ class PlainBackbone:
         return records
 
     @torch.inference_mode()
-    def projections(self, images: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Queries and keys that the model itself computes, ``(B, heads, s, head_dim)``, before any q/k norm."""
-        found: list[Tensor] = []
-        attn = self.blocks[layer].attn
-        hook = attn.qkv.register_forward_hook(lambda module, args, output: found.append(output))
+    def projections(self, images: Tensor, layers: Sequence[int] | None = None) -> list[Projection]:
+        """What the model itself computes in each layer asked for (all by default), in one forward pass."""
+        wanted = range(self.depth) if layers is None else layers
+        found: dict[int, Projection] = {}
+        hooks = [self._project(found, layer) for layer in set(wanted)]
         try:
             self._forward(images.to(self.device))
         finally:
-            hook.remove()
-        b, s, _ = found[0].shape
-        q, k, _ = found[0].view(b, s, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-        return q, k
+            for hook in hooks:
+                hook.remove()
+        return [found[layer] for layer in wanted]
+
+    def _project(self, found: dict[int, Projection], layer: int) -> Any:
+        attn = self.blocks[layer].attn
+
+        def record(output: Tensor) -> None:
+            b, s, _ = output.shape
+            q, k, _ = output.view(b, s, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+            # attention without a scale of its own leaves it to torch, which takes this one
+            found[layer] = Projection(q, k, float(getattr(attn, "scale", q.shape[-1] ** -0.5)))
+
+        def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            bias = torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
+            record(nn.functional.linear(args[0], attn.qkv.weight, bias))
+
+        def after(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            record(output)
+
+        if getattr(attn, "q_bias", None) is not None:  # timm then takes the weight and never calls the module
+            return attn.register_forward_pre_hook(before)
+        return attn.qkv.register_forward_hook(after)
 
 
 def as_norm(module: Any, name: str) -> Norm | None:

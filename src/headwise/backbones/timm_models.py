@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ..contracts import Preprocessing
 from ..errors import InputError, unknown_name
@@ -42,14 +43,24 @@ def _version(name: str) -> str:
 
 @BACKBONES.register("timm")
 def load_timm(rest: str, device: str = "cpu") -> PlainBackbone:
-    """A timm vision transformer: ``NAME``, ``NAME@FILE.safetensors`` or ``NAME@random``."""
+    """A timm vision transformer: ``NAME``, ``NAME@FILE.safetensors`` or ``NAME@random``.
+
+    Raises
+    ------
+    InputError
+        An unknown name, a file that cannot be read or does not fit, weights that cannot be loaded, or a structure that
+        is not understood. The file is read before the model is built.
+    """
     if not rest:
         raise InputError("which timm model? Give timm/NAME, for example timm/vit_tiny_patch16_224")
     timm = import_timm()
-    name, _, weights = rest.partition("@")
+    name, at, weights = rest.partition("@")
     if not timm.is_model(name.split(".")[0]):
         raise unknown_name("timm model", name, timm.list_models())
+    if at and not weights:
+        raise InputError(f"timm/{name}@ names no weights; give timm/{name}@FILE.safetensors or timm/{name}@random")
     file = Path(weights) if weights and weights != "random" else None
+    found = _read(file) if file else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
@@ -59,22 +70,21 @@ def load_timm(rest: str, device: str = "cpu") -> PlainBackbone:
                 f"the weights of {name} cannot be loaded ({str(error).splitlines()[0]}); "
                 f"give a local file: timm/{name}@weights.safetensors"
             ) from None
+    check_structure(model, f"timm/{name}")
     if file is not None:
-        _load_file(model, file, name)
-    for attribute in ("blocks", "patch_embed", "forward_features", "num_prefix_tokens"):
-        if not hasattr(model, attribute):
-            raise InputError(
-                f"timm/{name} is a {type(model).__name__} without .{attribute}; a plain vision transformer was expected"
-            )
-    grid = model.patch_embed.grid_size
+        _fill(model, found, file, name)
     config = timm.data.resolve_model_data_config(model)
+    if config["input_size"][0] != 3:
+        raise InputError(f"timm/{name} takes {config['input_size'][0]} channels; RGB images were expected")
     how = Preprocessing(
         tuple(config["input_size"][1:]),
         tuple(config["mean"]),
         tuple(config["std"]),
         config["interpolation"],
         float(config["crop_pct"]),
+        config["crop_mode"],
     )
+    grid = model.patch_embed.grid_size
     digest = hash_file(file) if file else hash_tensors(model.state_dict())
     return PlainBackbone(
         f"timm/{name}" + ("@random" if weights == "random" else ""),
@@ -89,13 +99,71 @@ def load_timm(rest: str, device: str = "cpu") -> PlainBackbone:
     )
 
 
-def _load_file(model: Any, file: Path, name: str) -> None:
+# Layers whose forward is: tokens + f(attention(norm1(tokens))), with one softmax of q k^T for each attention head
+# (rotary embeddings and biases aside, which records name). Others can have the same parts in another order, so their
+# parts alone do not tell; hence by the class itself, not by what it derives from.
+_LAYERS = ("vision_transformer.Block", "vision_transformer_relpos.RelPosBlock", "beit.Block", "eva.EvaBlock")
+_ATTENTION = (
+    "attention.Attention",
+    "attention.AttentionRope",
+    "vision_transformer.Attention",  # where timm kept it before
+    "vision_transformer_relpos.RelPosAttention",
+    "beit.Attention",
+    "eva.EvaAttention",
+)
+
+
+def _kind(module: Any) -> str:
+    return f"{type(module).__module__.rpartition('.')[2]}.{type(module).__name__}"
+
+
+def check_structure(model: Any, name: str) -> None:
+    """Refuse a timm model that is not a plain pre-norm vision transformer.
+
+    Parameters
+    ----------
+    model : nn.Module
+    name : str
+        For messages.
+
+    Raises
+    ------
+    InputError
+        Names the module's path, its type and what was expected.
+    """
+    for attribute in ("blocks", "patch_embed", "forward_features", "num_prefix_tokens"):
+        if not hasattr(model, attribute):
+            raise InputError(
+                f"{name} is a {type(model).__name__} without .{attribute}; a plain vision transformer was expected"
+            )
+    for layer, block in enumerate(model.blocks):
+        path = f"{name}: blocks.{layer}"
+        if _kind(block) not in _LAYERS:
+            raise InputError(
+                f"{path} is a {_kind(block)}; a plain pre-norm layer was expected ({', '.join(_LAYERS)} of timm)"
+            )
+        if _kind(block.attn) not in _ATTENTION:
+            raise InputError(
+                f"{path}.attn is a {_kind(block.attn)}; plain softmax attention was expected "
+                f"({', '.join(_ATTENTION)} of timm)"
+            )
+    if getattr(model.patch_embed, "grid_size", None) is None:
+        raise InputError(
+            f"{name}: patch_embed is a {_kind(model.patch_embed)} without a grid_size; patches on a fixed grid were "
+            "expected"
+        )
+
+
+def _read(file: Path) -> dict[str, Tensor]:
     if file.suffix != ".safetensors":
         raise InputError(f"{file} is not a .safetensors file; pickled weights are never read")
     try:
-        found = {k: v.float() for k, v in load_file(file).items()}
+        return {k: v.float() for k, v in load_file(file).items()}
     except (FileNotFoundError, SafetensorError, OSError) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
+
+
+def _fill(model: Any, found: dict[str, Tensor], file: Path, name: str) -> None:
     own = model.state_dict()
     # a classifier of another size does not matter: it is not used
     heads = ("head.", "head_dist.", "fc_norm.")
