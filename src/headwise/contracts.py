@@ -94,8 +94,19 @@ class TokenSource(Protocol):
 class Preprocessing:
     """How an image becomes a backbone's input: resize, crop, scale to [0, 1], subtract mean, divide by std.
 
-    ``crop_mode`` "center" resizes the shorter side to ``size / crop_fraction`` and crops the centre, "squash" resizes
-    both sides, whatever the image's aspect.
+    Parameters
+    ----------
+    image_size : (int, int)
+        Height and width of the input.
+    mean, std : (float, float, float)
+        Of the channels, after scaling to [0, 1].
+    interpolation : str
+        Filter of the resize.
+    crop_fraction : float
+        Share of the resized side that the centre crop keeps: pictures are resized to ``floor(size / crop_fraction)``.
+    crop_mode : {"center", "squash", "border"}
+        What fits that size: the shorter side, with the aspect kept (parts of the longer side are lost); both sides,
+        whatever the aspect; or the longer side, with a border of the mean colour around the picture.
     """
 
     image_size: tuple[int, int]
@@ -103,7 +114,7 @@ class Preprocessing:
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
-    crop_mode: Literal["center", "squash"] = "center"
+    crop_mode: Literal["center", "squash", "border"] = "center"
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,17 @@ def test_records_project_as_the_model_does(kind, batch):
     assert record.scale == pytest.approx((width // heads) ** -0.5)
     norm = record.input_norm
     x = torch.nn.functional.layer_norm(x, (width,), norm.weight, norm.bias, norm.eps)
-    for got, weight, bias in zip(
-        model.projections(batch)[1],
-        (record.query * record.scale, record.key),
-        (record.query_bias * record.scale, record.key_bias),
-        strict=True,
+    passes = []
+    hook = model.blocks[0].register_forward_hook(lambda *_: passes.append(1))
+    every = model.projections(batch)
+    hook.remove()
+    assert len(every) == depth and len(passes) == 1  # one forward pass for all layers
+    (found,) = model.projections(batch, [1])
+    assert torch.equal(found.query, every[1].query) and torch.equal(found.key, every[1].key)
+    assert found.scale == pytest.approx((width // heads) ** -0.5)
+    for got, weight, bias in (
+        (found.query, record.query, record.query_bias),
+        (found.key, record.key, record.key_bias),
     ):
         wanted = torch.einsum("bsd,hed->bhse", x, weight) + bias[:, None]
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-4)
@@ -260,6 +266,7 @@ def test_names_that_are_not_known():
         ("swin_tiny_patch4_window7_224", "SwinTransformer without .blocks"),
         ("resnet18", "ResNet without .blocks"),
         ("mixer_s32_224", "MlpMixer without .patch_embed"),
+        ("samvit_base_patch16_224", "VisionTransformerSAM without .num_prefix_tokens"),
     ],
 )
 def test_other_structures_are_refused_by_name(name, found):
@@ -268,27 +275,68 @@ def test_other_structures_are_refused_by_name(name, found):
     assert found in str(caught.value)
 
 
-def test_a_norm_after_the_attention_is_seen():
-    with pytest.raises(InputError, match=r"blocks\.0\.attn of this ResPostRelPosBlock does not see norm1"):
-        headwise.load_backbone("timm/vit_relpos_small_patch16_rpn_224@random")
+LAYER, ATTENTION = "a plain pre-norm layer was expected", "plain softmax attention was expected"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "found"),
     [
-        ("cait_xxs24_224", "gets 196 tokens, not the 197 of prefix and patches"),  # the class token comes later
-        ("xcit_nano_12_p16_224", "one with a grid_size was expected"),
+        ("vit_base_patch16_rpn_224", rf"blocks\.0 is a vision_transformer\.ResPostBlock; {LAYER}"),
+        ("vit_relpos_small_patch16_rpn_224", rf"blocks\.0 is a .*relpos\.ResPostRelPosBlock; {LAYER}"),
+        ("vit_pwee_patch16_reg1_gap_256", rf"blocks\.0 is a vision_transformer\.ParallelScalingBlock; {LAYER}"),
+        ("vit_dpwee_patch16_reg1_gap_256", rf"blocks\.0 is a vision_transformer\.DiffParallelScalingBlock; {LAYER}"),
+        ("vit_small_patch16_18x2_224", rf"blocks\.0 is a vision_transformer\.ParallelThingsBlock; {LAYER}"),
+        ("vit_dwee_patch16_reg1_gap_256", rf"blocks\.0\.attn is a diff_attention\.DiffAttention; {ATTENTION}"),
+        ("cait_xxs24_224", rf"blocks\.0 is a cait\.LayerScaleBlock; {LAYER}"),
+        ("xcit_nano_12_p16_224", rf"blocks\.0 is a xcit\.XCABlock; {LAYER}"),
     ],
 )
-def test_tokens_that_are_no_plain_grid_are_refused(name, said):
-    with pytest.raises(InputError, match=said):
+def test_layers_that_are_not_plain_are_refused_by_name(name, found):
+    """Most of these have norm1 and a fused attn.qkv, in another order or with another meaning."""
+    with pytest.raises(InputError, match=f"timm/{name}: {found}"):
         headwise.load_backbone(f"timm/{name}@random")
 
 
-def test_a_file_is_looked_at_before_a_model_is_built(monkeypatch, tmp_path):
-    monkeypatch.setattr(import_timm(), "create_model", lambda *a, **k: pytest.fail("built"))
-    with pytest.raises(InputError, match="cannot be read"):
-        headwise.load_backbone(f"{TINY}@{tmp_path / 'none.safetensors'}")
+def test_one_other_layer_is_enough(monkeypatch):
+    timm = import_timm()
+    create = timm.create_model
+
+    def with_another(*args, **options):
+        model = create(*args, **options)
+        model.blocks[7] = timm.models.vision_transformer.ResPostBlock(192, 3)
+        return model
+
+    monkeypatch.setattr(timm, "create_model", with_another)
+    with pytest.raises(InputError, match=r"vit_tiny_patch16_224: blocks\.7 is a vision_transformer\.ResPostBlock"):
+        headwise.load_backbone(f"{TINY}@random")
+
+
+def test_other_channels_are_refused(monkeypatch):
+    timm = import_timm()
+    create = timm.create_model
+
+    def grey(*args, **options):
+        model = create(*args, **options, in_chans=1)
+        model.pretrained_cfg |= {"input_size": (1, 224, 224)}
+        return model
+
+    monkeypatch.setattr(timm, "create_model", grey)
+    with pytest.raises(InputError, match="takes 1 channels; RGB images were expected"):
+        headwise.load_backbone(f"{TINY}@random")
+
+
+@pytest.mark.parametrize("name", ["w.bin", "none.safetensors", "broken.safetensors", "folder.safetensors"])
+def test_the_file_is_read_before_the_model_is_built(name, tmp_path, monkeypatch):
+    (tmp_path / "broken.safetensors").write_bytes(b"these are not weights at all")
+    (tmp_path / "folder.safetensors").mkdir()
+    monkeypatch.setattr(import_timm(), "create_model", lambda *_, **__: pytest.fail("the model was built"))
+    with pytest.raises(InputError, match=f"{name} (cannot be read|is not a .safetensors file)"):
+        headwise.load_backbone(f"{TINY}@{tmp_path / name}")
+
+
+def test_weights_without_a_name_are_not_pretrained_ones():
+    with pytest.raises(InputError, match="names no weights"):
+        headwise.load_backbone(f"{TINY}@")
 
 
 def test_other_layers_are_refused_by_name():

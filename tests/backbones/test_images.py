@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import headwise
 from headwise.backbones.images import preprocess_images
 from headwise.contracts import Preprocessing
 from headwise.errors import InputError
@@ -73,20 +74,18 @@ def test_no_images_are_refused():
         preprocess_images([], HOW)
 
 
-SQUARE, OTHERS = (300, 300), [(260, 411), (401, 250), (100, 180)]
+SIZES = [(300, 300), (260, 411), (401, 250), (100, 180), (40, 60), (60, 40), (64, 64), (41, 63)]
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize(
-    ("size", "crop"),
-    [(size, crop) for size in (SQUARE, *OTHERS) for crop in (0.875, 0.9, 0.95, 1.0)],
-)
-@pytest.mark.parametrize("mode", ["center", "squash"])
-def test_the_same_pixels_as_timm(size, crop, interpolation, mode):
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("crop", [1.0, 0.95, 0.9, 0.875])
+@pytest.mark.parametrize("target", [(64, 64), (64, 48), (33, 63)])
+def test_the_same_pixels_as_timm(target, crop, mode, interpolation):
     timm_data = pytest.importorskip("timm.data")
-    how = Preprocessing((64, 64), MEAN, STD, interpolation, crop, mode)
+    how = Preprocessing(target, MEAN, STD, interpolation, crop, mode)
     transform = timm_data.create_transform(
-        (3, 64, 64),
+        (3, *target),
         mean=MEAN,
         std=STD,
         interpolation=interpolation,
@@ -94,5 +93,54 @@ def test_the_same_pixels_as_timm(size, crop, interpolation, mode):
         crop_mode=mode,
         is_training=False,
     )
-    image = Image.fromarray(picture(*size))
-    torch.testing.assert_close(preprocess_images([image], how)[0], transform(image), rtol=0, atol=1e-6)
+    for size in SIZES:
+        image = Image.fromarray(picture(*size))
+        torch.testing.assert_close(preprocess_images([image], how)[0], transform(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.9, 0.875])
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_a_loaded_backbone_prepares_as_timm_does_for_its_model(crop, mode, monkeypatch):
+    """Configuration and transform from timm, with the crops that its models declare."""
+    timm = pytest.importorskip("timm")
+    create = timm.create_model
+
+    def with_crop(*args, **options):
+        model = create(*args, **options)
+        model.pretrained_cfg |= {"crop_pct": crop, "crop_mode": mode}
+        return model
+
+    monkeypatch.setattr(timm, "create_model", with_crop)
+    model = headwise.load_backbone("timm/vit_tiny_patch16_224@random")
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model.model), is_training=False)
+    for size in ((40, 60), (60, 40)):
+        image = Image.fromarray(picture(*size))
+        torch.testing.assert_close(model.preprocess([image])[0], transform(image), rtol=0, atol=1e-6)
+
+
+def test_the_embedded_backbone_sees_the_whole_picture():
+    image = Image.fromarray(picture(40, 60))
+    model = headwise.load_backbone("embedded")
+    wanted = np.asarray(image.resize((32, 32), Image.Resampling.BICUBIC)) / 127.5 - 1
+    np.testing.assert_allclose(model.preprocess([image])[0].permute(1, 2, 0).numpy(), wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 1)])
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+def test_thin_pictures(size, mode):
+    how = Preprocessing((8, 8), MEAN, STD, crop_mode=mode)
+    assert preprocess_images([picture(*size)], how).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"interpolation": "sinc"}, "interpolation must be one of bicubic, .*, got 'sinc'"),
+        ({"crop_mode": "random"}, "crop_mode must be 'center', 'squash' or 'border', got 'random'"),
+        ({"crop_fraction": 0.0}, "crop_fraction must be above 0 and at most 1, got 0.0"),
+        ({"crop_fraction": 1.2}, "crop_fraction must be above 0 and at most 1, got 1.2"),
+    ],
+)
+def test_preprocessing_that_is_not_known(wrong, said):
+    with pytest.raises(InputError, match=said):
+        preprocess_images([picture(8, 6)], Preprocessing((8, 6), MEAN, STD, **wrong))

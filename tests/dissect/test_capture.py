@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from headwise.backbones.plain import PlainBackbone
 from headwise.backbones.timm_models import import_timm
 from headwise.backbones.vit import VisionTransformer, VisionTransformerConfig
 from headwise.contracts import Preprocessing
-from headwise.dissect import all_modes, check_logits, dissect, mode_cosines, weighted_cosine
+from headwise.dissect import Dissection, all_modes, check_logits, dissect, mode_cosines, weighted_cosine
 from headwise.dissect.capture import BOUND
 from headwise.errors import HeadwiseError, InputError
 
@@ -77,7 +78,59 @@ def test_modes_describe_the_logits_of_the_model(name, images):
     assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtype for k in before)
 
 
-FIELDS = ["query", "key", "query_bias", "gain", "shift", "heads swapped", "scale"]
+def eva(**options):
+    """No rotary embedding, and a bias of queries and values that is not a part of the linear map."""
+    module = import_timm().models.Eva(**SIZES | {"use_rot_pos_emb": False, "qkv_fused": True} | options)
+    return wrap(module, module.forward_features, module.num_prefix_tokens)
+
+
+def test_a_bias_outside_the_linear_map(images):
+    model = eva()
+    assert model.blocks[0].attn.q_bias is not None and model.blocks[0].attn.qkv.bias is None
+    records = model.query_keys()
+    assert max(check_logits(model, records, all_modes(records), images)) < 1e-9
+    records[1] = replace(records[1], query_bias=None)
+    with pytest.raises(HeadwiseError, match=r"blocks\.1\.attn"):
+        check_logits(model, records, all_modes(records), images)
+
+
+@pytest.mark.parametrize("name", ["own", "timm"])
+@pytest.mark.parametrize("factor", [2.0, 1 + 1e-4, 0.0])
+def test_a_wrong_scale_fails_by_the_name_of_its_layer(name, factor, images):
+    model = MODELS[name]()
+    records = model.query_keys()
+    records[2] = replace(records[2], scale=records[2].scale * factor)
+    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.2\.attn do not describe its logits"):
+        check_logits(model, records, all_modes(records), images)
+
+
+def test_a_scale_that_the_module_has_is_taken(images):
+    model = timm_model()
+    records = model.query_keys()
+    model.blocks[1].attn.scale *= 3
+    with pytest.raises(HeadwiseError, match=r"blocks\.1\.attn"):
+        check_logits(model, records, all_modes(records), images)
+    assert [r.scale for r in model.query_keys()] == [records[0].scale, 3 * records[1].scale, records[2].scale]
+
+
+def test_the_check_takes_two_passes_whatever_the_depth(images):
+    model = own()
+    records = model.query_keys()
+    passes = []
+    hook = model.blocks[-1].register_forward_hook(lambda *_: passes.append(1))
+    check_logits(model, records, all_modes(records), images)
+    hook.remove()
+    assert len(passes) == 2
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())  # none is left behind
+
+
+def test_a_norm_after_attention_is_found_by_the_check(images):
+    layer = import_timm().models.vision_transformer.ResPostBlock
+    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.0\.attn do not describe its logits"):
+        dissect(timm_model(block_fn=layer), images)
+
+
+FIELDS = ["query", "key", "query_bias", "gain", "shift", "heads swapped"]
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -87,7 +140,6 @@ def test_a_wrong_record_fails_by_the_name_of_its_layer(field, images):
     good = records[1]
     norm = good.input_norm
     bad = {
-        "scale": lambda: replace(good, scale=good.scale * 1.001),
         "query": lambda: replace(good, query=good.query * (1 + 1e-4 * torch.randn(good.query.shape))),
         "key": lambda: replace(good, key=good.key * (1 + 1e-4 * torch.randn(good.key.shape))),
         "query_bias": lambda: replace(good, query_bias=None),
@@ -147,6 +199,13 @@ def test_dissection_of_a_backbone(images):
     again = dissect(model, draws=10)
     assert again.difference is None and again.to_dict()["check"] is None
     assert torch.equal(again.weighted_chance, found.weighted_chance)
+
+
+def test_the_numbers_for_json_are_those_that_the_docstring_names(images):
+    told = dissect(own(), images, draws=2).to_dict()
+    said = Dissection.to_dict.__doc__
+    assert set(re.findall(r"``(\w+)``", said)) == set(told)
+    assert "spectra" not in said
 
 
 def test_dissection_without_the_norm_is_not_checked(images):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,15 @@ from ..contracts import Norm, Preprocessing, QueryKey
 from ..errors import InputError
 from .images import preprocess_images
 
-__all__ = ["PlainBackbone", "as_norm", "check_pre_norm", "fused_query_key"]
+__all__ = ["PlainBackbone", "Projection", "as_norm", "fused_query_key"]
+
+
+class Projection(NamedTuple):
+    """Queries and keys ``(B, heads, s, head_dim)`` of one layer, before any q/k norm, and the factor of its logits."""
+
+    query: Tensor
+    key: Tensor
+    scale: float
 
 
 class PlainBackbone:
@@ -121,75 +129,37 @@ class PlainBackbone:
         return records
 
     @torch.inference_mode()
-    def projections(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Scaled queries, and keys, that each layer itself computes, ``(B, heads, s, head_dim)``, before any q/k norm.
-
-        Their product is the layer's logits. All layers are captured in one pass.
-        """
-        captured: list[Tensor] = []
-        hooks = [
-            block.attn.qkv.register_forward_hook(lambda module, args, output: captured.append(output))
-            for block in self.blocks
-        ]
+    def projections(self, images: Tensor, layers: Sequence[int] | None = None) -> list[Projection]:
+        """What the model itself computes in each layer asked for (all by default), in one forward pass."""
+        wanted = range(self.depth) if layers is None else layers
+        found: dict[int, Projection] = {}
+        hooks = [self._project(found, layer) for layer in set(wanted)]
         try:
             self._forward(images.to(self.device))
         finally:
             for hook in hooks:
                 hook.remove()
-        if len(captured) < self.depth:
-            raise InputError(
-                f"{self.name} does not call blocks.*.attn.qkv as a module, so its logits cannot be compared with their "
-                "modes, and nothing is dissected"
-            )
-        found = []
-        for block, output in zip(self.blocks, captured, strict=True):
+        return [found[layer] for layer in wanted]
+
+    def _project(self, found: dict[int, Projection], layer: int) -> Any:
+        attn = self.blocks[layer].attn
+
+        def record(output: Tensor) -> None:
             b, s, _ = output.shape
-            q, k, _ = output.view(b, s, 3, block.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-            found.append((q * getattr(block.attn, "scale", q.shape[-1] ** -0.5), k))
-        return found
+            q, k, _ = output.view(b, s, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+            # attention without a scale of its own leaves it to torch, which takes this one
+            found[layer] = Projection(q, k, float(getattr(attn, "scale", q.shape[-1] ** -0.5)))
 
+        def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            bias = torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
+            record(nn.functional.linear(args[0], attn.qkv.weight, bias))
 
-def check_pre_norm(model: Any, size: tuple[int, int], num_tokens: int) -> None:
-    """Run one image and look whether each layer's attention sees ``norm1`` of what enters the layer.
+        def after(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            record(output)
 
-    A layer may have modules of these names and use them in another order (a norm after the attention), or get other
-    tokens than ``num_tokens``, prefix and patches.
-
-    Raises
-    ------
-    InputError
-        It sees something else, by the layer's name, or the layer has no such modules.
-    """
-    seen: dict[tuple[int, str], Tensor] = {}
-    hooks = []
-
-    def keep(layer: int, place: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda module, args: seen.__setitem__((layer, place), args[0])
-
-    for layer, block in enumerate(model.blocks):
-        fused_query_key(block, layer, f"blocks.{layer}.attn")
-        hooks.append(block.register_forward_pre_hook(keep(layer, "block")))
-        hooks.append(block.attn.register_forward_pre_hook(keep(layer, "attn")))
-    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.inference_mode():
-            model.eval().forward_features(image)
-            for layer, block in enumerate(model.blocks):
-                entered, attended = seen.get((layer, "block")), seen.get((layer, "attn"))
-                if attended is None or entered is None:
-                    wrong = "is not called with the tokens alone"
-                elif entered.shape[1] != num_tokens:
-                    wrong = f"gets {entered.shape[1]} tokens, not the {num_tokens} of prefix and patches"
-                elif torch.allclose(block.norm1(entered), attended, rtol=1e-4, atol=1e-5):
-                    continue
-                else:
-                    wrong = "does not see norm1 of what enters the layer"
-                raise InputError(
-                    f"blocks.{layer}.attn of this {type(block).__name__} {wrong}; a pre-norm layer was expected"
-                )
-    finally:
-        for hook in hooks:
-            hook.remove()
+        if getattr(attn, "q_bias", None) is not None:  # timm then takes the weight and never calls the module
+            return attn.register_forward_pre_hook(before)
+        return attn.qkv.register_forward_hook(after)
 
 
 def as_norm(module: Any, name: str) -> Norm | None:

@@ -57,7 +57,8 @@ def mode_logits(found: Modes, record: QueryKey, tokens: Tensor) -> Tensor:
 def check_logits(model: Backbone, records: list[QueryKey], found: list[Modes], images: Tensor) -> list[float]:
     """Largest difference between the model's own logits and those of its modes, for each layer.
 
-    The model's queries and keys are captured from its own projections, with its own scale, and run in float64; both
+    The model runs in float64, twice whatever its depth: once for the tokens that enter each layer, once for the queries
+    and keys of its own projections. Their scale is that of the model's attention modules, not that of the records. Both
     sides are centred over keys, and the difference is a share of the spread (standard deviation) of the logits.
 
     Raises
@@ -72,9 +73,10 @@ def check_logits(model: Backbone, records: list[QueryKey], found: list[Modes], i
     try:
         batch = images.double()
         inputs = model.tokens(batch, range(len(records)), at="block_input")
-        own = model.projections(batch)  # type: ignore[attr-defined]
-        for layer, (record, each, (q, k)) in enumerate(zip(records, found, own, strict=True)):
-            wanted = q @ k.transpose(-1, -2)
+        computed = model.projections(batch)  # type: ignore[attr-defined]
+        for layer, (record, each) in enumerate(zip(records, found, strict=True)):
+            q, k, scale = computed[layer]
+            wanted = scale * q @ k.transpose(-1, -2)
             got = mode_logits(each, record, inputs[layer])
             wanted, got = wanted - wanted.mean(-1, keepdim=True), got - got.mean(-1, keepdim=True)
             difference = float((wanted - got).abs().max() / wanted.std().clamp(min=1e-12))

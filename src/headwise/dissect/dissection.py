@@ -49,7 +49,15 @@ class Dissection:
     difference: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers for JSON: metrics by layer and attention head, chance bands, and the check against the model."""
+        """Numbers for JSON; the modes themselves are left out.
+
+        Returns
+        -------
+        dict
+            ``weighted_cosine``, ``effective_rank``, ``symmetric_share`` and ``weighted_chance``: lists of layers, each
+            a list of attention heads. ``chance``: a number. ``norm_folded``: whether the norm is part of the modes.
+            ``check``: ``{"largest_difference": ..., "bound": ...}``, or None where no check was made.
+        """
         return {
             "weighted_cosine": self.weighted_cosine.tolist(),
             "effective_rank": self.effective_rank.tolist(),
