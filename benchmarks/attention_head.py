@@ -17,8 +17,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from headwise import TokenStore
+    from headwise.heads.fitting import Prepared
 
 CACHE = Path(__file__).parent / ".cache"
 HELD_OUT = 1000
@@ -57,20 +62,25 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def _problem(tokens: TokenStore, rows: np.ndarray, components: int) -> Prepared:
+    from headwise import Conditioner, PartSpec
+    from headwise.heads.fitting import prepare
+    from headwise.heads.targets import bind, encode
+
+    loss = bind("multinomial", encode("classes", tokens.labels[rows], np.arange(10)))
+    return prepare(tokens, rows, loss, (PartSpec("attention"),), Conditioner(n_components=components))
+
+
 def fit(path: Path, beta: float, components: int, tol: float) -> dict[str, float]:
     """One certified fit with its parts timed."""
-    from headwise import Conditioner, TokenStore
-    from headwise.heads.fitting import prepare
-    from headwise.heads.parts import PartSpec
+    from headwise import TokenStore
     from headwise.solvers import beta_max, solve
 
     before = peak()
     tokens = TokenStore.open(path)
     rows, test = tokens.rows("train"), tokens.rows("test")
     began = time.perf_counter()
-    prepared = prepare(
-        tokens, rows, tokens.labels[rows], 10, (PartSpec("attention"),), Conditioner(n_components=components)
-    )
+    prepared = _problem(tokens, rows, components)
     condensed = time.perf_counter() - began
     solution = solve(prepared.problem, beta, tol=tol)
     total = time.perf_counter() - began
@@ -102,21 +112,17 @@ def adam(path: Path, beta: float, components: int, lr: float, seconds: float) ->
     """The same objective on the same statistics, 16 atoms, mini-batches of 250, Adam with a cosine schedule by time."""
     import torch
 
-    from headwise import Conditioner, TokenStore
-    from headwise.heads.fitting import prepare
-    from headwise.heads.parts import PartSpec
+    from headwise import TokenStore
 
     tokens = TokenStore.open(path)
     rows = tokens.rows("train")
     labels = torch.from_numpy(tokens.labels[rows])
-    prepared = prepare(
-        tokens, rows, tokens.labels[rows], 10, (PartSpec("attention"),), Conditioner(n_components=components)
-    )
+    prepared = _problem(tokens, rows, components)
     (part,) = prepared.problem.parts
     chunks = [s[0] for _, s in prepared.problem.passes.chunks(torch.float32)]
     stats = {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
     torch.manual_seed(0)
-    u = (0.3 * torch.randn(16, *part.u_shape) / part.width).requires_grad_()
+    u = (0.3 * torch.randn(16, *part.u_shape) / prepared.parts[0].shape.width).requires_grad_()
     v = (0.3 * torch.randn(16, part.k, 10) / part.k**0.5).requires_grad_()
     b = torch.zeros(10, requires_grad=True)
     optimiser = torch.optim.Adam([u, v, b], lr=lr)
