@@ -42,7 +42,7 @@ def targets_of(name, rng, signal):
         total = 0
         for i in np.flatnonzero(y[:, 1]):
             at_risk = np.flatnonzero(time >= time[i])
-            total = total + w[i] * (cp.log_sum_exp(f[at_risk, 0] + np.log(w[at_risk])) - f[i, 0])
+            total = total + w[i] * (cp.log_sum_exp(f[at_risk, 0] + np.log(N * w[at_risk])) - f[i, 0])
         return total
 
     return y, loss

@@ -35,7 +35,8 @@ class Cox:
 
     Notes
     -----
-    All samples count together: a common shift of the outputs changes nothing, so there is no intercept.
+    All samples count together: a common shift of the outputs changes nothing, so there is no intercept. Weights sum to
+    one in front of the events and have mean one in the risk sets.
 
     The conjugate is exact and takes one pass over the event times ``tau_1 < tau_2 < ...``. Let ``d_k`` be the weight of
     the events at ``tau_k``, ``m = theta + w [event]``, ``M_k`` the sum of m over samples with ``tau_k <= t <
@@ -68,6 +69,8 @@ class Cox:
             raise InputError("events (the second column) must be 0 or 1")
         self.num_outputs, self.num_samples = 1, len(time)
         self.weights = normalised(weights, targets)
+        self._shares = self.weights * (self.weights > 0).sum()
+        """Weights of mean one: risk sets of equal weights are counted as in the textbook, and the value stays positive."""
         self._deaths = self.weights * event
         if not bool((self._deaths > 0).any()):
             raise InputError("no event was seen in a sample of positive weight; Cox needs at least one")
@@ -90,8 +93,8 @@ class Cox:
         return sums[ends]
 
     def _logs(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``log(w exp f)`` and the group of samples that count, and ``log S``."""
-        own = (outputs[:, 0] + self.weights.to(outputs.dtype).log())[self._counts]
+        """``log(w exp f)`` and the group of samples that count, and ``log S``, with weights of mean one."""
+        own = (outputs[:, 0] + self._shares.to(outputs.dtype).log())[self._counts]
         return own, self._group[self._counts], self._at_risk(own)
 
     def value(self, outputs: Tensor) -> Tensor:
@@ -133,7 +136,7 @@ class Cox:
         left = (sizes - sums).cumsum(0)  # P
         if bool((left < -slack).any()) or abs(float(left[-1])) > slack:
             return outside
-        entropy = (torch.special.xlogy(own, own) - torch.special.xlogy(own, self.weights.to(own)[self._counts])).sum()
+        entropy = (torch.special.xlogy(own, own) - torch.special.xlogy(own, self._shares.to(own)[self._counts])).sum()
         before = torch.cat([left.new_zeros(1), left[:-1]]).clamp(min=0)
         # log S_{k+1} - log S_k; where nothing is left the later times are a problem of their own, with any scale
         step = torch.where(before[1:] > 0, before[1:] / (before[:-1] + sizes[:-1]), 1.0).log()

@@ -32,6 +32,7 @@ class Squared:
 
     Examples
     --------
+    >>> import torch
     >>> loss = Squared(torch.tensor([[1.0], [3.0]]), 1)
     >>> float(loss.value(torch.zeros(2, 1)))
     2.5
