@@ -81,7 +81,7 @@ def test_nothing_is_asked_of_the_samples_between_condensing_and_the_proof(make):
     passes = problem.passes
 
     class Counted:
-        held, num_samples, count = True, passes.num_samples, 0
+        held, num_samples, processes, count = True, passes.num_samples, passes.processes, 0
 
         def chunks(self, dtype):
             self.count += 1

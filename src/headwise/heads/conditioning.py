@@ -13,11 +13,15 @@ from torch.nn import functional as F
 
 from ..contracts import Block, TokenSource
 from ..errors import InputError
+from ..processes import current
+from .memory import Memory
 from .parts import PartSpec, part_tokens
+from .reading import own_chunks
 
-__all__ = ["Conditioner", "FittedConditioner"]
+__all__ = ["Conditioner", "FittedConditioner", "spread_samples"]
 
-SCALE_SAMPLES = 512  # samples that set the one global scale; a convention, so a spread subset is enough
+SPREAD_SAMPLES = 512
+"""Samples that set the global scale and the gates: conventions, so a spread subset is enough."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Conditioner:
         spec: PartSpec,
         block: Callable[[int], Block],
         weights: Tensor | None = None,
+        memory: Memory | None = None,
     ) -> FittedConditioner:
         """Mean, projection and scale from the tokens of ``rows``.
 
@@ -75,6 +80,8 @@ class Conditioner:
             The block for tokens of a width; the scale depends on how its features grow.
         weights : Tensor, shape (len(rows),), optional
             Sample weights.
+        memory : Memory, optional
+            Decides how many samples are read at once.
 
         Raises
         ------
@@ -86,21 +93,24 @@ class Conditioner:
                 "the tokens have 1 feature(s); layer norm leaves nothing of a single one, "
                 "use Conditioner(layer_norm=False)"
             )
-        total, mean, second, seen = 0.0, None, None, 0
-        for chunk, tokens in source.chunks(rows):
+        width = source.width * (source.num_prefix if spec.tokens == "prefix" else 1)
+        total = torch.zeros(1, dtype=torch.float64)
+        mean = torch.zeros(width, dtype=torch.float64)
+        second = torch.zeros(width, width, dtype=torch.float64)
+        for place, tokens in own_chunks(source, rows, memory or Memory()):
             values, _, visible = part_tokens(spec, tokens)
-            w = torch.ones(len(chunk), dtype=values.dtype)
+            w = torch.ones(len(values), dtype=values.dtype)
             if weights is not None:
-                w = weights[seen : seen + len(chunk)].to(values.dtype)
-            seen += len(chunk)
+                w = weights[place].to(values.dtype)
             per_token = (w[:, None] * visible).flatten()
             flat = self._norm(values).flatten(0, 1)
             weighted = flat * per_token[:, None]
-            first, cross = weighted.sum(0).double(), (weighted.T @ flat).double()
-            total += float(per_token.double().sum())
-            mean = first if mean is None else mean + first
-            second = cross if second is None else second + cross
-        if mean is None or second is None or total <= 0:
+            mean += weighted.sum(0).double()
+            second += (weighted.T @ flat).double()
+            total += per_token.double().sum()
+        processes = current()
+        processes.add(total, mean, second)
+        if not float(total) > 0:
             raise InputError("there are no training tokens to condition on")
         mean /= total
         values_, vectors = torch.linalg.eigh(second / total - torch.outer(mean, mean))
@@ -113,6 +123,7 @@ class Conditioner:
         # the sign of an eigenvector is arbitrary: fix it, so that two machines agree
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         projection = vectors / values_.clamp(min=self.floor * float(values_[0])).sqrt()
+        processes.agree(projection)
         plain = FittedConditioner(self.layer_norm, self.constant, mean, projection, 1.0)
         return plain.scaled(source, rows, spec, block(plain.width(len(mean))), weights)
 
@@ -153,10 +164,9 @@ class FittedConditioner:
         self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block, weights: Tensor | None = None
     ) -> FittedConditioner:
         """The same with the global scale that makes the summed variance of the block's features one."""
-        w = np.ones(len(rows)) if weights is None else weights.numpy(force=True).astype(np.float64)
-        seen = np.flatnonzero(w > 0)  # a sample of weight zero counts like one that is not there
-        spread = seen[np.unique(np.linspace(0, len(seen) - 1, min(len(seen), SCALE_SAMPLES)).astype(int))]
-        share = torch.from_numpy(w[spread] / w[spread].sum())
+        spread = spread_samples(len(rows), weights)
+        share = torch.ones(len(spread), dtype=torch.float64) if weights is None else weights[spread].double()
+        share = share / share.sum()
         square, mean, start = 0.0, torch.zeros(()), 0
         for x, pooling in self.chunks(source, rows[spread], spec):
             stats, own = block.statistics(x, pooling), share[start : start + len(x)]
@@ -180,3 +190,9 @@ class FittedConditioner:
 
     def to_dict(self) -> dict[str, Any]:
         return {"layer_norm": self.layer_norm, "constant": self.constant, "scale": self.scale}
+
+
+def spread_samples(count: int, weights: Tensor | None = None) -> np.ndarray:
+    """Places of at most `SPREAD_SAMPLES` samples, evenly among those of positive weight: the others are not there."""
+    seen = np.arange(count) if weights is None else np.flatnonzero(weights.numpy(force=True) > 0)
+    return seen[np.unique(np.linspace(0, len(seen) - 1, min(len(seen), SPREAD_SAMPLES)).astype(int))]

@@ -13,8 +13,10 @@ from ..blocks import BLOCKS
 from ..contracts import Block, FittedGates, Tokens, TokenShape, TokenSource
 from ..errors import InputError
 from ..penalties import PENALTIES
+from ..processes import current
 from ..solvers import Part
-from .conditioning import Conditioner, FittedConditioner
+from .conditioning import Conditioner, FittedConditioner, spread_samples
+from .memory import Memory
 from .parts import PartSpec, part_tokens
 
 __all__ = ["FittedPart"]
@@ -57,6 +59,7 @@ class FittedPart:
         conditioner: Conditioner | None,
         num_outputs: int,
         weights: Tensor | None = None,
+        memory: Memory | None = None,
     ) -> FittedPart:
         """Fit coordinates and gates on the training rows."""
         fitted = FittedConditioner.identity()
@@ -66,16 +69,19 @@ class FittedPart:
                 own = replace(conditioner, constant=False, n_components=None)
             elif hasattr(BLOCKS.get(spec.block), "groups"):  # a constant would fill a channel group of its own
                 own = replace(conditioner, constant=False)
-            fitted = own.fit(source, rows, spec, lambda width: _ungated(spec, _shape(spec, source, width)), weights)
+            fitted = own.fit(
+                source, rows, spec, lambda width: _ungated(spec, _shape(spec, source, width)), weights, memory
+            )
         family = spec.family
         bare = cls.build(spec, fitted, _shape(spec, source, fitted.width(_raw_width(spec, source))), num_outputs)
         if family is None:
             return bare
-        cells = []
+        cells, some = [], rows[spread_samples(len(rows), weights)]
         for cell in bare.cells:
             shape = replace(bare.shape, width=len(range(bare.shape.width)[cell.features]))
-            chunks = _Chunks(fitted, source, rows, spec, cell.features)
+            chunks = _Chunks(fitted, source, some, spec, cell.features)
             gates = family.fit(cell.block, shape, chunks, spec.num_gates, spec.gate_seed)
+            current().agree(*gates.tensors().values())
             cells.append(replace(cell, gates=gates))
         return replace(bare, cells=tuple(cells))
 

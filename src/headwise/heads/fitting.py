@@ -14,14 +14,16 @@ from torch import Tensor
 
 from ..contracts import Loss, TokenSource
 from ..errors import InputError
-from ..solvers import Factors, HeldPasses, Problem, Solution, Solver, solver_of
+from ..solvers import Factors, Problem, Solution, Solver, solver_of
 from ..version import __version__
+from .condense import condense
 from .conditioning import Conditioner
 from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
+from .memory import Memory
 from .parts import PartSpec
 
-__all__ = ["Prepared", "build_problem", "held_passes", "prepare"]
+__all__ = ["Prepared", "build_problem", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Prepared:
     parts: tuple[FittedPart, ...]
     problem: Problem
     solver: Solver
+    memory: Memory
 
     def outputs(self, factors: Factors, rows: np.ndarray) -> Tensor:
         """Outputs of factors on other rows of the same source, in float64."""
@@ -41,7 +44,7 @@ class Prepared:
 
     def on(self, rows: np.ndarray) -> Problem:
         """The same parts on other rows: for outputs alone, its loss is that of the training rows."""
-        return replace(self.problem, passes=held_passes(self.source, rows, self.parts))
+        return replace(self.problem, passes=condense(self.source, rows, self.parts, self.memory))
 
     def head(self, solution: Solution, classes: Sequence[Any] | None = None) -> Head:
         """The head of a solution, its certificate filled with what it is about."""
@@ -71,11 +74,17 @@ class Prepared:
 
 
 def build_problem(
-    source: TokenSource, rows: np.ndarray, loss: Loss, parts: Sequence[FittedPart], fit_intercept: bool
+    source: TokenSource,
+    rows: np.ndarray,
+    loss: Loss,
+    parts: Sequence[FittedPart],
+    fit_intercept: bool,
+    memory: Memory | None = None,
 ) -> Problem:
     """The convex problem of some fitted parts."""
     solver_parts = [found for part in parts for found in part.parts()]
-    return Problem(solver_parts, held_passes(source, rows, parts), loss, fit_intercept and loss.has_intercept)
+    passes = condense(source, rows, parts, memory)
+    return Problem(solver_parts, passes, loss, fit_intercept and loss.has_intercept)
 
 
 def prepare(
@@ -88,6 +97,7 @@ def prepare(
     fit_intercept: bool = True,
     solver: str = "auto",
     max_rounds: int = 60,
+    memory: Memory | None = None,
 ) -> Prepared:
     """Fit the coordinates and gates on the training rows and condense their tokens.
 
@@ -106,27 +116,15 @@ def prepare(
     fit_intercept : bool
     solver, max_rounds
         As in `headwise.solvers.solver_of`.
+    memory : Memory, optional
+        How much the fit may take; no limit by default.
     """
     if len(rows) != loss.num_samples:
         raise InputError(f"{len(rows)} samples but {loss.num_samples} labels")
     tensor_weights = None if weights is None else torch.as_tensor(weights)
-    parts = tuple(FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights) for spec in specs)
-    problem = build_problem(source, rows, loss, parts, fit_intercept)
-    return Prepared(source, rows, weights, parts, problem, solver_of(problem, solver, max_rounds))
-
-
-def held_passes(source: TokenSource, rows: np.ndarray, parts: Sequence[FittedPart]) -> HeldPasses:
-    """Statistics of ``rows`` for every matrix Z, in float64, from one pass over the tokens."""
-    stats: list[dict[str, Tensor]] = []
-    start = 0
-    for chunk, tokens in source.chunks(rows):
-        own = replace(tokens, values=tokens.values.double())
-        found = [statistics for part in parts for statistics in part.statistics(own)]
-        stats = stats or [{} for _ in found]
-        for held, new in zip(stats, found, strict=True):
-            for name, value in new.items():
-                if name not in held:
-                    held[name] = value.new_empty(len(rows), *value.shape[1:])
-                held[name][start : start + len(chunk)] = value
-        start += len(chunk)
-    return HeldPasses(stats)
+    memory = memory or Memory()
+    parts = tuple(
+        FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights, memory) for spec in specs
+    )
+    problem = build_problem(source, rows, loss, parts, fit_intercept, memory)
+    return Prepared(source, rows, weights, parts, problem, solver_of(problem, solver, max_rounds), memory)

@@ -9,6 +9,7 @@ from .path import beta_grid, beta_max, solve_path
 from .problem import Factors, Part, Problem
 from .proximal import solve_proximal
 from .solution import Solution, Status
+from .spilled import SpilledPasses
 
 __all__ = [
     "SOLVERS",
@@ -21,6 +22,7 @@ __all__ = [
     "Problem",
     "Solution",
     "Solver",
+    "SpilledPasses",
     "Status",
     "beta_grid",
     "beta_max",

@@ -97,6 +97,7 @@ def lanczos_bound(
         return _times(problem, part, index, theta, _times(problem, part, index, theta, x, on_u), not on_u)
 
     start = torch.randn(size, columns, dtype=torch.float64, generator=generator).to(theta.device)
+    problem.passes.processes.agree(start)
     basis, _ = torch.linalg.qr(start)
     image = apply(basis)
     newest = image
@@ -133,4 +134,5 @@ def _times(problem: Problem, part: Part, index: int, theta: Tensor, x: Tensor, t
             found = part.block.inner_adjoint(stats[index], g)
         total = found if total is None else total.add_(found)
     assert total is not None
+    problem.passes.processes.add(total)
     return total.flatten(1).T

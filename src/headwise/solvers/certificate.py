@@ -157,6 +157,7 @@ def certify(
     norm.
     """
     factors = factors.to(torch.float64).clone()
+    problem.passes.processes.agree(*factors.u, *factors.v, factors.intercept)
     outputs = problem.outputs(factors)
     if problem.fit_intercept and centre:
         shift = centre_intercept(problem, outputs)
@@ -217,4 +218,5 @@ def _adjoints(problem: Problem, theta: Tensor, skip: Sequence[bool]) -> list[Ten
                 found = part.block.adjoint(stats[index], theta[rows, part.columns])
                 kept = total[index]
                 total[index] = found if kept is None else kept.add_(found)
+    problem.passes.processes.add(*(x for x in total if x is not None))
     return total

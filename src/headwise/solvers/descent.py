@@ -77,14 +77,16 @@ class FactorDescent:
 
     def _first_pass(self) -> Tensor:
         factors = self.factors
-        out = factors.intercept.double().expand(self.problem.passes.num_samples, -1).clone()
+        b = factors.intercept.double()
+        out = b.new_zeros(self.problem.passes.num_samples, len(b))
         for rows, stats in self.problem.passes.chunks(self.dtype):
             inner = [part.block.inner(s, u) for part, s, u in zip(self.problem.parts, stats, factors.u, strict=True)]
             for part, h, v in zip(self.problem.parts, inner, factors.v, strict=True):
                 out[rows, part.columns] += h.flatten(1) @ v.flatten(0, 1)
             if self._inner is not None:
                 self._inner.append(inner)
-        return out
+        self.problem.passes.processes.add(out)
+        return out.add_(b)
 
     def _inner_of(self, chunk: int, stats: Sequence[Stats]) -> list[Tensor]:
         if self._inner is not None:
@@ -104,6 +106,7 @@ class FactorDescent:
                 if part.factored and len(v):
                     back = (own @ v.flatten(0, 1).T).view_as(h)
                     gu[index] += part.block.inner_adjoint(stats[index], back)
+        self.problem.passes.processes.add(*gu, *gv)
         found = self._pack(Factors(gu, gv, torch.zeros_like(self.factors.intercept)))
         found += self.beta * self._pack(self.factors)
         if self.problem.fit_intercept:
@@ -128,7 +131,7 @@ class FactorDescent:
     def _line(self, step: Factors) -> tuple[Tensor, Tensor, list[list[Tensor]] | None]:
         """First and second coefficients of the outputs along ``step``, and the inner features of its atoms."""
         problem = self.problem
-        first = torch.zeros_like(self.outputs) + step.intercept
+        first = torch.zeros_like(self.outputs)
         second = torch.zeros_like(self.outputs)
         kept: list[list[Tensor]] | None = [] if self._inner is not None else None
         for chunk, (rows, stats) in enumerate(problem.passes.chunks(self.dtype)):
@@ -145,7 +148,8 @@ class FactorDescent:
                 moved.append(dh)
             if kept is not None:
                 kept.append(moved)
-        return first, second, kept
+        problem.passes.processes.add(first, second)
+        return first.add_(step.intercept), second, kept
 
     def step(self) -> float:
         """One iteration. Returns the decrease of the objective, 0 where no descent was found."""

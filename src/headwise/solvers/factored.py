@@ -88,6 +88,7 @@ def solve(
                 iterations = min(2 * iterations, 400)  # each round forgets the curvature that it learnt
             before = primal
             factors = _add(problem, factors, candidates, beta)
+            problem.passes.processes.agree(*factors.u, *factors.v, factors.intercept)
             descent = FactorDescent(problem, beta, factors)
             quiet = 0
             for _ in range(iterations):

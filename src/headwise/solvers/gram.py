@@ -194,11 +194,13 @@ def condense(problem: Problem) -> CondensedProblem:
         features = torch.cat(inner, dim=1)
         if number == 0 and centred:
             shift = features.mean(0)
+            problem.passes.processes.agree(shift)
         features = features - shift
         weighted = features * weights[rows]
         moments += weighted.T @ features
         cross += weighted.T @ targets[rows]  # the targets are centred already, so the features need not be
         means += weighted.sum(0)
+    problem.passes.processes.add(moments, cross, means)
     if centred:
         moments -= torch.outer(means, means)
         means = means + shift

@@ -8,7 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["HeldPasses", "Passes", "Stats"]
+from ..processes import ALONE, Processes
+
+__all__ = ["HeldPasses", "Passes", "Stats", "chunk_samples"]
 
 Stats = Mapping[str, Tensor]
 
@@ -16,17 +18,20 @@ CHUNK_BYTES = 16 * 2**20  # small enough that a chunk and its inner features sta
 
 
 class Passes(Protocol):
-    """Gives the statistics of all samples, in order, as often as asked."""
+    """Gives the statistics of all samples, in order, as often as asked.
+
+    Several processes may share the samples: each gives its own, numbered as among all, and what is summed over samples
+    is summed over processes by ``processes.add``.
+    """
 
     num_samples: int
+    """Of all processes together."""
+    processes: Processes
+    held: bool
+    """True where statistics are in memory, so that solvers may keep values of the same size."""
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
         """Yield ``(samples, one statistics mapping for each part)``."""
-        ...
-
-    @property
-    def held(self) -> bool:
-        """True where statistics are in memory, so that solvers may keep values of the same size."""
         ...
 
 
@@ -36,22 +41,33 @@ class HeldPasses:
     Parameters
     ----------
     stats : sequence of mappings
-        One mapping for each part; first axes are the samples.
+        One mapping for each part; first axes are the samples of this process.
+    num_samples : int, optional
+        Samples of all processes; those given by default.
+    processes : Processes
+        Who shares the samples, each its `Processes.run` of them.
     """
 
     held = True
 
-    def __init__(self, stats: Sequence[Stats]) -> None:
+    def __init__(self, stats: Sequence[Stats], num_samples: int | None = None, processes: Processes = ALONE) -> None:
         self._stats: dict[torch.dtype, list[Stats]] = {torch.float64: list(stats)}
-        first = next(iter(stats[0].values()))
-        self.num_samples = len(first)
-        per_sample = sum(v[0].numel() * 8 for part in stats for v in part.values())
-        self._chunk = max(32, min(self.num_samples, CHUNK_BYTES // max(per_sample, 1)))
+        self._count = len(next(iter(stats[0].values())))
+        self.num_samples = self._count if num_samples is None else num_samples
+        self.processes = processes
+        self._first = processes.run(self.num_samples).start
+        self._chunk = chunk_samples(sum(v[0].numel() for part in stats for v in part.values()))
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype not in self._stats:
             self._stats[dtype] = [{k: v.to(dtype) for k, v in part.items()} for part in self._stats[torch.float64]]
         stats = self._stats[dtype]
-        for start in range(0, self.num_samples, self._chunk):
-            rows = slice(start, min(start + self._chunk, self.num_samples))
-            yield rows, [{k: v[rows] for k, v in part.items()} for part in stats]
+        for start in range(0, self._count, self._chunk):
+            stop = min(start + self._chunk, self._count)
+            rows = slice(self._first + start, self._first + stop)
+            yield rows, [{k: v[start:stop] for k, v in part.items()} for part in stats]
+
+
+def chunk_samples(numbers: int) -> int:
+    """Samples of a chunk, where each has so many numbers."""
+    return max(32, CHUNK_BYTES // max(8 * numbers, 1))

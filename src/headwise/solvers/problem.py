@@ -88,12 +88,13 @@ class Problem:
     def outputs(self, factors: Factors) -> Tensor:
         """Outputs of all samples, ``(n, c)``, in the factors' dtype."""
         b = factors.intercept
-        out = b.expand(self.passes.num_samples, -1).clone()
+        out = b.new_zeros(self.passes.num_samples, len(b))
         for rows, stats in self.passes.chunks(b.dtype):
             for part, s, u, v in zip(self.parts, stats, factors.u, factors.v, strict=True):
                 if len(u):
                     out[rows, part.columns] += part.block.inner(s, u).flatten(1) @ v.flatten(0, 1)
-        return out
+        self.passes.processes.add(out)
+        return out.add_(b)
 
     def adjoint(self, theta: Tensor) -> list[Tensor]:
         """``A*(theta)`` of each part, ``(p, k c)``, in theta's dtype."""
@@ -103,6 +104,7 @@ class Problem:
                 part.block.adjoint(s, theta[rows, part.columns]) for part, s in zip(self.parts, stats, strict=True)
             ]
             total = [a.add_(b) for a, b in zip(total, found, strict=True)] if total else found
+        self.passes.processes.add(*total)
         return total
 
     def penalty(self, factors: Factors) -> Tensor:

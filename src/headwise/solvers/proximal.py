@@ -28,7 +28,9 @@ class _Samples:
         for _, stats in problem.passes.chunks(torch.float64):
             found = (part.block.mean_square(s) for part, s in zip(problem.parts, stats, strict=True))
             square += sum(float(f.sum()) for f in found)
-        self.unit = (square / problem.passes.num_samples) ** 0.5 / 3 or 1.0
+        total = torch.tensor(square, dtype=torch.float64, device=problem.device)
+        problem.passes.processes.add(total)
+        self.unit = (float(total) / problem.passes.num_samples) ** 0.5 / 3 or 1.0
 
     def image(self, numbers: Numbers, factors: Factors) -> Tensor:
         # the few atoms that thresholding leaves cost far less than one atom for each row of Z

@@ -1,4 +1,4 @@
-"""Where the tokens of a shard lie in its file, so that single samples can be read from a memory map."""
+"""Where the tokens of a shard lie in its file, so that single samples can be read."""
 
 from __future__ import annotations
 
@@ -58,17 +58,40 @@ class ShardLayout:
             starts[name] = 8 + length + begin
         return cls(file, manifest.dtype, shape, starts["tokens"], starts.get("mask"))
 
-    def tokens(self, index: Any, view: int) -> Tensor:
-        if self.shape[0] == 0:
-            return torch.empty((0, *self.shape[2:]), dtype=DTYPES[self.dtype])
-        array = np.memmap(self.file, numpy_dtype(self.dtype), "r", self.tokens_at, self.shape)
-        # Copied, so that nothing handed out depends on the file any more.
-        values = torch.from_numpy(np.array(array[index, view]))
+    def tokens(self, samples: np.ndarray, view: int) -> Tensor:
+        """Tokens of a view of some samples, ``(m, s, d)``, in the type of the file."""
+        values = self._read(samples, view, self.tokens_at, numpy_dtype(self.dtype), self.shape[2:])
         return values.view(torch.bfloat16) if self.dtype == "bfloat16" else values
 
-    def mask(self, index: Any, view: int) -> Tensor:
-        array = np.memmap(self.file, np.bool_, "r", self.mask_at or 0, self.shape[:3])
-        return torch.from_numpy(np.array(array[index, view]))
+    def mask(self, samples: np.ndarray, view: int) -> Tensor:
+        """Their mask, ``(m, s)``."""
+        return self._read(samples, view, self.mask_at or 0, np.dtype(np.bool_), self.shape[2:3])
+
+    def _read(self, samples: np.ndarray, view: int, at: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Tensor:
+        """Records of a view of samples in increasing order, one read for each run of neighbours.
+
+        A memory map would be less work, but what was read through it counts as memory of the process until it ends.
+        """
+        found = np.empty((len(samples), *shape), dtype)
+        views, size = self.shape[1], int(np.prod(shape)) * dtype.itemsize
+        records = samples.astype(np.int64) * views + view
+        ends = np.flatnonzero(np.diff(records) != 1) + 1
+        with self.file.open("rb", buffering=0) as file:
+            for run in np.split(np.arange(len(records)), ends):
+                if len(run):
+                    file.seek(at + int(records[run[0]]) * size)
+                    _fill(file, found[run[0] : run[-1] + 1], self.file)
+        return torch.from_numpy(found)
+
+
+def _fill(file: Any, into: np.ndarray, name: Path) -> None:
+    """Read as many bytes as ``into`` holds."""
+    left = memoryview(into.reshape(-1).view(np.uint8))
+    while len(left):
+        got = file.readinto(left)
+        if not got:
+            raise InputError(f"{name} is cut short; delete it and make the store again")
+        left = left[got:]
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

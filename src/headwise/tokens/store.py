@@ -26,8 +26,8 @@ __all__ = ["TokenStore"]
 class TokenStore:
     """Tokens of a data set on disk, as a `headwise.contracts.TokenSource`.
 
-    Open one with `TokenStore.open`, make one with `TokenStore.from_arrays` or `headwise.tokens.extract`. Reading maps
-    the shards into memory and copies only the samples that are asked for.
+    Open one with `TokenStore.open`, make one with `TokenStore.from_arrays` or `headwise.tokens.extract`. Reading takes
+    only the samples that are asked for.
 
     Examples
     --------
@@ -258,12 +258,10 @@ class TokenStore:
             place = np.flatnonzero(shards == k)
             place = place[np.argsort(rows[place], kind="stable")]  # read a shard front to back
             local = rows[place] - self._starts[k]
-            run = bool((np.diff(local) == 1).all())
-            index: Any = slice(int(local[0]), int(local[-1]) + 1) if run else local
             where = torch.from_numpy(place)
-            values[where] = self._layouts[k].tokens(index, view).to(dtype)
+            values[where] = self._layouts[k].tokens(local, view).to(dtype)
             if mask is not None:
-                mask[where] = self._layouts[k].mask(index, view)
+                mask[where] = self._layouts[k].mask(local, view)
         return Tokens(values, self.num_prefix, self.grid, mask)
 
     def check(self, expected: Mapping[str, Any]) -> None:
