@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ClaimError", "HeadwiseError", "InputError", "unknown_name"]
+__all__ = ["ClaimError", "HeadwiseError", "InputError", "LostProcessError", "unknown_name"]
 
 
 class HeadwiseError(Exception):
@@ -18,6 +18,10 @@ class InputError(HeadwiseError, ValueError):
 
 class ClaimError(HeadwiseError):
     """A stored certificate does not hold (command line exit code 1)."""
+
+
+class LostProcessError(HeadwiseError):
+    """Another process of the job ended (command line exit code 75: start the job again)."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -14,11 +14,12 @@ STOPPED = "stopped; tokens that were extracted are kept: the same command goes o
 def main(args: list[str] | None = None) -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 a claim does not hold, 2 bad input, 70 an error inside headwise, 130 stopped by the user.
+    Exit codes: 0 done, 1 a claim does not hold, 2 bad input, 70 an error inside headwise, 75 another process of the job
+    ended, 130 stopped by the user.
     """
     from rich.markup import escape
 
-    from ..errors import ClaimError, HeadwiseError
+    from ..errors import ClaimError, HeadwiseError, LostProcessError
     from .app import build
     from .console import err
 
@@ -31,6 +32,9 @@ def main(args: list[str] | None = None) -> None:
     except ClaimError as error:
         err.print(f"[bold red]claim:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
+    except LostProcessError as error:
+        err.print(f"[bold red]stopped:[/] {escape(str(error))}", highlight=False)
+        sys.exit(75)
     except HeadwiseError as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(2)

@@ -43,7 +43,8 @@ def build() -> typer.Typer:
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         help="Certified heads on frozen transformers, and what every attention head of the backbone does.",
-        epilog="Exit codes: 0 done, 1 a claim does not hold, 2 bad input, 70 an error inside headwise, 130 stopped.",
+        epilog="Exit codes: 0 done, 1 a claim does not hold, 2 bad input, 70 an error inside headwise, "
+        "75 a process of the job ended, 130 stopped.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 

@@ -29,8 +29,11 @@ def print_json(data: Any) -> None:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Told]:
+def progress_bars(quiet: bool = False) -> Iterator[Told]:
     """A callback that draws one bar for each step, on standard error; plain lines where that is no terminal."""
+    if quiet:
+        yield lambda step, done, total: None
+        return
     if not err.is_terminal:
         last: dict[str, bool] = {}
 

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ..contracts import TargetKind, TokenSource
+from ..contracts import Progress, TargetKind, TokenSource
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Certificate, Solution, Status
@@ -21,8 +21,10 @@ from .conditioning import Conditioner
 from .fitting import Prepared, prepare
 from .head import Head
 from .inputs import as_labels, as_source, as_weights, class_weights
+from .memory import as_memory
 from .metrics import METRICS
 from .parts import resolve_parts
+from .reading import Reading
 from .targets import Targets, bind, encode
 
 __all__ = ["ClassifierHead", "EstimatedHead", "RegressorHead", "check_positive", "warn_unproved"]
@@ -49,6 +51,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
     fit_intercept: bool
     solver: str
     max_rounds: int
+    max_memory: int | str | None
     class_weight: Any = None
 
     def __sklearn_tags__(self) -> Any:
@@ -80,7 +83,12 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         return class_weights(self.class_weight, targets.classes, codes, weights)
 
     def _prepare(
-        self, source: TokenSource, rows: NDArray[Any], targets: Targets, weights: NDArray[Any] | None
+        self,
+        source: TokenSource,
+        rows: NDArray[Any],
+        targets: Targets,
+        weights: NDArray[Any] | None,
+        progress: Progress | None,
     ) -> Prepared:
         return prepare(
             source,
@@ -92,6 +100,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
             self.fit_intercept,
             self.solver,
             self.max_rounds,
+            Reading(as_memory(self.max_memory), progress),
         )
 
     def _keep(self, prepared: Prepared, solution: Solution, targets: Targets) -> None:

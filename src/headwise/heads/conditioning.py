@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from ..contracts import Block, TokenSource
 from ..errors import InputError
 from ..processes import current
-from .memory import Memory
 from .parts import PartSpec, part_tokens
-from .reading import own_chunks
+from .reading import Reading
 
 __all__ = ["Conditioner", "FittedConditioner", "spread_samples"]
 
@@ -65,7 +64,7 @@ class Conditioner:
         spec: PartSpec,
         block: Callable[[int], Block],
         weights: Tensor | None = None,
-        memory: Memory | None = None,
+        reading: Reading | None = None,
     ) -> FittedConditioner:
         """Mean, projection and scale from the tokens of ``rows``.
 
@@ -80,8 +79,8 @@ class Conditioner:
             The block for tokens of a width; the scale depends on how its features grow.
         weights : Tensor, shape (len(rows),), optional
             Sample weights.
-        memory : Memory, optional
-            Decides how many samples are read at once.
+        reading : Reading, optional
+            How many samples are read at once, and who is told.
 
         Raises
         ------
@@ -97,7 +96,7 @@ class Conditioner:
         total = torch.zeros(1, dtype=torch.float64)
         mean = torch.zeros(width, dtype=torch.float64)
         second = torch.zeros(width, width, dtype=torch.float64)
-        for place, tokens in own_chunks(source, rows, memory or Memory()):
+        for place, tokens in (reading or Reading()).chunks(source, rows, "condition tokens"):
             values, _, visible = part_tokens(spec, tokens)
             w = torch.ones(len(values), dtype=values.dtype)
             if weights is not None:

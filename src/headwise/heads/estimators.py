@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from ..contracts import GateFamily
+from ..contracts import GateFamily, Progress
 from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
 from .conditioning import Conditioner
 from .inputs import training_rows
@@ -22,7 +22,14 @@ class _AtOneBeta(EstimatedHead):
     beta: float
     max_rounds: int
 
-    def fit(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, mask: Any = None) -> Any:
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        mask: Any = None,
+        progress: Progress | None = None,
+    ) -> Any:
         """Fit to tokens and labels.
 
         Parameters
@@ -34,6 +41,8 @@ class _AtOneBeta(EstimatedHead):
         sample_weight : array, shape (n,), optional
         mask : array of bool, shape (n, s), optional
             True where a token is real.
+        progress : callable, optional
+            Told ``(step, done, total)`` while tokens are read and betas are solved.
 
         Raises
         ------
@@ -45,8 +54,8 @@ class _AtOneBeta(EstimatedHead):
         source = self._open(X, mask)
         rows = training_rows(source)
         targets = self._targets(y, source, rows)
-        prepared = self._prepare(source, rows, targets, self._weights(sample_weight, source, rows, targets))
-        solution = prepared.solver(float(self.beta), tol=self.tol)
+        prepared = self._prepare(source, rows, targets, self._weights(sample_weight, source, rows, targets), progress)
+        solution = prepared.solver(float(self.beta), tol=self.tol, progress=progress)
         warn_unproved(solution, self.tol)
         self._keep(prepared, solution, targets)
         return self
@@ -97,6 +106,9 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         few features (its time does not depend on the number of samples). "auto" takes the moments where they are few.
     max_rounds : int
         Limit of solver rounds.
+    max_memory : int or str, optional
+        Bytes (or a size such as "1GB") that the process may hold during the fit, with what Python and torch take. What
+        does not fit is kept in a temporary file (where ``TMPDIR`` says) and read in every pass.
 
     Attributes
     ----------
@@ -144,6 +156,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         fit_intercept: bool = True,
         solver: str = "auto",
         max_rounds: int = 60,
+        max_memory: int | str | None = None,
     ) -> None:
         self.block = block
         self.beta = beta
@@ -161,6 +174,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.max_rounds = max_rounds
+        self.max_memory = max_memory
 
 
 class HeadRegressor(RegressorHead, _AtOneBeta):
@@ -169,7 +183,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
     Parameters
     ----------
     block, beta, tol, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, fit_intercept, solver,
-    max_rounds
+    max_rounds, max_memory
         As in `HeadClassifier`.
     loss : {"squared", "huber", "poisson", "cox"}
         Half the squared error; Huber's; half the Poisson deviance with a logarithmic link; the Cox partial likelihood
@@ -211,6 +225,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
         fit_intercept: bool = True,
         solver: str = "auto",
         max_rounds: int = 60,
+        max_memory: int | str | None = None,
     ) -> None:
         self.block = block
         self.beta = beta
@@ -227,3 +242,4 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.max_rounds = max_rounds
+        self.max_memory = max_memory

@@ -16,8 +16,8 @@ from ..penalties import PENALTIES
 from ..processes import current
 from ..solvers import Part
 from .conditioning import Conditioner, FittedConditioner, spread_samples
-from .memory import Memory
 from .parts import PartSpec, part_tokens
+from .reading import Reading
 
 __all__ = ["FittedPart"]
 
@@ -59,7 +59,7 @@ class FittedPart:
         conditioner: Conditioner | None,
         num_outputs: int,
         weights: Tensor | None = None,
-        memory: Memory | None = None,
+        reading: Reading | None = None,
     ) -> FittedPart:
         """Fit coordinates and gates on the training rows."""
         fitted = FittedConditioner.identity()
@@ -70,7 +70,7 @@ class FittedPart:
             elif hasattr(BLOCKS.get(spec.block), "groups"):  # a constant would fill a channel group of its own
                 own = replace(conditioner, constant=False)
             fitted = own.fit(
-                source, rows, spec, lambda width: _ungated(spec, _shape(spec, source, width)), weights, memory
+                source, rows, spec, lambda width: _ungated(spec, _shape(spec, source, width)), weights, reading
             )
         family = spec.family
         bare = cls.build(spec, fitted, _shape(spec, source, fitted.width(_raw_width(spec, source))), num_outputs)

@@ -20,8 +20,8 @@ from .condense import condense
 from .conditioning import Conditioner
 from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
-from .memory import Memory
 from .parts import PartSpec
+from .reading import Reading
 
 __all__ = ["Prepared", "build_problem", "prepare"]
 
@@ -36,7 +36,7 @@ class Prepared:
     parts: tuple[FittedPart, ...]
     problem: Problem
     solver: Solver
-    memory: Memory
+    reading: Reading
 
     def outputs(self, factors: Factors, rows: np.ndarray) -> Tensor:
         """Outputs of factors on other rows of the same source, in float64."""
@@ -44,7 +44,7 @@ class Prepared:
 
     def on(self, rows: np.ndarray) -> Problem:
         """The same parts on other rows: for outputs alone, its loss is that of the training rows."""
-        return replace(self.problem, passes=condense(self.source, rows, self.parts, self.memory))
+        return replace(self.problem, passes=condense(self.source, rows, self.parts, self.reading))
 
     def head(self, solution: Solution, classes: Sequence[Any] | None = None) -> Head:
         """The head of a solution, its certificate filled with what it is about."""
@@ -79,11 +79,11 @@ def build_problem(
     loss: Loss,
     parts: Sequence[FittedPart],
     fit_intercept: bool,
-    memory: Memory | None = None,
+    reading: Reading | None = None,
 ) -> Problem:
     """The convex problem of some fitted parts."""
     solver_parts = [found for part in parts for found in part.parts()]
-    passes = condense(source, rows, parts, memory)
+    passes = condense(source, rows, parts, reading)
     return Problem(solver_parts, passes, loss, fit_intercept and loss.has_intercept)
 
 
@@ -97,7 +97,7 @@ def prepare(
     fit_intercept: bool = True,
     solver: str = "auto",
     max_rounds: int = 60,
-    memory: Memory | None = None,
+    reading: Reading | None = None,
 ) -> Prepared:
     """Fit the coordinates and gates on the training rows and condense their tokens.
 
@@ -116,15 +116,15 @@ def prepare(
     fit_intercept : bool
     solver, max_rounds
         As in `headwise.solvers.solver_of`.
-    memory : Memory, optional
-        How much the fit may take; no limit by default.
+    reading : Reading, optional
+        Within which memory tokens are read, and who is told.
     """
     if len(rows) != loss.num_samples:
         raise InputError(f"{len(rows)} samples but {loss.num_samples} labels")
     tensor_weights = None if weights is None else torch.as_tensor(weights)
-    memory = memory or Memory()
+    reading = reading or Reading()
     parts = tuple(
-        FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights, memory) for spec in specs
+        FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights, reading) for spec in specs
     )
-    problem = build_problem(source, rows, loss, parts, fit_intercept, memory)
-    return Prepared(source, rows, weights, parts, problem, solver_of(problem, solver, max_rounds), memory)
+    problem = build_problem(source, rows, loss, parts, fit_intercept, reading)
+    return Prepared(source, rows, weights, parts, problem, solver_of(problem, solver, max_rounds), reading)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..contracts import Loss, Progress
-from ..solvers import Solution, beta_grid, beta_max, solve_path
+from ..solvers import Record, Solution, beta_grid, beta_max, solve_path
 from .fitting import Prepared
 from .metrics import METRICS
 
@@ -135,25 +134,24 @@ def follow_path(
     tol: float = 1e-3,
     patience: int | None = 2,
     progress: Progress | None = None,
-    keep: Callable[[PathPoint, Solution], None] | None = None,
+    record: Record | None = None,
 ) -> Iterator[tuple[PathPoint, Solution]]:
     """Solve along a grid of betas and score each solution on held-out rows of the same source.
 
-    The path ends early once the held-out loss has not improved for ``patience`` betas (never where it is None).
+    Solutions that ``record`` holds are not solved again. The path ends early once the held-out loss has not improved
+    for ``patience`` betas (never where it is None).
     """
     held_out = prepared.on(rows)
     problem = prepared.problem
     grid = beta_grid(beta_max(problem), num + 1, ratio)[1:] if betas is None else np.asarray(betas, dtype=float)
-    best, waited, began = float("inf"), 0, time.perf_counter()
-    for solution in solve_path(prepared.solver, grid, tol=tol, progress=progress):
+    best, waited = float("inf"), 0
+    for solution in solve_path(prepared.solver, grid, tol=tol, record=record, progress=progress):
         loss, error, score = held_out_quality(problem.loss, held_out.outputs(solution.factors), targets)
         certificate = solution.certificate
-        seconds = time.perf_counter() - began
-        point = PathPoint(certificate.beta, certificate.relative_gap, solution.rank, score, loss, error, seconds)
-        if keep:
-            keep(point, solution)
+        point = PathPoint(
+            certificate.beta, certificate.relative_gap, solution.rank, score, loss, error, solution.seconds
+        )
         yield point, solution
-        began = time.perf_counter()
         best, waited = (loss, 0) if loss < best else (best, waited + 1)
         if patience is not None and waited >= patience:
             break

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import check_cv
 
-from ..contracts import GateFamily, TokenSource
+from ..contracts import GateFamily, Progress, TokenSource
 from ..errors import InputError
+from ..files import hash_tensors
+from ..losses import LOSSES
 from ..solvers import Solution, beta_grid, beta_max
 from ..tokens import make_splits
 from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
@@ -19,6 +23,7 @@ from .fitting import Prepared
 from .inputs import training_rows
 from .parts import PartSpec
 from .path import SCORES, BetaPath, PathPoint, Rule, choose, follow_path
+from .record import PathRecord
 from .targets import Targets
 
 __all__ = ["HeadClassifierCV", "HeadRegressorCV"]
@@ -35,6 +40,7 @@ class _AlongAPath(EstimatedHead):
     refit: bool
     max_rounds: int
     seed: int
+    checkpoint: str | Path | None
 
     def fit(
         self,
@@ -43,6 +49,7 @@ class _AlongAPath(EstimatedHead):
         sample_weight: ArrayLike | None = None,
         mask: Any = None,
         groups: ArrayLike | None = None,
+        progress: Progress | None = None,
     ) -> Any:
         """Fit the path on each fold, choose beta, and refit if asked; parameters as in `HeadClassifier.fit`.
 
@@ -68,7 +75,8 @@ class _AlongAPath(EstimatedHead):
         prepared: Prepared | None = None
         for train, held_out in folds:
             own, own_weights = part(train)
-            prepared = self._prepare(source, train, own, own_weights)
+            prepared = None  # its statistics go before those of the next fold come
+            prepared = self._prepare(source, train, own, own_weights, progress)
             if grid is None:
                 number = int(self.betas)  # type: ignore[arg-type]
                 grid = beta_grid(beta_max(prepared.problem), number + 1, self.ratio)[1:]
@@ -79,6 +87,8 @@ class _AlongAPath(EstimatedHead):
                 betas=grid,
                 tol=self.tol,
                 patience=None if paths else 2,
+                record=self._record(prepared, own),
+                progress=progress,
             )
             points = []
             for point, solution in steps:
@@ -90,17 +100,35 @@ class _AlongAPath(EstimatedHead):
         assert prepared is not None
         points = [_mean(each) for each in zip(*paths, strict=True)]
         best = choose(points, self.rule)
-        self.path_ = BetaPath(points, best, SCORES[prepared.problem.loss.kind])
+        self.path_ = BetaPath(points, best, SCORES[LOSSES.get(self.loss).kind])
         self.beta_ = points[best].beta
         if self.refit or not kept:
             own, own_weights = part(every)
-            prepared = self._prepare(source, every, own, own_weights)
-            solution = prepared.solver(self.beta_, tol=self.tol)
+            prepared = None
+            prepared = self._prepare(source, every, own, own_weights, progress)
+            solution = prepared.solver(self.beta_, tol=self.tol, progress=progress)
         else:
             solution = kept[best]
         warn_unproved(solution, self.tol)
         self._keep(prepared, solution, targets)
         return self
+
+    def _record(self, prepared: Prepared, targets: Targets) -> PathRecord | None:
+        """Where the solutions of one fold are kept."""
+        if self.checkpoint is None:
+            return None
+        fitted = {f"{i}.{name}": x for i, part in enumerate(prepared.parts) for name, x in part.tensors().items()}
+        fitted |= {"targets": targets.values}
+        if prepared.weights is not None:
+            fitted["weights"] = torch.as_tensor(prepared.weights)
+        about = {
+            **prepared.context(),
+            "coordinates": [part.to_dict()["conditioner"] for part in prepared.parts],
+            "tensors": hash_tensors(fitted),
+            "intercept": prepared.problem.fit_intercept,
+            "solver": [self.solver, self.max_rounds, self.tol],
+        }
+        return PathRecord(self.checkpoint, about)
 
     def _grid(self) -> NDArray[Any] | None:
         if isinstance(self.betas, (int, np.integer)):
@@ -181,7 +209,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
     ----------
     block, tol, loss, loss_options, class_weight, gate, num_gates, gate_seed, condition, n_components, num_prefix
         As in `HeadClassifier`.
-    grid, fit_intercept, solver, max_rounds
+    grid, fit_intercept, solver, max_rounds, max_memory
         As in `HeadClassifier`.
     betas : array or int
         Betas to try, or how many on a geometric grid down from the largest that has any atoms. The path ends early once
@@ -200,6 +228,9 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         certificate is always that of the samples of the last fit.
     seed : int
         Decides which samples are held out.
+    checkpoint : path, optional
+        Folder where every solution of the path is kept as soon as it is there: the same fit, stopped and started again,
+        goes on from them. Delete it when the model is saved.
 
     Attributes
     ----------
@@ -245,7 +276,9 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         fit_intercept: bool = True,
         solver: str = "auto",
         max_rounds: int = 60,
+        max_memory: int | str | None = None,
         seed: int = 0,
+        checkpoint: str | Path | None = None,
     ) -> None:
         self.block = block
         self.betas = betas
@@ -268,7 +301,9 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.max_rounds = max_rounds
+        self.max_memory = max_memory
         self.seed = seed
+        self.checkpoint = checkpoint
 
 
 class HeadRegressorCV(RegressorHead, _AlongAPath):
@@ -277,9 +312,9 @@ class HeadRegressorCV(RegressorHead, _AlongAPath):
     Parameters
     ----------
     block, tol, loss, loss_options, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, \
-fit_intercept, solver, max_rounds
+fit_intercept, solver, max_rounds, max_memory
         As in `HeadRegressor`.
-    betas, ratio, cv, validation, rule, refit, seed
+    betas, ratio, cv, validation, rule, refit, seed, checkpoint
         As in `HeadClassifierCV`.
 
     Attributes
@@ -321,7 +356,9 @@ fit_intercept, solver, max_rounds
         fit_intercept: bool = True,
         solver: str = "auto",
         max_rounds: int = 60,
+        max_memory: int | str | None = None,
         seed: int = 0,
+        checkpoint: str | Path | None = None,
     ) -> None:
         self.block = block
         self.betas = betas
@@ -343,4 +380,6 @@ fit_intercept, solver, max_rounds
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.max_rounds = max_rounds
+        self.max_memory = max_memory
         self.seed = seed
+        self.checkpoint = checkpoint

@@ -5,10 +5,10 @@ from .choice import SOLVERS, Solver, solver_of
 from .factored import solve
 from .gram import CondensedProblem, condense
 from .passes import HeldPasses, Passes
-from .path import beta_grid, beta_max, solve_path
+from .path import Record, beta_grid, beta_max, solve_path
 from .problem import Factors, Part, Problem
 from .proximal import solve_proximal
-from .solution import Solution, Status
+from .solution import Round, Solution, Status
 from .spilled import SpilledPasses
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "Part",
     "Passes",
     "Problem",
+    "Record",
+    "Round",
     "Solution",
     "Solver",
     "SpilledPasses",

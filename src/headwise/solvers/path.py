@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,7 +14,19 @@ from .choice import Solver
 from .problem import Problem
 from .solution import Solution, Status
 
-__all__ = ["beta_grid", "beta_max", "solve_path"]
+__all__ = ["Record", "beta_grid", "beta_max", "solve_path"]
+
+
+class Record(Protocol):
+    """Solutions of a path that outlive the run."""
+
+    def load(self, number: int, beta: float) -> Solution | None:
+        """Solution ``number`` of the path where it is there."""
+        ...
+
+    def keep(self, number: int, solution: Solution) -> None:
+        """Keep a solution."""
+        ...
 
 
 def beta_max(problem: Problem) -> float:
@@ -39,7 +52,7 @@ def solve_path(
     betas: np.ndarray,
     *,
     tol: float = 1e-3,
-    stop: Callable[[Solution], bool] | None = None,
+    record: Record | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Solution]:
     """Solve for each beta in turn, from large to small, with warm starts.
@@ -52,8 +65,8 @@ def solve_path(
         Strengths, tried in decreasing order.
     tol : float
         Relative gap of each solution.
-    stop : callable, optional
-        Asked after each solution; True ends the path.
+    record : Record, optional
+        Gives solutions of an earlier run, and keeps those of this one.
     progress : callable, optional
         Told ``("path", done, len(betas))``.
     """
@@ -62,12 +75,14 @@ def solve_path(
     for number, beta in enumerate(ordered):
         if progress:
             progress("path", number, len(ordered))
-        solution = solver(float(beta), tol=tol, start=start)
-        if solution.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt  # one solution was cut short: the path ends, not only this point
+        solution = record.load(number, float(beta)) if record else None
+        if solution is None:
+            solution = solver(float(beta), tol=tol, start=start)
+            if solution.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt  # one solution was cut short: the path ends, not only this point
+            if record:
+                record.keep(number, solution)
         start = solution.factors
         yield solution
-        if stop is not None and stop(solution):
-            break
     if progress:
         progress("path", len(ordered), len(ordered))

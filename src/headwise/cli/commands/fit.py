@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from ..console import out, print_json
+from ..console import out, print_json, progress_bars
 from ..options import JsonOption, OverwriteOption, SeedOption, TolOption
 
 
@@ -41,18 +42,28 @@ def command(
         Literal["auto", "factored", "proximal", "moments"],
         typer.Option("--solver", help="factored for all, proximal to check small ones, moments for numbers"),
     ] = "auto",
+    max_memory: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--max-memory", metavar="SIZE", help="What a process may hold (900MB, 2GB); the rest goes to disk"
+        ),
+    ] = None,
     tol: TolOption = 1e-3,
     seed: SeedOption = 0,
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Fit a certified head to the training part of a store: a classifier, or a regressor where labels are numbers."""
+    """Fit a certified head to the training part of a store: a classifier, or a regressor where labels are numbers.
+
+    Under `torchrun --nproc-per-node=K -m headwise fit ...` K processes share the samples. Solutions of the path are
+    kept beside HEAD until it is saved: the same command, stopped and started again, goes on from them.
+    """
     from ...heads import HeadClassifier, HeadClassifierCV, HeadRegressor, HeadRegressorCV
     from ...losses import LOSSES
+    from ...processes import joined
     from ...tokens import TokenStore
 
     store = TokenStore.open(tokens)
-    store.verify_content()
     loss = loss or ("squared" if store.labels.dtype.kind == "f" else "multinomial")
     classifies = LOSSES.get(loss).kind in HeadClassifier.kinds
     shared: dict[str, Any] = {
@@ -64,17 +75,27 @@ def command(
         "num_gates": num_gates,
         "gate_seed": seed,
         "n_components": n_components,
+        "max_memory": max_memory,
     }
+    done = head.with_name(f"{head.name}.path")
     model: Any
     if beta is None:
         chosen = HeadClassifierCV if classifies else HeadRegressorCV
-        model = chosen(betas=betas, refit=False, seed=seed, **shared)
+        model = chosen(betas=betas, refit=False, seed=seed, checkpoint=done, **shared)
     else:
         model = (HeadClassifier if classifies else HeadRegressor)(beta=beta, **shared)
-    model.fit(store)
+    with joined() as processes:
+        if processes.first:
+            store.verify_content()
+        processes.wait()
+        with progress_bars(quiet=not processes.first) as tell:
+            model.fit(store, progress=tell)
+    if not processes.first:
+        return
     if store.class_names and model.head_.classes is not None:
         model.head_.class_names = [store.class_names[i] for i in model.classes_]
     model.head_.save_pretrained(head, overwrite)
+    shutil.rmtree(done, ignore_errors=True)
     certificate = model.certificate_
     if json:
         print_json({"head": str(head), "rank": model.rank_, "certificate": certificate.to_dict()})
