@@ -1,0 +1,54 @@
+"""From tokens to the statistics that solvers pass over: in memory where they fit, else on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from ..contracts import TokenSource
+from ..processes import current
+from ..solvers import HeldPasses, Passes, SpilledPasses
+from .fitted_part import FittedPart
+from .reading import Reading
+
+__all__ = ["condense"]
+
+
+def condense(
+    source: TokenSource, rows: np.ndarray, parts: Sequence[FittedPart], reading: Reading | None = None
+) -> Passes:
+    """Statistics of ``rows`` for every matrix Z, in float64, from one pass over the tokens.
+
+    Parameters
+    ----------
+    source : TokenSource
+    rows : ndarray of int
+    parts : sequence of FittedPart
+    reading : Reading, optional
+        Where its memory does not hold the statistics, they go to a temporary file; no limit by default.
+    """
+    reading = reading or Reading()
+    processes = current()
+    run = processes.run(len(rows))
+    count = run.stop - run.start
+    held: list[dict[str, Tensor]] = []
+    spilled: SpilledPasses | None = None
+    for place, tokens in reading.chunks(source, rows, "condense tokens"):
+        own = replace(tokens, values=tokens.values.double())
+        found = [statistics for part in parts for statistics in part.statistics(own)]
+        if place.start == run.start:
+            numbers = sum(x[0].numel() for part in found for x in part.values())
+            if not reading.memory.holds(12 * numbers * count):  # float64, and a copy in float32
+                spilled = SpilledPasses(len(rows), processes)
+            else:
+                held = [{k: v.new_empty(count, *v.shape[1:]) for k, v in part.items()} for part in found]
+        if spilled is not None:
+            spilled.append(found)
+            continue
+        for kept, new in zip(held, found, strict=True):
+            for name, value in new.items():
+                kept[name][place.start - run.start : place.stop - run.start] = value
+    return HeldPasses(held, len(rows), processes) if spilled is None else spilled

@@ -1,0 +1,56 @@
+"""How a fit reads tokens: this process's share of them, ahead of their use, within the memory that it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..contracts import Progress, Tokens, TokenSource
+from ..errors import InputError
+from ..processes import current
+from .memory import Memory
+
+__all__ = ["Reading"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Within which memory tokens are read, and who is told how far it is.
+
+    Parameters
+    ----------
+    memory : Memory
+        No limit by default.
+    progress : callable, optional
+        Told ``(step, samples read, samples)``.
+    """
+
+    memory: Memory = field(default_factory=Memory)
+    progress: Progress | None = None
+
+    def chunks(self, source: TokenSource, rows: np.ndarray, step: str) -> Iterator[tuple[slice, Tokens]]:
+        """Chunks of this process's share of ``rows`` with their places in ``rows``.
+
+        Raises
+        ------
+        InputError
+            There are fewer rows than processes.
+        """
+        processes = current()
+        if len(rows) < processes.size:
+            raise InputError(f"{processes.size} processes share {len(rows)} samples; start at most {len(rows)} of them")
+        run = processes.run(len(rows))
+        chunks = source.chunks(rows[run], self.memory.chunk(4 * source.num_tokens * source.width))
+        start = run.start
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(next, chunks, None)
+            while (found := ahead.result()) is not None:
+                ahead = reader.submit(next, chunks, None)
+                place = slice(start, start + len(found[0]))
+                yield place, found[1]
+                start = place.stop
+                if self.progress:
+                    self.progress(step, start - run.start, run.stop - run.start)
