@@ -8,7 +8,7 @@ import sys
 
 __all__ = ["main"]
 
-STOPPED = "stopped; tokens that were extracted are kept: the same command goes on from them, and fits heads again"
+STOPPED = "stopped; extracted tokens and the solutions of 'fit' are kept: the same command goes on from them"
 
 
 def main(args: list[str] | None = None) -> None:

@@ -1,0 +1,96 @@
+"""Several processes share a fit: the same objective, an equally valid certificate, and a clear end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from headwise import TokenStore, verify
+from headwise.processes import Processes
+
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+@pytest.fixture
+def store(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(101) % 3
+    X = rng.normal(size=(101, 9, 5))
+    X[np.arange(101), y] += 1
+    split = np.where(np.arange(101) % 4 == 0, "val", "train")
+    TokenStore.from_arrays(tmp_path / "store", X, y, split=split, dtype="float64", num_prefix=1)
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_runs_are_a_partition(size):
+    runs = [Processes(rank, size).run(10) for rank in range(size)]
+    assert [i for run in runs for i in range(run.start, run.stop)] == list(range(10))
+    assert max(r.stop - r.start for r in runs) - min(r.stop - r.start for r in runs) <= 1
+
+
+def fit(store, out, *more, launch=()):
+    command = [*(launch or [sys.executable]), "-m", "headwise", "fit", store, out, "--json", "--tol", "1e-8"]
+    return subprocess.run([*map(str, command), *map(str, more)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--block", "default", "--beta", 0.01),
+        ("--block", "attention", "--gate", "cluster", "--num-gates", 3, "--betas", 3),
+    ],
+)
+def test_two_processes_reach_the_objective_of_one(store, tmp_path, options):
+    alone = fit(store, tmp_path / "alone", *options)
+    both = fit(store, tmp_path / "both", *options, launch=LAUNCH)
+    assert alone.returncode == both.returncode == 0, both.stderr
+    one, two = (json.loads(run.stdout)["certificate"] for run in (alone, both))
+    assert two["primal"] == pytest.approx(one["primal"], rel=1e-6)
+    assert two["relative_gap"] <= 1e-8
+    assert two["num_samples"] == one["num_samples"] == 75
+    assert verify(tmp_path / "both", store).holds
+
+
+def test_more_processes_than_samples(store, tmp_path):
+    rng = np.random.default_rng(0)
+    split = ["train", "val", "val"]
+    TokenStore.from_arrays(tmp_path / "tiny", rng.normal(size=(3, 4, 5)), [0, 1, 1], split=split)
+    found = fit(tmp_path / "tiny", tmp_path / "head", launch=LAUNCH)
+    assert found.returncode != 0
+    assert "processes share" in found.stderr
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_job_and_the_next_run_goes_on(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(2000) % 4
+    X = rng.normal(size=(2000, 30, 24)).astype(np.float32)
+    X[np.arange(2000), y] += 1
+    split = np.where(np.arange(2000) % 4 == 0, "val", "train")
+    TokenStore.from_arrays(tmp_path / "store", X, y, split=split)
+    done = tmp_path / "head.path"
+    command = [*LAUNCH, "-m", "headwise", "fit", tmp_path / "store", tmp_path / "head", "--block", "attention"]
+    command = [*map(str, command), "--betas", "8", "--tol", "1e-6", "--json"]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (done.exists() and list(done.glob("*.safetensors"))):
+        assert job.poll() is None, job.stderr.read()
+        time.sleep(0.05)
+    children = [int(p) for p in subprocess.check_output(["pgrep", "-P", str(job.pid)], text=True).split()]
+    os.kill(children[-1], signal.SIGKILL)
+    _, said = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert "another process of the job ended" in said or "SIGKILL" in said
+    kept = {p.name: p.stat().st_mtime_ns for p in done.glob("*.safetensors")}
+    assert kept
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert not done.exists()
+    assert verify(tmp_path / "head", tmp_path / "store").holds
