@@ -107,3 +107,39 @@ def test_tokens_that_do_not_vary_are_refused():
 def test_impossible_settings_are_named(options, said):
     with pytest.raises(InputError, match=said):
         Conditioner(**options)
+
+
+def test_columns_of_a_table_count_whatever_their_units():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 6)), np.arange(80) % 2
+    X[y == 1, 0] += 1.5
+    units = np.array([1e-9, 1e6, 1, 1, 1, 1])
+    plain = HeadClassifier("linear", beta=1e-2, tol=1e-6).fit(X, y)
+    other = HeadClassifier("linear", beta=1e-2, tol=1e-6).fit(X * units, y)
+    assert other.certificate_.primal == pytest.approx(plain.certificate_.primal, rel=1e-6)
+    np.testing.assert_allclose(other.predict_proba(X * units), plain.predict_proba(X), atol=1e-3)
+
+
+def test_a_column_that_does_not_vary_is_left_aside():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), np.arange(40) % 2
+    X[:, 1] = 7
+    found = HeadClassifier("linear", beta=1e-2).fit(X, y)
+    moved = X.copy()
+    moved[:, 1] = -3
+    np.testing.assert_allclose(found.predict_proba(moved), found.predict_proba(X))
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_units_of_all_tokens_do_not_matter(scale):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3, 4)), np.arange(40) % 2
+    settings = {"beta": 1e-2, "condition": Conditioner(layer_norm=False)}
+    one, two = (HeadClassifier("attention", **settings).fit(x, y).certificate_.primal for x in (X, X * scale))
+    assert two == pytest.approx(one, rel=1e-3)
+
+
+def test_tokens_that_cannot_be_squared_are_refused():
+    X, y = np.random.default_rng(0).normal(size=(40, 3, 4)) * 1e200, np.arange(40) % 2
+    with pytest.raises(InputError, match="too large to square"):
+        HeadClassifier("linear", condition=Conditioner(layer_norm=False)).fit(X, y)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
 from headwise.errors import InputError
 from headwise.heads import Head, HeadClassifier, HeadClassifierCV, HeadRegressor, HeadRegressorCV, PartSpec, verify
-from headwise.tokens import ArrayTokens
+from headwise.tokens import ArrayTokens, TokenStore
 
 BETA = 0.1
 RIDGE = [PartSpec("linear", penalty="ridge")]
@@ -118,3 +118,28 @@ def test_losses_of_the_other_estimator_are_refused(kind, loss):
     X, pooled, _ = tokens()
     with pytest.raises(InputError, match="is for"):
         kind(loss=loss).fit(X, pooled[:, 0])
+
+
+def test_a_perfect_fit_is_certified():
+    X = np.random.default_rng(0).normal(size=(30, 4, 3))
+    found = HeadRegressor("linear", beta=1e-2).fit(X, np.ones(30))
+    assert (found.certificate_.gap, found.certificate_.relative_gap, found.rank_) == (0.0, 0.0, 0)
+
+
+def test_survival_times_are_not_negative_and_scores_have_no_weights():
+    X = np.random.default_rng(0).normal(size=(30, 4, 3))
+    Y = np.stack([X[:, 0, 0], np.ones(30)], 1)
+    with pytest.raises(InputError, match="must not be negative"):
+        HeadRegressor("linear", loss="cox").fit(X, Y)
+    found = HeadRegressor("linear", loss="cox", beta=1e-2).fit(X, np.abs(Y))
+    with pytest.raises(InputError, match="no sample weights"):
+        found.score(X, np.abs(Y), sample_weight=np.ones(30))
+
+
+def test_a_store_knows_its_own_mask_and_layout(tmp_path):
+    X, y = np.random.default_rng(0).normal(size=(30, 4, 3)), np.arange(30) % 2
+    store = TokenStore.from_arrays(tmp_path / "store", X, y)
+    with pytest.raises(InputError, match="knows its own mask"):
+        HeadClassifier("linear").fit(store, mask=np.ones((30, 4), dtype=bool))
+    with pytest.raises(InputError, match="knows its own num_prefix"):
+        HeadClassifier("linear", num_prefix=1).fit(store)

@@ -211,6 +211,8 @@ class RegressorHead(RegressorMixin, EstimatedHead):  # type: ignore[misc]
         """R2 of numbers and rates; Harrell's concordance index of survival times."""
         if self._kind != "survival":
             return float(super().score(X, y, sample_weight))
+        if sample_weight is not None:
+            raise InputError("the concordance index has no sample weights; score the samples that count")
         targets = encode("survival", np.asarray(y)).values.numpy()
         return METRICS["survival"]["concordance"].value(self.predict(X)[:, None], targets)
 
@@ -237,4 +239,5 @@ def as_conditioner(condition: Conditioner | bool, n_components: int | None, sour
     if isinstance(condition, Conditioner):
         return condition
     # one token a sample is a table: its columns have units of their own, and a norm across them would mix these
-    return Conditioner(layer_norm=source.num_tokens > 1, n_components=n_components) if condition else None
+    table = source.num_tokens == 1
+    return Conditioner(layer_norm=not table, n_components=n_components, standardize=table) if condition else None

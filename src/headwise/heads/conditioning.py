@@ -37,6 +37,9 @@ class Conditioner:
         Whitening divides by the root of the eigenvalue, but of at least this share of the largest one.
     constant : bool
         Append a constant feature, so that attention contains linear and quadratic terms.
+    standardize : bool
+        Divide every feature by its standard deviation before the projection: for tables, whose columns have units of
+        their own.
 
     Notes
     -----
@@ -50,6 +53,7 @@ class Conditioner:
     n_components: int | None = 64
     floor: float = 0.01
     constant: bool = True
+    standardize: bool = False
 
     def __post_init__(self) -> None:
         if self.n_components is not None and self.n_components < 1:
@@ -112,16 +116,24 @@ class Conditioner:
         if not float(total) > 0:
             raise InputError("there are no training tokens to condition on")
         mean /= total
-        values_, vectors = torch.linalg.eigh(second / total - torch.outer(mean, mean))
+        second /= total
+        if not bool(torch.isfinite(second).all()):
+            raise InputError(f"the tokens of '{spec}' are too large to square; divide them by a common factor")
+        covariance = second - torch.outer(mean, mean)
+        unit = torch.ones_like(mean)
+        if self.standardize:
+            varies = covariance.diagonal() > 1e-12 * second.diagonal()  # what is below is rounding
+            unit = torch.where(varies, covariance.diagonal().clamp(min=0).sqrt(), torch.inf)
+        values_, vectors = torch.linalg.eigh(covariance / unit / unit[:, None])
         keep = len(values_) if self.n_components is None else min(self.n_components, len(values_))
         values_, vectors = values_.flip(0)[:keep], vectors.flip(1)[:, :keep]
-        if float(values_[0]) <= 1e-12:
+        if float(values_[0]) <= 1e-12 * float((second.diagonal() / unit.square()).max()):
             raise InputError(
                 f"the tokens of '{spec}' do not vary over the training samples; there is nothing to fit on"
             )
         # the sign of an eigenvector is arbitrary: fix it, so that two machines agree
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
-        projection = vectors / values_.clamp(min=self.floor * float(values_[0])).sqrt()
+        projection = vectors / unit[:, None] / values_.clamp(min=self.floor * float(values_[0])).sqrt()
         processes.agree(projection)
         plain = FittedConditioner(self.layer_norm, self.constant, mean, projection, 1.0)
         return plain.scaled(source, rows, spec, block(plain.width(len(mean))), weights)

@@ -11,17 +11,20 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from ..contracts import TokenSource
 from ..errors import InputError
-from ..tokens import ArrayTokens, TokenStore
+from ..tokens import ArrayTokens
 
 __all__ = ["as_labels", "as_source", "as_weights", "training_rows"]
 
 
 def as_source(X: Any, *, mask: Any = None, num_prefix: int = 0, grid: tuple[int, int] | None = None) -> TokenSource:
     """A token source from a store, ``(n, s, d)`` or ``(n, d)`` arrays or tensors."""
-    if isinstance(X, (ArrayTokens, TokenStore)):
+    if hasattr(X, "chunks") and hasattr(X, "num_prefix"):  # a TokenSource
+        given = {"mask": mask is not None, "num_prefix": num_prefix not in (0, X.num_prefix)}
+        given["grid"] = grid is not None and X.grid is not None and tuple(grid) != X.grid
+        for name, asked in given.items():
+            if asked:
+                raise InputError(f"X is a token source and knows its own {name}; leave {name} out")
         return X
-    if hasattr(X, "chunks") and hasattr(X, "num_prefix"):
-        return X  # any other TokenSource
     if isinstance(X, torch.Tensor) or (isinstance(X, np.ndarray) and X.ndim == 3):
         return ArrayTokens(X, mask=mask, num_prefix=num_prefix, grid=grid)
     if isinstance(X, (list, tuple)) and X and np.ndim(X[0]) == 2:
@@ -31,7 +34,7 @@ def as_source(X: Any, *, mask: Any = None, num_prefix: int = 0, grid: tuple[int,
                 f"samples have between {lengths[0]} and {lengths[-1]} tokens; pad them to one length and give a mask"
             )
         return ArrayTokens(np.asarray(X), mask=mask, num_prefix=num_prefix, grid=grid)
-    return ArrayTokens(check_array(X, dtype=[np.float64, np.float32]), mask=mask)
+    return ArrayTokens(check_array(X, dtype=[np.float64, np.float32]), mask=mask, num_prefix=num_prefix, grid=grid)
 
 
 def as_labels(y: Any, source: TokenSource, rows: NDArray[Any]) -> NDArray[Any]:
@@ -55,9 +58,12 @@ def as_labels(y: Any, source: TokenSource, rows: NDArray[Any]) -> NDArray[Any]:
 def training_rows(source: TokenSource) -> NDArray[Any]:
     """Rows to fit on: a store's training split where it has one, else all samples."""
     split = getattr(source, "split", None)
-    if split is not None and (np.asarray(split) == "train").any():
-        return np.flatnonzero(np.asarray(split) == "train")
-    return np.arange(source.num_samples)
+    if split is None:
+        return np.arange(source.num_samples)
+    rows = np.flatnonzero(np.asarray(split) == "train")
+    if not len(rows):
+        raise InputError(f"the samples have the parts {', '.join(sorted(set(split)))}, and none is called train")
+    return rows
 
 
 def as_weights(sample_weight: Any, source: TokenSource, rows: NDArray[Any]) -> NDArray[Any] | None:

@@ -31,7 +31,7 @@ class Cox:
     Raises
     ------
     InputError
-        No event of positive weight, or events that are not 0 or 1.
+        No event of positive weight, events that are not 0 or 1, or negative times.
 
     Notes
     -----
@@ -67,6 +67,8 @@ class Cox:
         time, event = columns(targets, 2).T.contiguous()
         if bool(((event != 0) & (event != 1)).any()):
             raise InputError("events (the second column) must be 0 or 1")
+        if bool((time < 0).any()):
+            raise InputError(f"survival times must not be negative; the least is {float(time.min()):g}")
         self.num_outputs, self.num_samples = 1, len(time)
         self.weights = normalised(weights, targets)
         self._shares = self.weights * (self.weights > 0).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from ..errors import InputError
 from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound
 from .problem import Factors, Problem
 
@@ -164,6 +166,8 @@ def certify(
         factors.intercept += shift
         outputs = outputs + shift
     primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
+    if not math.isfinite(primal):
+        raise InputError(f"the objective is {primal}; targets or tokens are too large, divide them by a common factor")
     theta = dual_point(problem, outputs)
     bounds, ridge, failure, kinds = [], 0.0, 0.0, set()
     sizes = [min(part.p, part.k * part.outputs(problem.loss.num_outputs)) for part in problem.parts]
@@ -198,7 +202,7 @@ def certify(
             f"the dual value {dual} exceeds the primal {primal}: a bug in the loss or block, please report it"
         )
     gap = max(gap, 0.0)  # what is left below zero is rounding
-    relative = gap / abs(primal) if primal else float("inf")
+    relative = gap / abs(primal) if primal else (float("inf") if gap else 0.0)
     found = Certificate(primal, dual, gap, relative, beta, said, failure, problem.loss.num_samples, dict(context or {}))
     return found, factors
 

@@ -16,7 +16,7 @@ from ..errors import InputError, unknown_name
 from .arrays import as_mask, as_tokens, check_layout
 from .manifest import DTYPES, Manifest
 from .rows import first_bad
-from .table import as_ids, as_labels, as_names, encode_names, hash_samples
+from .table import as_ids, as_labels, as_names, as_splits, encode_names, hash_samples
 from .writer import NO_SPLIT, StoreWriter
 
 __all__ = ["SHARD_BYTES", "SPLITS", "shard_samples", "split_codes", "write_arrays"]
@@ -101,7 +101,7 @@ def write_arrays(
     num_prefix, grid = check_layout(num_prefix, grid, s)
     y, names = as_labels(labels, n, class_names)
     names_of_ids = as_ids(ids, n)
-    split_text, group_text = as_names(split, n, "split"), as_names(groups, n, "groups")
+    split_text, group_text = as_splits(split, n), as_names(groups, n, "groups")
     split_values, split_names = split_codes(split_text)
     group_values, group_names = encode_names(group_text)
     shard_size = shard_samples(shard_size, views * s * d * DTYPES[dtype].itemsize, n)

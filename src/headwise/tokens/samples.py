@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from ..errors import InputError
 from .arrays import ArrayTokens
+from .table import as_splits
 
 __all__ = ["ArrayData", "ImageSamples", "UnreadableImage", "check_classes", "open_image", "skipped_images", "to_rgb"]
 
@@ -82,10 +83,7 @@ class ImageSamples:
 
     def with_split(self, split: np.ndarray) -> ImageSamples:
         """The same images with another split, for example of `headwise.tokens.make_splits`."""
-        split = np.asarray(split).astype(str)
-        if split.shape != (len(self),):
-            raise InputError(f"split has shape {split.shape}; ({len(self)},) is needed")
-        return dataclasses.replace(self, split=split)
+        return dataclasses.replace(self, split=as_splits(split, len(self)))
 
     def select(self, rows: Sequence[int] | np.ndarray) -> ImageSamples:
         """Some of the images, in the order of ``rows``."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .table import as_splits
 
 __all__ = ["make_splits"]
 
@@ -38,7 +39,7 @@ def make_splits(
         Decides which samples go where.
     split : array-like of str, shape (n,), or None
         Parts that are already given. A part that has a share but no samples is taken from "train"; the rest stays.
-        Samples of other names stay as they are.
+        Samples of no part ("") stay out.
     class_names : sequence of str
         Names of integer labels, for the errors.
 
@@ -74,9 +75,8 @@ def make_splits(
         group_names, group_codes = np.unique(np.asarray(groups), return_inverse=True)
         if group_codes.shape != codes.shape:
             raise InputError(f"groups have length {len(group_codes)}; {len(codes)} samples need one each")
-    parts = np.full(len(codes), "train", dtype="<U5") if split is None else np.asarray(split).astype(str)
-    if parts.shape != codes.shape:
-        raise InputError(f"split has shape {parts.shape}; ({len(codes)},) is needed")
+    given = as_splits(split, len(codes))
+    parts = np.full(len(codes), "train", dtype="<U5") if given is None else given
     if split is not None:
         if "train" not in parts:
             raise InputError(

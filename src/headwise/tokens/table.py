@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["as_ids", "as_labels", "as_names", "encode_names", "hash_samples", "no_labels"]
+__all__ = ["SPLIT_NAMES", "as_ids", "as_labels", "as_names", "as_splits", "encode_names", "hash_samples", "no_labels"]
 
 
 def as_labels(
@@ -82,6 +82,15 @@ def no_labels(num_samples: int) -> np.ndarray:
     return np.full(num_samples, np.nan)
 
 
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    "": "",
+}
+"""Names of the parts of a data set that are understood, in small letters."""
+
+
 def as_names(values: Any, num_samples: int, what: str) -> np.ndarray | None:
     """One name for each sample as text, None where ``values`` is None."""
     if values is None:
@@ -92,6 +101,32 @@ def as_names(values: Any, num_samples: int, what: str) -> np.ndarray | None:
             f"{what} has shape {array.shape} and type {array.dtype}; {num_samples} names or whole numbers are needed"
         )
     return array.astype(str)
+
+
+def as_splits(values: Any, num_samples: int) -> np.ndarray | None:
+    """Part of each sample: "train", "val", "test", or "" for none; None where ``values`` is None.
+
+    Case does not count, and the names in `SPLIT_NAMES` stand for the same parts.
+
+    Raises
+    ------
+    InputError
+        Any other name: its samples would be left out without a word.
+    """
+    names = as_names(values, num_samples, "split")
+    if names is None:
+        return None
+    known, codes = np.unique(names, return_inverse=True)
+    parts = [SPLIT_NAMES.get(str(name).strip().lower()) for name in known]
+    bad = [str(name) for name, part in zip(known, parts, strict=True) if part is None]
+    if bad:
+        count = int(np.isin(names, bad).sum())
+        raise InputError(
+            f"split holds {', '.join(map(repr, bad[:5]))} ({count} samples); give train, val or test, or an empty name "
+            "for samples of no part"
+        )
+    found: np.ndarray = np.array(parts)[codes.reshape(-1)]
+    return found
 
 
 def encode_names(values: np.ndarray | None, first: Iterable[str] = ()) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...errors import InputError
 from ..samples import ArrayData, ImageSamples, check_classes
-from ..table import as_ids, as_labels, as_names, hash_samples, no_labels
+from ..table import as_ids, as_labels, as_names, as_splits, hash_samples, no_labels
 from .folder import join_fingerprint, plain_name
 
 __all__ = ["image_array_samples", "read_arrays"]
@@ -87,7 +87,7 @@ def read_arrays(
         labels=codes,
         class_names=names_,
         description=f"{description}: {n} samples",
-        split=as_names(columns["split"], n, "split"),
+        split=as_splits(columns["split"], n),
         groups=as_names(columns["groups"], n, "groups"),
         mask=None if found.get("mask") is None else np.asarray(found["mask"], dtype=bool),
         grid=None if grid is None else (int(grid[0]), int(grid[1])),
@@ -139,7 +139,7 @@ def image_array_samples(
         codes, names = codes.astype(np.int64).reshape(-1), tuple(str(v) for v in values)
     check_classes(codes, names, where)
     given = as_ids(None if ids is None else [str(v) for v in ids], n)
-    split_, groups_ = as_names(split, n, "split"), as_names(groups, n, "groups")
+    split_, groups_ = as_splits(split, n), as_names(groups, n, "groups")
 
     def load(index: int) -> Image.Image:
         return Image.fromarray(np.ascontiguousarray(images[index]))

@@ -12,7 +12,7 @@ from PIL import Image
 from ...errors import InputError
 from ...files import hash_tensors
 from ..samples import ImageSamples, check_classes, open_image
-from ..table import hash_samples
+from ..table import SPLIT_NAMES, hash_samples
 
 __all__ = ["IMAGE_SUFFIXES", "file_samples", "image_files", "join_fingerprint", "plain_name", "read_folder"]
 
@@ -20,8 +20,6 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
 )
 """Endings of the files that count as images, in small letters."""
-
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def read_folder(path: str | os.PathLike[str]) -> ImageSamples:
@@ -43,9 +41,7 @@ def read_folder(path: str | os.PathLike[str]) -> ImageSamples:
     """
     root = Path(path)
     top = _subfolders(root)
-    splits = {
-        folder.name: _SPLIT_FOLDERS[folder.name.lower()] for folder in top if folder.name.lower() in _SPLIT_FOLDERS
-    }
+    splits = {folder.name: SPLIT_NAMES[folder.name.lower()] for folder in top if folder.name.lower() in SPLIT_NAMES}
     has_splits = len(splits) == len(top) and "train" in splits.values()
     if not top:
         raise InputError(

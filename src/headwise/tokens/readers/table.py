@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..samples import ImageSamples, check_classes
-from ..table import no_labels
+from ..table import as_splits, no_labels
 from .folder import file_samples, plain_name
 
 __all__ = ["read_table"]
@@ -52,7 +52,7 @@ def read_table(path: str | os.PathLike[str], labelled: bool = True) -> ImageSamp
     codes = {name: code for code, name in enumerate(names)}
     labels = np.array([codes[row["label"]] for _, row in rows], dtype=np.int64)
     check_classes(labels, names, file)
-    split = np.array([row["split"] for _, row in rows]) if "split" in rows[0][1] else None
+    split = as_splits([row["split"] for _, row in rows], len(rows)) if "split" in rows[0][1] else None
     groups = np.array([row["group"] for _, row in rows]) if "group" in rows[0][1] else None
     return file_samples(files, ids, labels, names, f"{said}, {len(names)} classes", split, groups)
 
