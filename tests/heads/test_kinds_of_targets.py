@@ -123,7 +123,8 @@ def test_losses_of_the_other_estimator_are_refused(kind, loss):
 def test_a_perfect_fit_is_certified():
     X = np.random.default_rng(0).normal(size=(30, 4, 3))
     found = HeadRegressor("linear", beta=1e-2).fit(X, np.ones(30))
-    assert (found.certificate_.gap, found.certificate_.relative_gap, found.rank_) == (0.0, 0.0, 0)
+    assert found.certificate_.relative_gap <= 1e-6
+    assert found.rank_ == 0
 
 
 def test_survival_times_are_not_negative_and_scores_have_no_weights():

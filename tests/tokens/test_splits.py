@@ -78,7 +78,7 @@ def test_val_is_carved_from_train():
     assert (grouped[80:] == "test").all()
     whole = make_splits(labels, split=parts)
     assert np.array_equal(whole, parts)
-    assert (make_splits(labels, split=["train"] * 99 + ["other"])[-1:] == "other").all()
+    assert (make_splits(labels, split=["train"] * 99 + [""])[-1:] == "").all()
 
 
 def test_given_split_that_cuts_a_group():

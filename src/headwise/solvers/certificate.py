@@ -29,7 +29,7 @@ class Certificate:
     primal, dual : float
         Objective of the head and a proved lower bound of the optimum.
     gap, relative_gap : float
-        ``primal - dual`` and ``gap / |primal|``.
+        ``primal - dual``, and its share of ``|primal|`` (of the rounding of the loss, where a fit is perfect).
     beta : float
         Strength of the penalty.
     kind : {"exact", "probabilistic"}
@@ -202,7 +202,7 @@ def certify(
             f"the dual value {dual} exceeds the primal {primal}: a bug in the loss or block, please report it"
         )
     gap = max(gap, 0.0)  # what is left below zero is rounding
-    relative = gap / abs(primal) if primal else (float("inf") if gap else 0.0)
+    relative = gap / problem.size(primal)
     found = Certificate(primal, dual, gap, relative, beta, said, failure, problem.loss.num_samples, dict(context or {}))
     return found, factors
 

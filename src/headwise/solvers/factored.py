@@ -75,7 +75,7 @@ def solve(
             history.append(
                 Round(time.perf_counter() - began, done, primal, gap, atoms, str(factors.intercept.dtype)[6:])
             )
-            if gap <= 0.98 * tol * abs(primal) or number == max_rounds:
+            if gap <= 0.98 * tol * problem.size(primal) or number == max_rounds:
                 proved = certify(problem, factors, beta, epsilon=_epsilon(tol))
                 if proved[0].relative_gap <= tol:
                     status = Status.CERTIFIED

@@ -109,7 +109,7 @@ def minimise(
                 primal, gap = oracle.look(here, beta)
                 seconds = time.perf_counter() - began
                 history.append(Round(seconds, number, primal, gap, _rank(problem, here.factors), "float64"))
-                if gap <= target * abs(primal):
+                if gap <= target * problem.size(primal):
                     proved = certify(problem, oracle.finished(here), beta)
                     if proved[0].relative_gap <= tol:
                         status = Status.CERTIFIED

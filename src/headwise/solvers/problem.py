@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import torch
@@ -72,6 +73,16 @@ class Problem:
     loss: Loss
     fit_intercept: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def size(self, primal: float) -> float:
+        """What a gap is compared with: the objective, or the rounding of the loss where nothing is left of it."""
+        return max(abs(primal), self._rounding)
+
+    @cached_property
+    def _rounding(self) -> float:
+        outputs = torch.zeros(self.passes.num_samples, self.loss.num_outputs, dtype=torch.float64, device=self.device)
+        tiny = torch.finfo(torch.float64)
+        return max(tiny.eps * abs(float(self.loss.value(outputs))), tiny.tiny)
 
     def zero(self, dtype: torch.dtype = torch.float64) -> Factors:
         """No atoms, and the best constant output."""
