@@ -37,7 +37,7 @@ def test_runs_are_a_partition(size):
 
 
 def fit(store, out, *more, launch=()):
-    command = [*(launch or [sys.executable]), "-m", "headwise", "fit", store, out, "--json", "--tol", "1e-8"]
+    command = [*(launch or [sys.executable]), "-m", "headwise", "fit", store, out, "--json", "--tol", "1e-7"]
     return subprocess.run([*map(str, command), *map(str, more)], capture_output=True, text=True)
 
 
@@ -54,16 +54,15 @@ def test_two_processes_reach_the_objective_of_one(store, tmp_path, options):
     assert alone.returncode == both.returncode == 0, both.stderr
     one, two = (json.loads(run.stdout)["certificate"] for run in (alone, both))
     assert two["primal"] == pytest.approx(one["primal"], rel=1e-6)
-    assert two["relative_gap"] <= 1e-8
+    assert two["relative_gap"] <= 1e-7
     assert two["num_samples"] == one["num_samples"] == 75
     assert verify(tmp_path / "both", store).holds
 
 
-def test_more_processes_than_samples(store, tmp_path):
+def test_more_processes_than_samples(tmp_path):
     rng = np.random.default_rng(0)
-    split = ["train", "val", "val"]
-    TokenStore.from_arrays(tmp_path / "tiny", rng.normal(size=(3, 4, 5)), [0, 1, 1], split=split)
-    found = fit(tmp_path / "tiny", tmp_path / "head", launch=LAUNCH)
+    TokenStore.from_arrays(tmp_path / "tiny", rng.normal(size=(2, 4, 5)), [0, 1])
+    found = fit(tmp_path / "tiny", tmp_path / "head", "--beta", 0.1, launch=[*LAUNCH[:-1], "--nproc-per-node=3"])
     assert found.returncode != 0
     assert "processes share" in found.stderr
 
