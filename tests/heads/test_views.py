@@ -53,7 +53,7 @@ def test_equal_views_are_one_view(tmp_path):
     weights = np.random.default_rng(1).uniform(0.5, 2, n)
     one = store_of(tmp_path / "one", X, y)
     many = store_of(tmp_path / "many", np.repeat(X, K, axis=1), y)
-    fits = [HeadClassifier(PARTS, beta=0.05, tol=1e-9).fit(s, sample_weight=weights) for s in (one, many)]
+    fits = [HeadClassifier(PARTS, beta=0.05, tol=1e-5).fit(s, sample_weight=weights) for s in (one, many)]
     assert fits[1].certificate_.primal == pytest.approx(fits[0].certificate_.primal, abs=1e-8)
     before, after = (fit.head_.tensors() for fit in fits)
     for name, value in before.items():

@@ -138,7 +138,7 @@ def bind(
         if kind.kind == "survival":
             raise InputError(
                 f"the loss {loss!r} counts all samples together, so that the {views} views of a sample would be "
-                "several patients; fit on one view: extract with --views 1, or give ArrayTokens(store.read().values)"
+                "several samples; fit on one view: extract with --views 1, or give ArrayTokens(store.read().values)"
             )
         targets = targets[torch.arange(len(targets)).repeat_interleave(views)]
         weights = None if weights is None else np.repeat(weights, views)  # losses divide by the sum of all

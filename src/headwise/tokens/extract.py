@@ -78,7 +78,7 @@ def extract(
     view_seed : int
         Decides the crops and flips, image by image and view by view, whatever the batches.
     augmentation : Augmentation or None
-        Limits of the crops, and whether to flip; `headwise.tokens.Augmentation` by default.
+        Limits of the crops, and whether to flip; ``Augmentation()`` by default.
     device : str or torch.device
         Where the backbone runs; it is moved there.
     shard_size : int or None

@@ -79,7 +79,7 @@ class Manifest:
     source : mapping
         ``description`` of the data and ``hash`` of its ids and labels.
     augmentation : mapping or None
-        How views after the first were made: the fields of `headwise.tokens.Augmentation`. A sentence in stores of the
+        How views after the first were made: the fields of `headwise.Augmentation`. A sentence in stores of the
         first days.
     seed : int
         Seed of the views.
