@@ -19,6 +19,7 @@ from headwise.heads import (
     PartSpec,
     verify,
 )
+from headwise.heads.compare import Splits, certified_results
 from headwise.heads.fitting import build_problem, prepare
 from headwise.heads.targets import bind, encode
 from headwise.solvers import certify
@@ -149,6 +150,19 @@ def test_averaged_predictions(viewed, tmp_path):
     model = HeadClassifier("linear", beta=0.02).fit(two)
     each = [model.decision_function(ArrayTokens(X[:, k], num_prefix=1, grid=(2, 2))) for k in range(K)]
     np.testing.assert_allclose(model.decision_function(two, views="average"), np.mean(each, axis=0), atol=1e-12)
+
+
+def test_the_comparison_of_heads_takes_the_views(viewed):
+    """What a study does with a store that has views."""
+    _, y = data()
+    rows = {part: np.arange(N)[k::3] for k, part in enumerate(("train", "val", "test"))}
+    splits = Splits(rows, {part: y[own] for part, own in rows.items()}, np.arange(3))
+    (result,) = certified_results(viewed, splits, ["linear"], conditioner=Conditioner(), betas=2, tol=1e-3)
+    assert result.head.certificate.context["views"] == K
+    assert result.head.certificate.num_samples == N // 3
+    assert verify(result.head, viewed).holds
+    outputs = result.head.outputs(viewed, rows["test"])
+    np.testing.assert_allclose(result.probabilities, outputs.softmax(1), atol=1e-12)
 
 
 def test_held_out_samples_are_scored_by_view_0(tmp_path):
