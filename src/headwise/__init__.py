@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from .solvers import Certificate, Status
     from .study import Study, predict, study
-    from .tokens import TokenStore, extract, open_data
+    from .tokens import Augmentation, TokenStore, extract, open_data
 
 _HOMES = {
     "backbones": ("list_backbones", "load_backbone"),
@@ -48,11 +48,12 @@ _HOMES = {
     ),
     "solvers": ("Certificate", "Status"),
     "study": ("Study", "predict", "study"),
-    "tokens": ("TokenStore", "extract", "open_data"),
+    "tokens": ("Augmentation", "TokenStore", "extract", "open_data"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Augmentation",
     "Certificate",
     "ClaimError",
     "Conditioner",

@@ -13,6 +13,7 @@ from PIL import Image
 from headwise.blocks import BLOCKS
 from headwise.cli import main
 from headwise.gates import GATES
+from headwise.heads import Head
 from headwise.tokens import TokenStore
 from headwise.version import __version__
 
@@ -130,6 +131,39 @@ def test_images_to_a_store(call, photos, tmp_path):
     code, _, said = call("extract", photos, tmp_path / "strict", "--strict")
     assert code == 2
     assert "broken.png" in said
+
+
+def test_views(call, photos, tmp_path):
+    store, head = tmp_path / "store", tmp_path / "head"
+    views = ("--views", 3, "--view-seed", 4, "--crop-scale", 0.5, 0.9, "--no-flip")
+    code, said, errors = call("extract", photos, store, *views, "--json")
+    assert code == 0, errors
+    assert json.loads(said)["shape"] == [12, 3, 65, 128]
+    assert "12 images x 3 views" in errors
+    manifest = TokenStore.open(store).manifest
+    assert manifest.augmentation == {"crop_scale": [0.5, 0.9], "crop_ratio": [3 / 4, 4 / 3], "flip": False}
+    code, _, errors = call("extract", photos, store, *views[:-1])
+    assert code == 2
+    assert "flip: False there, True asked" in errors
+    code, _, errors = call("extract", photos, tmp_path / "bad", "--crop-scale", 0.9, 0.5)
+    assert code == 2
+    assert "crop_scale" in errors
+    assert json.loads(call("info", store, "--json")[1])["view seed"] == 4
+
+    assert call("fit", store, head, "--block", "linear", "--beta", 0.1)[0] == 0
+    assert call("verify", head, "--tokens", store)[0] == 0
+    found = {}
+    for which in ("first", "average"):
+        code, said, _ = call("predict", head, store, "--views", which)
+        assert code == 0
+        found[which] = [float(row["probability"]) for row in csv.DictReader(io.StringIO(said))]
+    opened, fitted = TokenStore.open(store), Head.from_pretrained(head)
+    logits = sum(fitted(opened.read(view=k).values.double()) for k in range(3)) / 3
+    assert found["average"] == pytest.approx(logits.softmax(1).amax(1).tolist(), abs=1e-6)
+    assert found["average"] != found["first"]
+    code, _, errors = call("predict", head, photos, "--views", "average")
+    assert code == 2
+    assert "headwise extract --views K" in errors
 
 
 def test_predict_new_pictures(call, photos, tmp_path):

@@ -141,6 +141,12 @@ def test_every_part_may_be_missing(study: dict[str, Any], arrays: dict[str, np.n
     summary_html(study)
 
 
+def test_views_of_the_training_samples_are_said(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    assert "views of each" not in words(render(study, arrays))
+    study["certificate"]["context"] = {"views": 4}
+    assert "training samples (4 views of each), with the tokens" in words(render(study, arrays))
+
+
 def test_smallest_study() -> None:
     page = Page(render({"format_version": 1}))
     assert [a["id"] for a in page.all("section")] == ["headline", "reproduce", "words"]

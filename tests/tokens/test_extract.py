@@ -15,9 +15,8 @@ from PIL import Image
 
 from headwise.errors import InputError
 from headwise.files import claim_folder
-from headwise.tokens import TokenStore, UnreadableImage, extract, read_folder
+from headwise.tokens import Augmentation, TokenStore, UnreadableImage, extract, read_folder
 from headwise.tokens import writer as writer_module
-from headwise.tokens.extract import augment
 from headwise.tokens.readers import image_array_samples
 
 
@@ -210,27 +209,66 @@ def test_non_finite_tokens_name_the_image(samples, make_backbone, tmp_path):
         extract(make_backbone(scale=1e6), samples, tmp_path / "big", **OPTIONS)
 
 
+VIEWS = {"views": 3, "view_seed": 1, "dtype": "float32"}
+
+
 def test_views(samples, make_backbone, tmp_path):
-    options = {"views": 3, "dtype": "float32"}
-    store = extract(make_backbone(), samples, tmp_path / "a", seed=1, **options, **OPTIONS)
+    said = []
+    store = extract(make_backbone(), samples, tmp_path / "a", announce=said.append, **VIEWS, **OPTIONS)
     plain = extract(make_backbone(), samples, tmp_path / "p", dtype="float32", **OPTIONS)
-    again = extract(make_backbone(), samples, tmp_path / "b", seed=1, batch_size=7, shard_size=30, **options)
-    other = extract(make_backbone(), samples, tmp_path / "c", seed=2, **options, **OPTIONS)
+    again = extract(make_backbone(), samples, tmp_path / "b", **VIEWS, batch_size=7, shard_size=30)
+    other = extract(make_backbone(), samples, tmp_path / "c", **VIEWS | {"view_seed": 2}, **OPTIONS)
     assert store.num_views == 3
+    assert "30 images x 3 views: 0.0 MiB" in said[0]
     assert torch.equal(store.read().values, plain.read().values)
-    assert torch.allclose(store.read(view=2).values, again.read(view=2).values, atol=1e-5)
+    for view in range(3):
+        assert torch.allclose(store.read(view=view).values, again.read(view=view).values, atol=1e-5)
     assert not torch.allclose(store.read(view=1).values, store.read(view=2).values)
     assert not torch.allclose(store.read(view=1).values, other.read(view=1).values)
 
 
-def test_augment_stays_in_the_image():
-    image = Image.fromarray(np.arange(60, dtype=np.uint8).reshape(6, 10))
-    for view in range(1, 40):
-        crop = augment(image, 0, 5, view)
-        assert 1 <= crop.width <= 10
-        assert 1 <= crop.height <= 6
-        assert set(np.asarray(crop).ravel()) <= set(range(60))
-    assert augment(image, 0, 5, 0) is image
+def test_a_view_is_the_backbone_on_the_augmented_image(samples, make_backbone, tmp_path):
+    augmentation = Augmentation(crop_scale=(0.3, 0.6), flip=False)
+    backbone = make_backbone()
+    store = extract(backbone, samples, tmp_path / "s", augmentation=augmentation, **VIEWS, **OPTIONS)
+    views = [augmentation(samples.image(i), 1, i, 2) for i in (17, 4)]
+    wanted = backbone.tokens(backbone.preprocess(views), [2])[0]
+    assert torch.allclose(store.read([17, 4], view=2).values, wanted)
+
+
+@pytest.mark.parametrize("stop", [3, 6, 20])
+def test_resume_with_views_is_bit_identical(samples, make_backbone, tmp_path, stop):
+    whole = extract(make_backbone(), samples, tmp_path / "whole", **VIEWS, **OPTIONS)
+    with pytest.raises(RuntimeError):
+        extract(make_backbone(stop_after=stop), samples, tmp_path / "parts", **VIEWS, **OPTIONS)
+    second = make_backbone()
+    assert content(extract(second, samples, tmp_path / "parts", **VIEWS, **OPTIONS).path) == content(whole.path)
+    assert second.images == 3 * (30 - 6 * (stop // 6))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"views": 2}, "views: 3 there, 2 asked"),
+        ({"views": 1}, "views: 3 there, 1 asked"),
+        ({"view_seed": 5}, "view_seed: 1 there, 5 asked"),
+        ({"augmentation": Augmentation(crop_scale=(0.5, 1.0))}, r"crop_scale: \[0.4, 1.0\] there, \[0.5, 1.0\] asked"),
+        ({"augmentation": Augmentation(crop_ratio=(1.0, 1.0))}, "crop_ratio"),
+        ({"augmentation": Augmentation(flip=False)}, "flip: True there, False asked"),
+    ],
+)
+def test_other_views_are_refused_by_name(samples, make_backbone, tmp_path, change, said):
+    store = extract(make_backbone(), samples, tmp_path / "s", **VIEWS, **OPTIONS)
+    assert store.manifest.augmentation == {"crop_scale": [0.4, 1.0], "crop_ratio": [3 / 4, 4 / 3], "flip": True}
+    with pytest.raises(InputError, match=said):
+        extract(make_backbone(), samples, tmp_path / "s", **VIEWS | change, **OPTIONS)
+
+
+def test_settings_of_views_do_not_concern_a_store_without(samples, make_backbone, tmp_path):
+    first = extract(make_backbone(), samples, tmp_path / "s", view_seed=1, **OPTIONS)
+    assert first.manifest.augmentation is None
+    augmentation = Augmentation(flip=False)
+    extract(make_backbone(stop_after=0), samples, tmp_path / "s", view_seed=2, augmentation=augmentation, **OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +278,7 @@ def test_augment_stays_in_the_image():
         ({"at": "middle"}, "block_input"),
         ({"dtype": "int8"}, "dtype"),
         ({"views": 0}, "at least 1"),
+        ({"view_seed": -1}, "view_seed is -1"),
     ],
 )
 def test_bad_settings(samples, make_backbone, tmp_path, options, message):

@@ -17,9 +17,10 @@ from ..contracts import Progress, TargetKind, TokenSource
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Certificate, Solution, Status
+from ..tokens import num_views
 from .conditioning import Conditioner
 from .fitting import Prepared, prepare
-from .head import Head
+from .head import Head, Views
 from .inputs import as_labels, as_source, as_weights, class_weights
 from .memory import as_memory
 from .metrics import METRICS
@@ -93,7 +94,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         return prepare(
             source,
             rows,
-            bind(self.loss, targets, weights, self.loss_options),
+            bind(self.loss, targets, weights, self.loss_options, num_views(source)),
             resolve_parts(self.block, source, self.gate, self.num_gates, self.gate_seed),
             as_conditioner(self.condition, self.n_components, source),
             weights,
@@ -133,7 +134,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.head_.intercept.numpy(force=True)
 
-    def _outputs(self, X: Any, mask: Any = None) -> torch.Tensor:
+    def _outputs(self, X: Any, mask: Any = None, views: Views = "first") -> torch.Tensor:
         check_is_fitted(self)
         facts = self.head_.facts
         source = as_source(X, mask=mask, num_prefix=facts.num_prefix, grid=facts.grid)
@@ -141,7 +142,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
             raise InputError(
                 f"X has {source.width} features, but {type(self).__name__} is expecting {facts.width} features as input"
             )
-        return self.head_.outputs(source)
+        return self.head_.outputs(source, views=views)
 
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
         """The head as an ``nn.Module`` on raw tokens."""
@@ -164,27 +165,31 @@ class ClassifierHead(ClassifierMixin, EstimatedHead):  # type: ignore[misc]
     def _two_classes(self) -> bool:
         return hasattr(self, "classes_") and len(self.classes_) == 2
 
-    def decision_function(self, X: Any, mask: Any = None) -> NDArray[Any]:
-        """Outputs (logits), shape (n, outputs); for two classes the difference, shape (n,)."""
-        out = self._outputs(X, mask).numpy()
+    def decision_function(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
+        """Outputs (logits), shape (n, outputs); for two classes the difference, shape (n,).
+
+        ``views`` is for stores with several: the outputs of view 0 ("first"), or their mean over the views ("average"),
+        here and wherever predictions are asked for.
+        """
+        out = self._outputs(X, mask, views).numpy()
         if not self._two_classes:
             return out
         return out[:, 0] if out.shape[1] == 1 else out[:, 1] - out[:, 0]
 
-    def predict_proba(self, X: Any, mask: Any = None) -> NDArray[Any]:
+    def predict_proba(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
         """Probabilities of classes (each row sums to one), or of labels, shape (n, outputs)."""
         check_is_fitted(self)
         found: NDArray[Any]
         if self._two_classes:
-            out = torch.from_numpy(self.decision_function(X, mask))
+            out = torch.from_numpy(self.decision_function(X, mask, views))
             found = torch.stack([torch.zeros_like(out), out], dim=1).softmax(1).numpy()
         else:
-            found = self.head_.link(self._outputs(X, mask)).numpy()
+            found = self.head_.link(self._outputs(X, mask, views)).numpy()
         return found
 
-    def predict(self, X: Any, mask: Any = None) -> NDArray[Any]:
+    def predict(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
         """Most probable class of each sample, or zeros and ones of the labels, shape (n, labels)."""
-        probabilities = self.predict_proba(X, mask)
+        probabilities = self.predict_proba(X, mask, views)
         if not hasattr(self, "classes_"):
             return (probabilities > 0.5).astype(np.int64)
         found: NDArray[Any] = self.classes_[probabilities.argmax(1)]
@@ -201,9 +206,12 @@ class RegressorHead(RegressorMixin, EstimatedHead):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def predict(self, X: Any, mask: Any = None) -> NDArray[Any]:
-        """Numbers or rates of the shape of the targets; for Cox the logarithm of the relative risk, shape (n,)."""
-        outputs = self._outputs(X, mask)
+    def predict(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
+        """Numbers or rates of the shape of the targets; for Cox the logarithm of the relative risk, shape (n,).
+
+        ``views`` is for stores with several: the outputs of view 0 ("first"), or their mean over the views ("average").
+        """
+        outputs = self._outputs(X, mask, views)
         found: NDArray[Any] = (outputs if self._kind == "survival" else self.head_.link(outputs)).numpy()
         return found[:, 0] if self._flat else found
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..contracts import Progress, TokenSource
+from ..tokens import num_views
 from .baselines import Scores, logistic_probabilities, majority, neighbours, pooled_tokens, score
 from .conditioning import Conditioner
 from .fitting import prepare
@@ -117,7 +118,8 @@ def certified_results(
     for name in names:
         began = time.perf_counter()
         specs = resolve_parts(name, source)
-        loss = bind("multinomial", encode("classes", y["train"], np.arange(splits.num_classes)))
+        targets = encode("classes", y["train"], np.arange(splits.num_classes))
+        loss = bind("multinomial", targets, views=num_views(source))
         prepared = prepare(source, rows["train"], loss, specs, conditioner)
 
         def tell(step: str, done: int, total: int, name: str = name) -> None:

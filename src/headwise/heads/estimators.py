@@ -35,7 +35,8 @@ class _AtOneBeta(EstimatedHead):
         Parameters
         ----------
         X : array or Tensor ``(n, s, d)`` or ``(n, d)``, or TokenStore
-            Tokens, prefix tokens first. Of a store with splits the training split is used.
+            Tokens, prefix tokens first. Of a store with splits the training split is used. Of a store with several
+            views of a sample all are used: the loss of a sample is the mean over its views.
         y : array
             Labels, one for each sample; those of the store by default.
         sample_weight : array, shape (n,), optional
@@ -47,8 +48,8 @@ class _AtOneBeta(EstimatedHead):
         Raises
         ------
         InputError
-            NaN or infinite tokens, one class only, no such tokens, targets that are not of the loss, or a beta or tol
-            that is not positive.
+            NaN or infinite tokens, one class only, no such tokens, targets that are not of the loss, several views of
+            a sample for a loss that counts all samples together (Cox), or a beta or tol that is not positive.
         """
         check_positive(beta=self.beta)
         source = self._open(X, mask)

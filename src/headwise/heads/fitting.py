@@ -15,6 +15,7 @@ from torch import Tensor
 from ..contracts import Loss, TokenSource
 from ..errors import InputError
 from ..solvers import Factors, Problem, Solution, Solver, solver_of
+from ..tokens import num_views, view_rows
 from ..version import __version__
 from .condense import condense
 from .conditioning import Conditioner
@@ -58,7 +59,8 @@ class Prepared:
             self.problem.loss.state(),
             self.problem.fit_intercept,
         )
-        head.certificate = replace(solution.certificate, context={**self.context(), "head": head.fingerprint})
+        context = {**self.context(), "head": head.fingerprint}
+        head.certificate = replace(solution.certificate, num_samples=len(self.rows), context=context)
         return head
 
     def context(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class Prepared:
         return {
             "tokens": self.source.fingerprint,
             "rows": hashlib.sha256(np.ascontiguousarray(self.rows, dtype=np.int64).tobytes()).hexdigest(),
+            "views": num_views(self.source),
             "parts": [p.spec.to_dict() for p in self.parts],
             "gates": [p.describe_gates() for p in self.parts],
             "loss": self.problem.loss.state(),
@@ -101,13 +104,16 @@ def prepare(
 ) -> Prepared:
     """Fit the coordinates and gates on the training rows and condense their tokens.
 
+    Where the source has several views, the loss takes them all. Coordinates and gates are those of view 0, the samples
+    as they are, so that a beta means the same with and without views; so are the outputs on held-out rows.
+
     Parameters
     ----------
     source : TokenSource
     rows : ndarray of int
         Training samples.
     loss : Loss
-        Bound to the targets and weights of the rows.
+        Bound to the targets and weights of the rows, with the views of the source.
     specs : sequence of PartSpec
     conditioner : Conditioner or None
         None fits in raw token coordinates without the constant.
@@ -119,12 +125,13 @@ def prepare(
     reading : Reading, optional
         Within which memory tokens are read, and who is told.
     """
-    if len(rows) != loss.num_samples:
-        raise InputError(f"{len(rows)} samples but {loss.num_samples} labels")
+    views = num_views(source)
+    if len(rows) * views != loss.num_samples:
+        raise InputError(f"{len(rows)} samples of {views} view(s) but {loss.num_samples} labels")
     tensor_weights = None if weights is None else torch.as_tensor(weights)
     reading = reading or Reading()
     parts = tuple(
         FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights, reading) for spec in specs
     )
-    problem = build_problem(source, rows, loss, parts, fit_intercept, reading)
+    problem = build_problem(*view_rows(source, rows, views), loss, parts, fit_intercept, reading)
     return Prepared(source, rows, weights, parts, problem, solver_of(problem, solver, max_rounds), reading)

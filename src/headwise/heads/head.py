@@ -7,22 +7,24 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..contracts import Tokens, TokenSource
-from ..errors import InputError
+from ..errors import InputError, unknown_name
 from ..files import hash_tensors
 from ..losses import LOSSES
 from ..solvers import Certificate, Factors
-from ..tokens import TokenStore
+from ..tokens import TokenStore, num_views, view_rows
 from .fitted_part import FittedPart
 from .parts import PartSpec
 
-__all__ = ["Head", "TokenFacts", "Training"]
+__all__ = ["Head", "TokenFacts", "Training", "Views"]
+
+Views = Literal["first", "average"]
 
 
 @dataclass(frozen=True)
@@ -208,10 +210,24 @@ class Head(nn.Module):
         return out
 
     @torch.inference_mode()
-    def outputs(self, source: TokenSource, rows: np.ndarray | None = None) -> Tensor:
-        """Outputs of a store or of arrays, chunk by chunk."""
+    def outputs(self, source: TokenSource, rows: np.ndarray | None = None, views: Views = "first") -> Tensor:
+        """Outputs ``(n, c)`` of a store or of arrays, chunk by chunk.
+
+        Parameters
+        ----------
+        source : TokenSource
+        rows : ndarray of int, optional
+            Samples; all by default.
+        views : {"first", "average"}
+            Those of view 0, or the mean over the views of each sample; the same where there is one view.
+        """
         self.check(source.num_tokens, source.width)
-        return torch.cat([self(tokens.values, tokens.mask) for _, tokens in source.chunks(rows)])
+        if views not in ("first", "average"):
+            raise unknown_name("views", views, ("first", "average"))
+        count = num_views(source) if views == "average" else 1
+        every, its = view_rows(source, rows, count)
+        found = torch.cat([self(tokens.values, tokens.mask) for _, tokens in every.chunks(its)])
+        return found.unflatten(0, (-1, count)).mean(1)
 
     def link(self, outputs: Tensor) -> Tensor:
         """Mean predictions from outputs: probabilities, numbers, rates, relative risks, by the loss."""

@@ -53,8 +53,8 @@ class _AlongAPath(EstimatedHead):
     ) -> Any:
         """Fit the path on each fold, choose beta, and refit if asked; parameters as in `HeadClassifier.fit`.
 
-        Held-out samples are scored without weights. ``groups`` (those of a store by default) keep samples of one group
-        on one side of every split.
+        Held-out samples are scored without weights, and by view 0 where a store has several. ``groups`` (those of a
+        store by default) keep samples of one group on one side of every split; the views of a sample always are.
         """
         check_positive(ratio=self.ratio)
         if not 0 < self.validation < 1:

@@ -117,10 +117,31 @@ def _survival(y: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def bind(
-    loss: str, targets: Targets, weights: NDArray[Any] | None = None, options: Mapping[str, Any] | None = None
+    loss: str,
+    targets: Targets,
+    weights: NDArray[Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    views: int = 1,
 ) -> Loss:
-    """A registered loss on its targets, weights and options."""
+    """A registered loss on its targets, weights and options.
+
+    With several views the loss of a sample is the mean over its views, ``sum_i w_i mean_k l(f_ik, y_i)``: each view is
+    a row with the targets of its sample and an equal share of its weight, in the order of `headwise.tokens.view_rows`.
+
+    Raises
+    ------
+    InputError
+        Options that the loss does not have, or views for a loss that is no sum over samples.
+    """
     kind = LOSSES.get(loss)
+    if views > 1:
+        if kind.kind == "survival":
+            raise InputError(
+                f"the loss {loss!r} counts all samples together, so that the {views} views of a sample would be "
+                "several samples; fit on one view: extract with --views 1, or give ArrayTokens(store.read().values)"
+            )
+        targets = targets[torch.arange(len(targets)).repeat_interleave(views)]
+        weights = None if weights is None else np.repeat(weights, views)  # losses divide by the sum of all
     tensor = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
     try:
         return kind(targets.values, targets.num_outputs, tensor, **(options or {}))  # type: ignore[call-arg]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..contracts import TokenSource
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Certificate, certify
-from ..tokens import TokenStore
+from ..tokens import TokenStore, num_views, view_rows
 from .fitting import build_problem
 from .head import Head
 from .save import load_head
@@ -95,8 +95,11 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
         reasons.append(f"the head's class names {head.class_names} are not those of the store, {names}")
     if len(rows) and (int(rows.max()) >= source.num_samples or int(rows.min()) < 0):
         return Verification(False, claimed, None, (*reasons, "the training rows lie outside the store"))
+    views = context.get("views", 1)  # certificates of the first days know of view 0 alone
+    if views not in (1, num_views(source)):
+        return Verification(False, claimed, None, (*reasons, f"{views!r} views are claimed, {num_views(source)} there"))
     try:
-        found = _recompute(head, source, rows, np.asarray(labels), claimed)
+        found = _recompute(head, source, rows, np.asarray(labels), claimed, views)
     except InputError as error:
         return Verification(False, claimed, None, (*reasons, str(error)))
     slack = SLACK * max(abs(claimed.primal), 1.0)
@@ -141,14 +144,15 @@ def _check_claim(claimed: Certificate) -> None:
 
 
 def _recompute(
-    head: Head, source: TokenSource, rows: np.ndarray, labels: np.ndarray, claimed: Certificate
+    head: Head, source: TokenSource, rows: np.ndarray, labels: np.ndarray, claimed: Certificate, views: int
 ) -> Certificate:
     options = {k: v for k, v in head.loss.items() if k not in ("name", "num_outputs")}
     name = head.loss["name"]
     classes = None if head.classes is None else np.asarray(head.classes)
     targets = encode(LOSSES.get(name).kind, labels[rows], classes)
-    loss = bind(name, targets, head.training_data.weights if head.training_data else None, options)
-    problem = build_problem(source, rows, loss, [part.fitted for part in head._parts()], head.fit_intercept)
+    loss = bind(name, targets, head.training_data.weights if head.training_data else None, options, views)
+    parts = [part.fitted for part in head._parts()]
+    problem = build_problem(*view_rows(source, rows, views), loss, parts, head.fit_intercept)
     # a fit to tol allows its probabilistic bound tol / 2: half the gap that it reached is no looser
     epsilon = min(0.01, max(claimed.relative_gap / 2, 1e-9))
     probability = claimed.failure_probability / len(problem.parts) or 1e-9
@@ -161,4 +165,4 @@ def _recompute(
         probability=probability,
         centre=False,
     )
-    return certificate
+    return replace(certificate, num_samples=len(rows))

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..contracts import Backbone, Progress
 from ..errors import InputError
 from ..heads import Head
+from ..heads.head import Views
 from ..tokens import ArrayData, ArrayTokens, ImageSamples, TokenStore, UnreadableImage, open_samples
 from ..tokens.samples import skipped_images
 from .origin import At, backbone_of, check_store
@@ -29,6 +30,7 @@ def predict(
     *,
     backbone: str | Backbone | None = None,
     layer: int | None = None,
+    views: Views = "first",
     device: str = "cpu",
     strict: bool = False,
     progress: Progress | None = None,
@@ -50,6 +52,8 @@ def predict(
         a file of their own. One with other weights is refused.
     layer : int or None
         For images: layer of the backbone, where the head does not say which; the last by default.
+    views : {"first", "average"}
+        Outputs of view 0, or their mean over the views of each sample; for a token store, which holds the views.
     device : str
         Where the backbone runs.
     strict : bool
@@ -68,12 +72,18 @@ def predict(
     Raises
     ------
     InputError
-        Data that cannot be read, no readable image, or tokens or a backbone that are not those of the head.
+        Data that cannot be read, no readable image, tokens or a backbone that are not those of the head, or an average
+        over views that are not there.
     """
     found = open_samples(data)
+    if views != "first" and not isinstance(found, TokenStore):
+        raise InputError(
+            f"views={views!r} is asked for, but {data} is no token store and has no views; make one with "
+            "headwise extract --views K and predict on that"
+        )
     if isinstance(found, TokenStore):
         check_store(head, found)
-        return list(found.ids), head.link(head.outputs(found)).numpy()
+        return list(found.ids), head.link(head.outputs(found, views=views)).numpy()
     if isinstance(found, ArrayData):
         # the layout is the head's: outputs refuses tokens that do not fit it
         source = ArrayTokens(found.tokens, found.mask)

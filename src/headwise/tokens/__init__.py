@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arrays import ArrayTokens
+from .augmentation import Augmentation
 from .extract import extract
 from .manifest import FORMAT_VERSION, Manifest
 from .readers import (
@@ -19,18 +20,22 @@ from .readers import (
 from .samples import ArrayData, ImageSamples, UnreadableImage
 from .splits import make_splits
 from .store import TokenStore
+from .views import ViewTokens, num_views, view_rows
 
 __all__ = [
     "DATA_SETS",
     "FORMAT_VERSION",
     "ArrayData",
     "ArrayTokens",
+    "Augmentation",
     "ImageSamples",
     "Manifest",
     "TokenStore",
     "UnreadableImage",
+    "ViewTokens",
     "extract",
     "make_splits",
+    "num_views",
     "open_data",
     "open_samples",
     "read_arrays",
@@ -39,4 +44,5 @@ __all__ = [
     "read_images",
     "read_photographs",
     "read_table",
+    "view_rows",
 ]

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..contracts import Backbone, Progress
 from ..errors import InputError, unknown_name
+from .augmentation import Augmentation
 from .from_arrays import shard_samples, split_codes
 from .manifest import DTYPES, Manifest
 from .rows import first_bad
@@ -25,9 +26,7 @@ from .store import TokenStore
 from .table import as_labels, encode_names, hash_samples
 from .writer import StoreWriter
 
-__all__ = ["AUGMENTATION", "augment", "extract"]
-
-AUGMENTATION = "random crop (area 0.4 to 1, aspect 3/4 to 4/3) and horizontal flip"
+__all__ = ["extract"]
 
 _SPARE = 1.2
 """Free disk space asked for, as a multiple of the estimate."""
@@ -43,8 +42,9 @@ def extract(
     dtype: str = "float16",
     batch_size: int = 64,
     views: int = 1,
+    view_seed: int = 0,
+    augmentation: Augmentation | None = None,
     device: str | torch.device = "cpu",
-    seed: int = 0,
     shard_size: int | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -74,11 +74,13 @@ def extract(
     batch_size : int
         Images that go through the backbone at once.
     views : int
-        Copies of each image: the image itself, then ``views - 1`` random crops and flips.
+        Views of each image: the image itself, then ``views - 1`` random crops and flips.
+    view_seed : int
+        Decides the crops and flips, image by image and view by view, whatever the batches.
+    augmentation : Augmentation or None
+        Limits of the crops, and whether to flip; ``Augmentation()`` by default.
     device : str or torch.device
         Where the backbone runs; it is moved there.
-    seed : int
-        Decides the crops and flips, image by image.
     shard_size : int or None
         Images in a shard; by default as many as take about 32 MiB.
     progress : callable or None
@@ -105,13 +107,13 @@ def extract(
             raise InputError(f"{name} is {value}; at least 1 is needed")
     if not len(samples):
         raise InputError("there are no images to extract tokens from")
-    manifest = _plan(backbone, samples, layer, at, dtype, views, seed, shard_size)
-    describes = ("shape", "shards", "samples", "skipped", "complete", "format_version", "split_names", "group_names")
-    config = {name: value for name, value in manifest.to_json().items() if name not in describes}
-    config["shape"] = list(manifest.shape[1:])
-    writer = StoreWriter(Path(path), manifest, config, overwrite)
+    if view_seed < 0:
+        raise InputError(f"view_seed is {view_seed}; a whole number from 0 is needed")
+    augmentation = augmentation or Augmentation()
+    manifest = _plan(backbone, samples, layer, at, dtype, views, view_seed, augmentation, shard_size)
+    writer = StoreWriter(Path(path), manifest, _config(manifest), overwrite)
     writer.resume()
-    job = _Job(backbone, samples, manifest, batch_size, torch.device(device), strict, writer.path)
+    job = _Job(backbone, samples, manifest, augmentation, batch_size, torch.device(device), strict, writer.path)
     if strict and writer.skipped:
         position, reason = writer.skipped[0]
         raise UnreadableImage(samples.ids[position], reason)
@@ -141,7 +143,8 @@ def _plan(
     at: str,
     dtype: str,
     views: int,
-    seed: int,
+    view_seed: int,
+    augmentation: Augmentation,
     shard_size: int | None,
 ) -> Manifest:
     if dtype not in DTYPES:
@@ -173,9 +176,21 @@ def _plan(
         at=at,
         preprocessing=dataclasses.asdict(backbone.preprocessing),
         source={"description": samples.description, "hash": known, "content": samples.fingerprint},
-        augmentation=AUGMENTATION if views > 1 else None,
-        seed=seed,
+        augmentation=dataclasses.asdict(augmentation) if views > 1 else None,
+        seed=view_seed if views > 1 else 0,
     )
+
+
+def _config(manifest: Manifest) -> dict[str, Any]:
+    """What decides the tokens, each setting under the name that it is asked for by."""
+    found = {"shards", "samples", "skipped", "complete", "format_version", "split_names", "group_names"}
+    apart = {"shape", "augmentation", "seed"}
+    config = {name: value for name, value in manifest.to_json().items() if name not in found | apart}
+    _, views, *shape = manifest.shape
+    config |= {"shape": shape, "views": views}
+    if isinstance(manifest.augmentation, Mapping):
+        config |= {"view_seed": manifest.seed, **manifest.augmentation}
+    return config
 
 
 class _Job:
@@ -186,12 +201,13 @@ class _Job:
         backbone: Backbone,
         samples: ImageSamples,
         manifest: Manifest,
+        augmentation: Augmentation,
         batch_size: int,
         device: torch.device,
         strict: bool,
         path: Path,
     ) -> None:
-        self.backbone, self.samples, self.manifest = backbone, samples, manifest
+        self.backbone, self.samples, self.manifest, self.augmentation = backbone, samples, manifest, augmentation
         self.batch_size, self.device, self.strict, self.path = batch_size, device, strict, path
         self._timed: tuple[range, Tensor, list[tuple[int, str]]] | None = None
         if isinstance(backbone, torch.nn.Module):
@@ -202,10 +218,12 @@ class _Job:
         rest = sum(len(writer.inputs(k)) for k in pending)
         itemsize = DTYPES[self.manifest.dtype].itemsize
         size = rest * int(np.prod(self.manifest.shape[1:])) * itemsize
+        views = self.manifest.shape[1]
+        what = f"{rest} images" if views == 1 else f"{rest} images x {views} views"
         free = shutil.disk_usage(self.path).free
         if free < _SPARE * size:
             raise InputError(
-                f"the tokens of {rest} images take {_gib(size)} and the disk of {self.path} has {_gib(free)} free "
+                f"the tokens of {what} take {_gib(size)} and the disk of {self.path} has {_gib(free)} free "
                 f"({_SPARE} times the size is needed); make room, or take a smaller dtype, fewer views or fewer images"
             )
         first = writer.inputs(pending[0])
@@ -216,7 +234,7 @@ class _Job:
         if announce is not None:
             done = f" ({len(self.samples) - rest} are done)" if rest < len(self.samples) else ""
             took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute or less"
-            announce(f"tokens of {rest} images{done}: {_gib(size)} in {self.path}, {took}")
+            announce(f"tokens of {what}{done}: {_gib(size)} in {self.path}, {took}")
 
     def shard(self, inputs: range, progress: Progress | None) -> tuple[Tensor, list[tuple[int, str]]]:
         """Tokens ``(m, views, s, d)`` of the inputs that can be read, and the others with reasons."""
@@ -249,7 +267,7 @@ class _Job:
             return torch.empty((0, *self.manifest.shape[1:]), dtype=stored), skipped
         copies = []
         for view in range(self.manifest.shape[1]):
-            copies.append(self._tokens([augment(image, self.manifest.seed, i, view) for i, image in images]))
+            copies.append(self._tokens([self.augmentation(image, self.manifest.seed, i, view) for i, image in images]))
         tokens = torch.stack(copies, dim=1)
         result = tokens.to(stored)
         bad, count = first_bad(result)
@@ -275,31 +293,6 @@ class _Job:
                 f"{wanted} is expected from its grid {self.backbone.grid}, prefix tokens and width. Take another layer"
             )
         return tokens.cpu()
-
-
-def augment(image: Image.Image, seed: int, index: int, view: int) -> Image.Image:
-    """View ``view`` of an image: the image itself for view 0, else a random crop, flipped every other time.
-
-    The result depends on the arguments alone, never on what was computed before.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        The image.
-    seed, index, view : int
-        Seed of the extraction, number of the image, number of the view.
-    """
-    if view == 0:
-        return image
-    rng = np.random.default_rng([seed, index, view])
-    width, height = image.size
-    area = width * height * rng.uniform(0.4, 1.0)
-    aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    w = int(np.clip(round(np.sqrt(area * aspect)), 1, width))
-    h = int(np.clip(round(np.sqrt(area / aspect)), 1, height))
-    left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-    crop = image.crop((left, top, left + w, top + h))
-    return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
 
 
 def _gib(size: float) -> str:

@@ -78,10 +78,11 @@ class Manifest:
         Where the tokens came from; None where they came from arrays.
     source : mapping
         ``description`` of the data and ``hash`` of its ids and labels.
-    augmentation : str or None
-        How views after the first were made.
+    augmentation : mapping or None
+        How views after the first were made: the fields of `headwise.Augmentation`. A sentence in stores of the
+        first days.
     seed : int
-        Seed of the augmentation.
+        Seed of the views.
     format_version : int
         Version of the folder's format.
     """
@@ -106,7 +107,7 @@ class Manifest:
     at: str | None = None
     preprocessing: Mapping[str, Any] | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
-    augmentation: str | None = None
+    augmentation: Mapping[str, Any] | str | None = None
     seed: int = 0
     format_version: int = FORMAT_VERSION
 
@@ -234,6 +235,8 @@ def _typed(data: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(names, list) or not all(isinstance(v, str) for v in names):
             raise ValueError(f"{name} is not a list of names")
         values[name] = tuple(names)
+    if not isinstance(values.get("augmentation"), (dict, str, type(None))):
+        raise ValueError("augmentation is not an object")
     for name in ("source", "samples"):
         if not isinstance(values.get(name, {}), dict):
             raise ValueError(f"{name} is not an object")

@@ -20,10 +20,20 @@ def command(
     dtype: Annotated[
         Literal["float16", "bfloat16", "float32", "float64"], typer.Option("--dtype", help="Number format on disk")
     ] = "float16",
-    views: Annotated[int, typer.Option("--views", help="Copies of each image: itself and random crops")] = 1,
+    views: Annotated[
+        int, typer.Option("--views", help="Views of each image: itself, and random crops and flips of it")
+    ] = 1,
+    view_seed: Annotated[int, typer.Option("--view-seed", help="Decides crops and flips", min=0)] = 0,
+    crop_scale: Annotated[
+        tuple[float, float], typer.Option("--crop-scale", metavar="MIN MAX", help="Area of the crops, as a share")
+    ] = (0.4, 1.0),
+    crop_ratio: Annotated[
+        tuple[float, float], typer.Option("--crop-ratio", metavar="MIN MAX", help="Width over height of the crops")
+    ] = (3 / 4, 4 / 3),
+    flip: Annotated[bool, typer.Option(help="Flip every other view left to right")] = True,
     device: DeviceOption = "auto",
     batch_size: BatchOption = 64,
-    seed: Annotated[int, typer.Option("--seed", help="Decides splits, crops and flips")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Decides splits")] = 0,
     strict: StrictOption = False,
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
@@ -32,7 +42,7 @@ def command(
     from ...backbones import load_backbone
     from ...devices import choose_device
     from ...errors import InputError
-    from ...tokens import ImageSamples, extract, make_splits, open_data
+    from ...tokens import Augmentation, ImageSamples, extract, make_splits, open_data
 
     samples = open_data(data)
     if not isinstance(samples, ImageSamples):
@@ -50,9 +60,10 @@ def command(
             at=at,
             dtype=dtype,
             views=views,
+            view_seed=view_seed,
+            augmentation=Augmentation(crop_scale, crop_ratio, flip),
             device=choose_device(device),
             batch_size=batch_size,
-            seed=seed,
             strict=strict,
             overwrite=overwrite,
             progress=progress,
@@ -63,6 +74,8 @@ def command(
             {"store": str(store), "shape": list(made.manifest.shape), "skipped": [list(s) for s in made.skipped]}
         )
     else:
+        of = f" x {made.num_views} views" if made.num_views > 1 else ""
         out.print(
-            f"{made.num_samples} samples x {made.num_tokens} tokens x {made.width} features in {store}", markup=False
+            f"{made.num_samples} samples{of} x {made.num_tokens} tokens x {made.width} features in {store}",
+            markup=False,
         )

@@ -50,6 +50,8 @@ def _facts(what: str) -> dict[str, Any]:
             "kind": "token store",
             "samples": n,
             "views": views,
+            "augmentation": None if views == 1 else store.manifest.augmentation,
+            "view seed": None if views == 1 else store.manifest.seed,
             "tokens": f"{s} ({store.num_prefix} prefix)",
             "width": d,
             "grid": store.grid,

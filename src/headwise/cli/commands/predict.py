@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -27,6 +27,10 @@ def command(
         Optional[int],  # noqa: UP045
         typer.Option("--layer", help="Layer of the backbone; without it, that of the head"),
     ] = None,
+    views: Annotated[
+        Literal["first", "average"],
+        typer.Option("--views", help="Of a store with several views of a sample: the first, or the mean of the logits"),
+    ] = "first",
     device: DeviceOption = "auto",
     strict: StrictOption = False,
     json: JsonOption = False,
@@ -43,6 +47,7 @@ def command(
             path,
             backbone=backbone,
             layer=layer,
+            views=views,
             device=choose_device(device),
             strict=strict,
             progress=progress,

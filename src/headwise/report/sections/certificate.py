@@ -32,6 +32,8 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     if dual > primal:
         claim = "This certificate does not hold: its lower bound is above the objective that was reached."
     samples = f"{fmt.count(certificate['num_samples'])} " if certificate.get("num_samples") else ""
+    views = (certificate.get("context") or {}).get("views", 1)
+    each = f" ({views} views of each)" if isinstance(views, int) and views > 1 else ""
     return {
         "claim": claim,
         "head": str(head["name"]) if head else None,
@@ -39,8 +41,8 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         "chart": bracket(dual, primal, digits) if primal >= dual else None,
         "kind": _kind(certificate),
         "about": (
-            f"This is about the training objective (loss plus penalty) on {samples}training samples, with the tokens "
-            "conditioned as they were for this head: more training could lower it by no more than that. It says "
+            f"This is about the training objective (loss plus penalty) on {samples}training samples{each}, with the "
+            "tokens conditioned as they were for this head: more training could lower it by no more than that. It says "
             "nothing about test accuracy, which is measured above, on other samples."
         ),
         "beta": fmt.short(certificate.get("beta")),
