@@ -24,7 +24,9 @@ if TYPE_CHECKING:
         HeadRegressor,
         HeadRegressorCV,
         PartSpec,
+        ReluHead,
         Verification,
+        relu,
         verify,
     )
     from .solvers import Certificate, Status
@@ -43,7 +45,9 @@ _HOMES = {
         "HeadRegressor",
         "HeadRegressorCV",
         "PartSpec",
+        "ReluHead",
         "Verification",
+        "relu",
         "verify",
     ),
     "solvers": ("Certificate", "Status"),
@@ -66,6 +70,7 @@ __all__ = [
     "HeadwiseError",
     "InputError",
     "PartSpec",
+    "ReluHead",
     "Status",
     "Study",
     "TokenStore",
@@ -77,6 +82,7 @@ __all__ = [
     "load_backbone",
     "open_data",
     "predict",
+    "relu",
     "study",
     "verify",
 ]

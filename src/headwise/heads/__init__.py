@@ -5,6 +5,7 @@ from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
 from .parts import PartSpec
 from .path import BetaPath
+from .relu import ReluHead, relu
 from .selection import HeadClassifierCV, HeadRegressorCV
 from .verify import Verification, verify
 
@@ -17,6 +18,8 @@ __all__ = [
     "HeadRegressor",
     "HeadRegressorCV",
     "PartSpec",
+    "ReluHead",
     "Verification",
+    "relu",
     "verify",
 ]

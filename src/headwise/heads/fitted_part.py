@@ -123,12 +123,16 @@ class FittedPart:
         penalty = PENALTIES.get(self.spec.penalty)()
         return [Part(cell.block, penalty, cell.columns) for cell in self.cells for _ in cell.indices]
 
-    def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
-        """Statistics of each matrix Z, in the dtype of the tokens."""
+    def conditioned(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """The part's tokens ``(n, s, d)`` in its coordinates, and their pooling weights ``(n, s)``."""
         values, pooling, seen = part_tokens(self.spec, tokens)
         if not self.cells[0].block.hides and tokens.mask is not None and not bool(seen.all()):
             raise InputError(f"{self.spec} needs every token in its place; these tokens are masked (padded)")
-        values = self.conditioner(values, seen)
+        return self.conditioner(values, seen), pooling
+
+    def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
+        """Statistics of each matrix Z, in the dtype of the tokens."""
+        values, pooling = self.conditioned(tokens)
         found = []
         for cell in self.cells:
             own = values[..., cell.features]
@@ -139,8 +143,7 @@ class FittedPart:
 
     def token_outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
         """Share of each of the part's tokens in all outputs, ``(n, s, c)``."""
-        values, pooling, seen = part_tokens(self.spec, tokens)
-        values = self.conditioner(values, seen)
+        values, pooling = self.conditioned(tokens)
         total = values.new_zeros(*values.shape[:2], self.num_outputs)
         at = 0
         for cell in self.cells:

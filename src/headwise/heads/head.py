@@ -22,7 +22,7 @@ from ..tokens import TokenStore, num_views, view_rows
 from .fitted_part import FittedPart
 from .parts import PartSpec
 
-__all__ = ["Head", "TokenFacts", "Training", "Views"]
+__all__ = ["Head", "PartModule", "TokenFacts", "Training", "Views"]
 
 Views = Literal["first", "average"]
 
@@ -55,7 +55,7 @@ class Training:
     weights: np.ndarray | None = None
 
 
-class _PartModule(nn.Module):
+class PartModule(nn.Module):
     """Coordinates, gates and atoms of one part."""
 
     def __init__(self, fitted: FittedPart, u: Sequence[Tensor], v: Sequence[Tensor]) -> None:
@@ -113,6 +113,8 @@ class Head(nn.Module):
         Names of ``classes`` for people.
     """
 
+    kind = "head"
+
     def __init__(
         self,
         parts: Sequence[FittedPart],
@@ -128,7 +130,7 @@ class Head(nn.Module):
         self.parts, at = nn.ModuleList(), 0
         for part in parts:
             count = len(part.parts())
-            self.parts.append(_PartModule(part, factors.u[at : at + count], factors.v[at : at + count]))
+            self.parts.append(self._module_of(part)(part, factors.u[at : at + count], factors.v[at : at + count]))
             at += count
         self.intercept = nn.Parameter(factors.intercept.clone())
         self.classes = None if classes is None else list(classes)
@@ -156,7 +158,10 @@ class Head(nn.Module):
         ]
         return sum(x.numel() for x in moving) + self.intercept.numel()
 
-    def _parts(self) -> list[_PartModule]:
+    def _module_of(self, part: FittedPart) -> type[PartModule]:
+        return PartModule
+
+    def _parts(self) -> list[PartModule]:
         return list(self.parts)  # type: ignore[arg-type]
 
     def factors(self) -> Factors:

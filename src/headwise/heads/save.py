@@ -21,6 +21,7 @@ from .conditioning import FittedConditioner
 from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
 from .parts import PartSpec
+from .relu import ReluModule
 
 __all__ = ["FORMAT_VERSION", "load_head", "save_head"]
 
@@ -39,16 +40,18 @@ def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
     described = head.to_dict()
     config = {
         "format_version": FORMAT_VERSION,
-        "kind": "headwise head",
+        "kind": f"headwise {head.kind}",
         **described,
         "class_names": head.class_names,
     }
     certificate = head.certificate.to_dict() if head.certificate else None
-    claim_folder(path, "head", {"parts": described["parts"], "certificate": certificate}, overwrite)
+    claim_folder(path, "head", {"parts": described["parts"], "certificate": certificate or head.fingerprint}, overwrite)
     write_tensors(path / "model.safetensors", head.tensors(), {"format": "pt"})
     write_json(path / "config.json", config)
     if certificate:
         write_json(path / "certificate.json", certificate)
+    else:  # that of a head that was here before
+        (path / "certificate.json").unlink(missing_ok=True)
     if head.training_data is not None:
         training = {"rows": torch.from_numpy(np.ascontiguousarray(head.training_data.rows, dtype=np.int64))}
         if head.training_data.weights is not None:
@@ -68,7 +71,8 @@ def load_head(path: str | Path) -> Head:
     if not (path / "config.json").exists():
         raise InputError(f"{path} is not a head: it has no config.json")
     config = read_json(path / "config.json")
-    if config.get("kind") != "headwise head":
+    kinds = {f"headwise {known.kind}": known for known in (Head, ReluModule)}
+    if config.get("kind") not in kinds:
         raise InputError(f"{path / 'config.json'} does not describe a headwise head")
     if config.get("format_version", 0) > FORMAT_VERSION:
         raise InputError(
@@ -90,13 +94,14 @@ def load_head(path: str | Path) -> Head:
             origin = {name: origin[name] for name in ORIGIN}
         facts = TokenFacts(told["num_tokens"], told["width"], told["num_prefix"], grid, origin)
         certificate = training = None
-        if (path / "certificate.json").exists():
+        kind = kinds[config["kind"]]
+        if kind is not ReluModule and (path / "certificate.json").exists():
             certificate = Certificate(**read_json(path / "certificate.json"))
         if (path / "training.safetensors").exists():
             found = load_file(path / "training.safetensors")
             weights = found["weights"].numpy() if "weights" in found else None
             training = Training(found["rows"].numpy(), weights)
-        head = Head(
+        head = kind(
             parts,
             factors,
             config["classes"],

@@ -2,6 +2,7 @@
 
 from .certificate import Certificate, certify
 from .choice import SOLVERS, Solver, solver_of
+from .cone import cone_difference
 from .factored import solve
 from .gram import CondensedProblem, condense
 from .passes import HeldPasses, Passes
@@ -30,6 +31,7 @@ __all__ = [
     "beta_max",
     "certify",
     "condense",
+    "cone_difference",
     "solve",
     "solve_path",
     "solve_proximal",

@@ -67,7 +67,7 @@ def _facts(what: str) -> dict[str, Any]:
 
         head = load_head(path)
         return {
-            "kind": "head",
+            "kind": head.kind,
             "parts": " + ".join(map(str, head.specs)),
             "classes": head.class_names or head.classes,
             "backbone": (head.facts.origin or {}).get("backbone"),

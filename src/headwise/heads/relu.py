@@ -1,0 +1,325 @@
+"""A true ReLU head from a gated one, by cone decomposition: approximate, never certified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..contracts import PairGate, Tokens, TokenSource
+from ..errors import InputError
+from ..files import read_json, write_json
+from ..solvers import Certificate, Factors, cone_difference
+from .fitted_part import Cell, FittedPart
+from .head import Head, PartModule
+from .inputs import as_source
+
+__all__ = ["ReluHead", "ReluModule", "relu"]
+
+LIMIT = 5_000_000  # numbers in the constraints of a cone (40 MB): seconds for each atom
+AGREE = 1e-8  # what the outputs on the training tokens may differ by, relative to their size
+NOTE = "of the gated problem; the ReLU head is approximate and has no certificate"
+
+
+class _ReluPart(PartModule):
+    """Atoms with an activation of their own: the mask of each is the sign of its own scores."""
+
+    def _masks(self, values: Tensor) -> Iterator[tuple[Cell, Tensor, Tensor, Tensor, Tensor]]:
+        """Each atom with its block, its tokens, and where its scores are positive."""
+        for cell, us, vs in zip(self.fitted.cells, self.u, self.v, strict=True):
+            own = values[..., cell.features]
+            for u, v in zip(us, vs, strict=True):
+                mask = (cell.block.scores(own, u) >= 0).to(own.dtype)
+                yield cell, own, mask, u[None], v[None]
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        values, pooling = self.fitted.conditioned(tokens)
+        out = values.new_zeros(len(values), self.fitted.num_outputs)
+        for cell, own, mask, u, v in self._masks(values):
+            stats = cell.block.statistics(own, pooling, mask)
+            out[:, cell.columns] += cell.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
+        return out
+
+    def token_outputs(self, tokens: Tokens) -> Tensor:
+        values, pooling = self.fitted.conditioned(tokens)
+        total = values.new_zeros(*values.shape[:2], self.fitted.num_outputs)
+        for cell, own, mask, u, v in self._masks(values):
+            total[..., cell.columns] += cell.block.token_outputs(own, pooling, u, v, mask)
+        return total
+
+
+class ReluModule(Head):
+    """A ReLU head on raw tokens: `Head` with ``relu(score)`` where that has gates, and no certificate.
+
+    Parts without gates are linear, as they were. Made by `headwise.relu`; rarely by hand.
+    """
+
+    kind = "relu head"
+
+    def _module_of(self, part: FittedPart) -> type[PartModule]:
+        return PartModule if part.spec.family is None else _ReluPart
+
+
+@dataclass(frozen=True)
+class ReluHead:
+    """A ReLU head and what is known of it, made by `headwise.relu`. Its objective is approximate, not certified.
+
+    Attributes
+    ----------
+    module : ReluModule
+        The head itself, an ``nn.Module`` on raw tokens, float64; ``module.to_module()`` is a float32 copy.
+    objective : float
+        Value of the ReLU problem (loss plus beta times half the squared norms of all atoms) of this head on the
+        training rows. An upper bound of that problem's optimum; nothing is proved of how far above it lies.
+    gated_objective : float
+        Value of the gated problem of the head it was made from. Only where the gates are *all* patterns that the scores
+        can have on the training tokens is the gated optimum a lower bound of the ReLU optimum.
+    certificate : Certificate
+        That of the gated problem; its context says so under ``"about"``.
+    """
+
+    module: ReluModule
+    objective: float
+    gated_objective: float
+    certificate: Certificate
+
+    def __str__(self) -> str:
+        return (
+            f"ReLU head with {self.module.rank} atoms: approximate objective {self.objective:.6g} "
+            f"(of the gated head {self.gated_objective:.6g}); the certificate is that of the gated problem alone: "
+            f"{self.certificate}"
+        )
+
+    def save_pretrained(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write the module and ``relu.json``, which holds both objectives and the gated certificate, into a folder.
+
+        Raises
+        ------
+        InputError
+            The folder holds another head (without ``overwrite``) or files that headwise did not make.
+        """
+        self.module.save_pretrained(path, overwrite)
+        told = {
+            "head": self.module.fingerprint,
+            "approximate_objective": self.objective,
+            "gated_objective": self.gated_objective,
+            "gated_certificate": self.certificate.to_dict(),
+        }
+        write_json(Path(path) / "relu.json", told)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> ReluHead:
+        """Read a folder written by `save_pretrained`.
+
+        Raises
+        ------
+        InputError
+            A file is missing or broken, or the folder holds a head that is not a ReLU head.
+        """
+        path = Path(path)
+        module = Head.from_pretrained(path)
+        if not isinstance(module, ReluModule):
+            raise InputError(f"{path} holds a gated head, not a ReLU head; read it with Head.from_pretrained")
+        told = read_json(path / "relu.json")
+        try:
+            if told["head"] != module.fingerprint:
+                raise InputError(f"{path / 'relu.json'} speaks of another head than the one beside it; save it again")
+            certificate = Certificate(**told["gated_certificate"])
+            return cls(module, told["approximate_objective"], told["gated_objective"], certificate)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} is not a complete ReLU head: {error}") from None
+
+
+def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
+    """Turn a gated head into a ReLU head with the same outputs on its training tokens, on small data.
+
+    Every atom (u, v) under a gate D becomes the two ReLU atoms (a, v) and (b, -v) with ``u = a - b``, where a and b lie
+    in the gate's cone: their scores are nowhere negative where D is 1 and nowhere positive where it is 0, on any
+    training token. Of all such pairs it takes the one with the least ``|a| + |b|``. On other tokens the head is an
+    ordinary ReLU network, and its outputs are not those of the gated head.
+
+    Parameters
+    ----------
+    head : Head, HeadClassifier, HeadRegressor or their CV forms
+        With gates that are activation patterns: "gaussian" ones, or others of zeros and ones that scores of the block
+        can have. Parts without gates stay as they are.
+    X : array or Tensor ``(n, s, d)`` or ``(n, d)``, or TokenStore
+        The tokens that the head was fitted on. Labels are not needed: the outputs stay, so the loss does.
+    mask : array of bool, shape (n, s), optional
+        As in the fit.
+
+    Returns
+    -------
+    ReluHead
+        The module, the objectives of both heads, and the certificate of the gated one.
+
+    Raises
+    ------
+    InputError
+        The head has no gates, or other gates than patterns of zeros and ones; a cone has more than 5,000,000 numbers
+        (scores of the training tokens times numbers in u); an atom is no difference of members of its cone, which then
+        has an empty interior; or the tokens are not those that the head was fitted on.
+
+    Notes
+    -----
+    Sahiner et al., arXiv 2205.08078; the cone decomposition is that of Mishkin, Sahiner and Pilanci, arXiv 2202.01331.
+    The ReLU problem itself is not convex in this form, and hard for several outputs: the value here is approximate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwise, torch
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(20, 3, 2))
+    >>> y = np.maximum(X[:, :, 0], 0).mean(1)
+    >>> model = headwise.HeadRegressor("mlp", beta=1e-2, gate="gaussian", num_gates=20, condition=False).fit(X, y)
+    >>> found = headwise.relu(model, X)
+    >>> bool(found.objective >= found.gated_objective)
+    True
+    >>> outputs = found.module(torch.from_numpy(X)).detach().numpy()
+    >>> bool(np.allclose(outputs[:, 0], model.predict(X)))
+    True
+    """
+    gated = head if isinstance(head, Head) else getattr(head, "head_", None)
+    if not isinstance(gated, Head) or isinstance(gated, ReluModule):
+        raise InputError(f"relu takes a fitted head or estimator with gates, got {type(head).__name__}")
+    source, rows, claimed = _training(gated, X, mask)
+    parts, us, vs, at = [], list[Tensor](), list[Tensor](), 0
+    factors = gated.factors()
+    if not any(part.spec.family for part in gated._parts()):
+        raise InputError(
+            "this head has no gates, so there is no activation to replace; fit one with gate='gaussian' first"
+        )
+    for part in gated._parts():
+        fitted, count = part.fitted, len(part.u)
+        u, v = factors.u[at : at + count], factors.v[at : at + count]
+        at += count
+        if part.spec.family is not None:
+            u, v = _relu_atoms(fitted, source, rows, u, v)
+            fitted = replace(fitted, cells=tuple(replace(cell, gates=None) for cell in fitted.cells))
+        parts.append(fitted)
+        us += u
+        vs += v
+    module = ReluModule(
+        parts,
+        Factors(us, vs, factors.intercept),
+        gated.classes,
+        gated.facts,
+        training=gated.training_data,
+        loss=gated.loss,
+        fit_intercept=gated.fit_intercept,
+    )
+    module.class_names = gated.class_names
+    wanted, found = gated.outputs(source, rows), module.outputs(source, rows)
+    apart, size = float((found - wanted).abs().max()), max(1.0, float(wanted.abs().max()))
+    if not apart <= AGREE * size:
+        raise InputError(
+            f"the outputs of the ReLU head and of the gated head differ by {apart:.1e} on the training tokens: cones "
+            "of these gates are too thin for float64; take another gate_seed, or fit on fewer samples"
+        )
+    grown = claimed.beta * (_half_squares(us, vs) - _half_squares(factors.u, factors.v))
+    certificate = replace(claimed, context={**claimed.context, "about": NOTE})
+    return ReluHead(module, claimed.primal + grown, claimed.primal, certificate)
+
+
+def _training(head: Head, X: Any, mask: Any) -> tuple[TokenSource, np.ndarray, Certificate]:
+    """The tokens and rows that a head was fitted on, and its certificate."""
+    source = as_source(X, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
+    head.check(source.num_tokens, source.width)
+    claimed, training = head.certificate, head.training_data
+    if claimed is None or training is None:
+        raise InputError("this head carries no certificate or no training rows; give one that was fitted by headwise")
+    if claimed.context.get("head") != head.fingerprint:
+        raise InputError(
+            "the head is not that of its certificate: a changed or float32 copy; give the estimator or its head_"
+        )
+    if claimed.context.get("tokens") != source.fingerprint:
+        raise InputError("these are not the tokens that the head was fitted on (their fingerprint differs)")
+    return source, training.rows, claimed
+
+
+def _half_squares(us: Sequence[Tensor], vs: Sequence[Tensor]) -> float:
+    return sum(float(x.square().sum()) for x in (*us, *vs)) / 2
+
+
+def _relu_atoms(
+    part: FittedPart, source: TokenSource, rows: np.ndarray, us: Sequence[Tensor], vs: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """ReLU atoms of each channel group, from those of each group and gate."""
+    new_us, new_vs, at = [], [], 0
+    for cell in part.cells:
+        assert cell.gates is not None
+        count = cell.gates.count
+        used = [g for g in range(count) if len(us[at + g])]
+        scores, patterns = _score_map(part, cell, source, rows, used)
+        own_us, own_vs = [us[at][:0]], [vs[at][:0]]
+        for gate, signs in zip(used, patterns, strict=True):
+            normals = scores * signs[:, None]
+            for number, (u, v) in enumerate(zip(us[at + gate], vs[at + gate], strict=True)):
+                pair = cone_difference(normals, u.flatten().numpy(force=True))
+                if pair is None:
+                    raise InputError(
+                        f"atom {number} of gate {gate} of '{part.spec}' is no difference of two vectors with that "
+                        f"gate's pattern on the {len(scores):,} scores of the training tokens: the gate's cone has an "
+                        "empty interior (or is too thin for float64); take gate='gaussian', another gate_seed, or "
+                        "fewer samples"
+                    )
+                for atom, sign in zip(pair, (1, -1), strict=True):
+                    norm = float(np.linalg.norm(atom))
+                    if norm:
+                        scale = (float(v.norm()) / norm) ** 0.5
+                        own_us.append(torch.from_numpy(atom * scale).view(1, *u.shape).to(u))
+                        own_vs.append(v[None] * (sign / scale))
+        new_us.append(torch.cat(own_us))
+        new_vs.append(torch.cat(own_vs))
+        at += count
+    return new_us, new_vs
+
+
+def _score_map(
+    part: FittedPart, cell: Cell, source: TokenSource, rows: np.ndarray, gates: Sequence[int]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The linear map from u to the scores of the training tokens, its rows of length one, and each gate as signs.
+
+    Scores of tokens that the pooling leaves out, and those that no u can change (padding), are left out.
+    """
+    block, size = cell.block, int(np.prod(cell.block.u_shape))
+    width = len(range(part.shape.width)[cell.features])
+    shape = block.scores(torch.zeros(1, part.shape.num_tokens, width), torch.zeros(block.u_shape)).shape
+    counted = len(rows) * shape.numel() // (shape[1] if part.spec.pooling == "class" else 1)
+    if counted * size > LIMIT:
+        raise InputError(
+            f"the cone of a gate of '{part.spec}' has {counted:,} constraints (scores of the training tokens) on "
+            f"{size:,} numbers, {counted * size:,} in all; the cone decomposition takes up to {LIMIT:,}: fit on fewer "
+            "samples or tokens, or with a smaller n_components"
+        )
+    basis = torch.eye(size, dtype=torch.float64).view(size, *block.u_shape)
+    kept, signs = [], [list[np.ndarray]() for _ in gates]
+    for _, tokens in source.chunks(rows):
+        values, pooling = part.conditioned(replace(tokens, values=tokens.values.double()))
+        own = values[..., cell.features]
+        scores = torch.stack([block.scores(own, u) for u in basis], dim=-1)
+        norms = scores.norm(dim=-1)
+        seen = (pooling.view(*pooling.shape, *(1,) * (norms.ndim - 2)) > 0) & (norms > 0)
+        kept.append((scores[seen] / norms[seen][:, None]).numpy())
+        for gate, held in zip(gates, signs, strict=True):
+            held.append(2 * _pattern(part, cell, own, gate, norms)[seen].numpy() - 1)
+    return np.concatenate(kept), [np.concatenate(held) for held in signs]
+
+
+def _pattern(part: FittedPart, cell: Cell, tokens: Tensor, gate: int, like: Tensor) -> Tensor:
+    """Mask of a gate, zeros and ones in the shape of the block's scores."""
+    assert cell.gates is not None
+    found = cell.gates.values(tokens, gate)
+    mask = found.mask() if isinstance(found, PairGate) else found
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise InputError(
+            f"gates of '{part.spec}' have values other than 0 and 1: they are not patterns of a ReLU; fit with "
+            "gate='gaussian'"
+        )
+    return mask.double().view(*mask.shape, *(1,) * (like.ndim - mask.ndim)).expand_as(like)
