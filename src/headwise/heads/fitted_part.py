@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..blocks import BLOCKS
-from ..contracts import Block, FittedGates, Tokens, TokenShape, TokenSource
+from ..contracts import Block, FittedGates, GateValues, Tokens, TokenShape, TokenSource
 from ..errors import InputError
 from ..penalties import PENALTIES
 from ..solvers import Part
@@ -117,32 +117,30 @@ class FittedPart:
         penalty = PENALTIES.get(self.spec.penalty)()
         return [Part(cell.block, penalty, cell.columns) for cell in self.cells for _ in cell.indices]
 
-    def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
-        """Statistics of each matrix Z, in the dtype of the tokens."""
+    def matrices(self, tokens: Tokens) -> Iterator[tuple[Cell, int | None, Tensor, Tensor, GateValues | None]]:
+        """For each matrix Z its cell, its gate's index, conditioned values, pooling weights and the gate on them."""
         values, pooling, seen = part_tokens(self.spec, tokens)
         if not self.cells[0].block.hides and tokens.mask is not None and not bool(seen.all()):
             raise InputError(f"{self.spec} needs every token in its place; these tokens are masked (padded)")
         values = self.conditioner(values, seen)
-        found = []
         for cell in self.cells:
             own = values[..., cell.features]
             for index in cell.indices:
                 gate = None if index is None or cell.gates is None else cell.gates.values(own, index)
-                found.append(cell.block.statistics(own, pooling, gate))
-        return found
+                yield cell, index, own, pooling, gate
+
+    def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
+        """Statistics of each matrix Z, in the dtype of the tokens."""
+        return [cell.block.statistics(own, pooling, gate) for cell, _, own, pooling, gate in self.matrices(tokens)]
 
     def token_outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
         """Share of each of the part's tokens in all outputs, ``(n, s, c)``."""
-        values, pooling, seen = part_tokens(self.spec, tokens)
-        values = self.conditioner(values, seen)
-        total = values.new_zeros(*values.shape[:2], self.num_outputs)
-        at = 0
-        for cell in self.cells:
-            own = values[..., cell.features]
-            for index in cell.indices:
-                gate = None if index is None or cell.gates is None else cell.gates.values(own, index)
-                total[..., cell.columns] += cell.block.token_outputs(own, pooling, us[at], vs[at], gate)
-                at += 1
+        total: Tensor | None = None
+        for (cell, _, own, pooling, gate), u, v in zip(self.matrices(tokens), us, vs, strict=True):
+            if total is None:
+                total = own.new_zeros(*own.shape[:2], self.num_outputs)
+            total[..., cell.columns] += cell.block.token_outputs(own, pooling, u, v, gate)
+        assert total is not None, "a part has at least one matrix Z"
         return total
 
     def tensors(self) -> dict[str, Tensor]:
