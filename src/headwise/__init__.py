@@ -17,18 +17,25 @@ if TYPE_CHECKING:
     from .dissect import Dissection, dissect
     from .errors import ClaimError, HeadwiseError, InputError
     from .heads import (
+        Atom,
+        Atoms,
         Conditioner,
+        GateClusters,
         Head,
         HeadClassifier,
         HeadClassifierCV,
         HeadRegressor,
         HeadRegressorCV,
+        Measure,
         PartSpec,
         Verification,
+        evaluate,
+        paired_difference,
+        reliability,
         verify,
     )
     from .solvers import Certificate, Status
-    from .study import Study, predict, study
+    from .study import Explanation, Study, explain, predict, study
     from .tokens import TokenStore, extract, open_data
 
 _HOMES = {
@@ -36,27 +43,38 @@ _HOMES = {
     "dissect": ("Dissection", "dissect"),
     "errors": ("ClaimError", "HeadwiseError", "InputError"),
     "heads": (
+        "Atom",
+        "Atoms",
         "Conditioner",
+        "GateClusters",
         "Head",
         "HeadClassifier",
         "HeadClassifierCV",
         "HeadRegressor",
         "HeadRegressorCV",
+        "Measure",
         "PartSpec",
         "Verification",
+        "evaluate",
+        "paired_difference",
+        "reliability",
         "verify",
     ),
     "solvers": ("Certificate", "Status"),
-    "study": ("Study", "predict", "study"),
+    "study": ("Explanation", "Study", "explain", "predict", "study"),
     "tokens": ("TokenStore", "extract", "open_data"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Atom",
+    "Atoms",
     "Certificate",
     "ClaimError",
     "Conditioner",
     "Dissection",
+    "Explanation",
+    "GateClusters",
     "Head",
     "HeadClassifier",
     "HeadClassifierCV",
@@ -64,6 +82,7 @@ __all__ = [
     "HeadRegressorCV",
     "HeadwiseError",
     "InputError",
+    "Measure",
     "PartSpec",
     "Status",
     "Study",
@@ -71,11 +90,15 @@ __all__ = [
     "Verification",
     "__version__",
     "dissect",
+    "evaluate",
+    "explain",
     "extract",
     "list_backbones",
     "load_backbone",
     "open_data",
+    "paired_difference",
     "predict",
+    "reliability",
     "study",
     "verify",
 ]

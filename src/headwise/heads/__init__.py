@@ -1,22 +1,32 @@
 """Certified heads: conditioning, fitting, estimators, saving and checking."""
 
+from .atoms import Atom, Atoms
+from .clusters import GateClusters
 from .conditioning import Conditioner
 from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
+from .metrics import Measure, evaluate, paired_difference, reliability
 from .parts import PartSpec
 from .path import BetaPath
 from .selection import HeadClassifierCV, HeadRegressorCV
 from .verify import Verification, verify
 
 __all__ = [
+    "Atom",
+    "Atoms",
     "BetaPath",
     "Conditioner",
+    "GateClusters",
     "Head",
     "HeadClassifier",
     "HeadClassifierCV",
     "HeadRegressor",
     "HeadRegressorCV",
+    "Measure",
     "PartSpec",
     "Verification",
+    "evaluate",
+    "paired_difference",
+    "reliability",
     "verify",
 ]
