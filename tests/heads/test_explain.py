@@ -166,7 +166,7 @@ def planted(kinds: int, n: int = 120, s: int = 8, seed: int = 0):
     [("attention", "cluster", 3, 3), ("attention", "rank_one", 2, 4), ("mlp", "cluster", 3, 3)],
 )
 def test_planted_clusters_are_found(block, gate, kinds, count):
-    X, y, kind = planted(kinds)
+    X, y, _ = planted(kinds)
     model = HeadClassifier(block, beta=0.01, gate=gate, num_gates=count, condition=gate == "cluster").fit(X, y)
     new, _, truth = planted(kinds, seed=1)
     found = model.head_.clusters(torch.from_numpy(new))

@@ -107,7 +107,7 @@ class Atoms(Sequence[Atom]):
         ]
 
     def _rows(self) -> list[tuple[str, ...]]:
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for number, atom in enumerate(self._atoms):
             sign = "+" if atom.signed else ""
             named = ", ".join(f"{name} ({value:{sign}.3g})" for name, value in self.strongest(number))

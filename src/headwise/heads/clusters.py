@@ -103,7 +103,7 @@ def clusters(head: Head, tokens: Tokens, found: Atoms | None = None) -> list[Gat
 
 
 def _labels(gate: GateValues | None) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """Labels of queries and keys and the table between them, if any; None where the gate sorts nothing into clusters."""
+    """Labels of queries and keys and the table between them, if any; None where there are no clusters."""
     if isinstance(gate, PairGate):
         return gate.query, gate.key, gate.table
     if gate is not None and gate.ndim == 2:

@@ -194,8 +194,7 @@ def _measured(
     for name in names:
         metric = table[name]
         try:
-            values = [metric.value(p, y) for p, y in pairs]
-            found[name] = Measure(_minus(values), note=metric.note(*pairs[0]))
+            found[name] = Measure(_minus([metric.value(p, y) for p, y in pairs]), note=metric.note(*pairs[0]))
             if intervals is not None:
                 draws[name] = _draw_of([metric.prepare(p, y) for p, y in pairs])
         except Undefined as error:

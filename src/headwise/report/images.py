@@ -94,8 +94,8 @@ def blank(rows: int, columns: int) -> np.ndarray:
 def _tinted(picture: np.ndarray, colours: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """A grey photograph under a coloured film: the colour shows how much, the light what is there."""
     grey = _grey(picture)[..., None]
-    film = colours * (0.45 + 0.55 * grey)
-    return _bytes(0.9 * grey * (1 - strength) + film * strength)
+    film = colours * (0.7 + 0.3 * grey)
+    return _bytes((0.16 + 0.74 * grey) * (1 - strength) + film * strength)
 
 
 def _clip(values: np.ndarray) -> np.ndarray:

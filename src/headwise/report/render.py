@@ -17,18 +17,7 @@ from .words import WORDS, Linker
 
 __all__ = ["render", "render_explanation"]
 
-EXPLANATION_WORDS = (
-    "atom",
-    "backbone",
-    "beta",
-    "certificate",
-    "gate",
-    "head",
-    "nuclear-norm",
-    "rank",
-    "relative-gap",
-    "token",
-)
+EXPLANATION_WORDS = ("atom", "backbone", "gate", "head", "nuclear-norm", "token")
 """Words of the glossary that the page of a head explains."""
 
 

@@ -43,7 +43,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "calibration-error": (
         "calibration error",
-        "The mean distance between how sure the head says it is and how often it is right, over 15 bins of equal width.",
+        "The mean distance between how sure the head says it is and how often it is right, over 15 bins of equal "
+        "width.",
         (),
     ),
     "certificate": (
@@ -64,8 +65,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "confidence": ("confidence", "The probability that the head gives to the class that it predicts.", ()),
     "gate": (
         "gate",
-        "A fixed mask over tokens, or over pairs of tokens, inside a head. It depends on the tokens and on nothing that "
-        "is fitted, and has atoms of its own.",
+        "A fixed mask over tokens, or over pairs of tokens, inside a head. It depends on the tokens and on nothing "
+        "that is fitted, and has atoms of its own.",
         ("gates",),
     ),
     "head": (

@@ -33,6 +33,8 @@ __all__ = ["Explanation", "explain"]
 MOST_SAMPLES = 100  # of a page: a hundred cards are some megabytes
 MOST_GATES = 6
 GATE_SAMPLES = 4  # samples on which each gate is shown
+LIGHT = 0.001  # share of the weight of all atoms below which a gate is not shown
+FAINT = 0.01  # share of all contributions below which those of patch tokens get no map: it would show rounding
 A_ROW = 32  # tokens without a grid are drawn as lines of text, this many in each
 
 
@@ -148,7 +150,7 @@ def explain(
         ],
         "samples": told,
         "gates": gates,
-        "gates_without_clusters": hidden,
+        "gates_left_out": hidden,
     }
     return Explanation(result, arrays)
 
@@ -184,8 +186,8 @@ def _open(
     if skipped and announce:
         announce(skipped_images([name for name, _ in skipped], len(rows)))
     batch = model.preprocess(images)
-    tokens = model.tokens(batch, layers=(layer,), at=at)[0].cpu()
-    return _Samples(names, head.batch(tokens), _as_seen(batch, model.preprocessing))
+    values = model.tokens(batch, layers=(layer,), at=at)[0].cpu()
+    return _Samples(names, head.batch(values), _as_seen(batch, model.preprocessing))
 
 
 def _as_seen(batch: torch.Tensor, told: Preprocessing) -> list[NDArray[Any]]:
@@ -201,6 +203,7 @@ def _sample_facts(head: Head, shown: _Samples, found: Atoms, arrays: dict[str, N
     outputs = head(tokens.values, tokens.mask)
     each, by_atom = token_outputs(head, tokens), atom_outputs(head, tokens, found)
     means, names, prefix = head.link(outputs), head.output_names, tokens.num_prefix
+    reads = {spec.tokens for spec in head.specs}
     told = []
     for i, name in enumerate(shown.names):
         k = int(outputs[i].argmax())
@@ -212,8 +215,8 @@ def _sample_facts(head: Head, shown: _Samples, found: Atoms, arrays: dict[str, N
             "mean": float(means[i, k]),
             "value": float(outputs[i, k]),
             "intercept": float(head.intercept[k]),
-            "prefix": float(own[:prefix].sum()) if prefix else None,
-            "patch": float(own[prefix:].sum()) if len(own) > prefix else None,
+            "prefix": float(own[:prefix].sum()) if reads & {"prefix", "all"} and prefix else None,
+            "patch": float(own[prefix:].sum()) if reads & {"patch", "all"} and len(own) > prefix else None,
             "atoms": [[j, float(atoms[j])] for j in heaviest if atoms[j]],
             "image_key": None,
             "map_key": None,
@@ -221,21 +224,29 @@ def _sample_facts(head: Head, shown: _Samples, found: Atoms, arrays: dict[str, N
         if shown.pictures is not None:
             entry["image_key"] = f"sample/{i}/image"
             arrays[entry["image_key"]] = shown.pictures[i]
-        if len(own) - prefix > 1 and bool(own[prefix:].any()):
+        patches = own[prefix:]
+        if len(patches) > 1 and float(patches.abs().sum()) > FAINT * float(own.abs().sum()):
             entry["map_key"] = f"sample/{i}/map"
-            arrays[entry["map_key"]] = _placed(own[prefix:].numpy(force=True).astype(np.float32), tokens.grid, 0)
+            arrays[entry["map_key"]] = _placed(patches.numpy(force=True).astype(np.float32), tokens.grid, 0)
         told.append(entry)
     return told
 
 
 def _gate_facts(
     head: Head, shown: _Samples, found: Atoms, arrays: dict[str, NDArray[Any]]
-) -> tuple[list[dict[str, Any]], int]:
-    """Gates with their labels on the first samples, and the number of gates that have atoms but no clusters."""
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Gates with their labels on some of the samples, and how many are not shown, by the reason."""
     tokens = shown.tokens
     prefix, total = tokens.num_prefix, sum(atom.weight for atom in found)
-    active = {(atom.part, atom.gate, atom.group) for atom in found if atom.gate is not None}
-    sorting = [gate for gate in clusters(head, tokens, found) if _sorts(gate)]
+    active: dict[tuple[int, int, int | None], float] = {}
+    for atom in found:
+        if atom.gate is not None:
+            place = (atom.part, atom.gate, atom.group)
+            active[place] = active.get(place, 0.0) + atom.weight
+    heavy = {place for place, weight in active.items() if weight >= LIGHT * total}
+    sorting = [
+        gate for gate in clusters(head, tokens, found) if (gate.part, gate.gate, gate.group) in heavy and _sorts(gate)
+    ]
     told = []
     picked = np.unique(np.linspace(0, len(shown.names) - 1, GATE_SAMPLES).round().astype(int)).tolist()
     for number, gate in enumerate(sorting[:MOST_GATES]):
@@ -261,7 +272,11 @@ def _gate_facts(
                 "labels": labels,
             }
         )
-    return told, len(active) - len(sorting)
+    return told, {
+        "without_clusters": len(heavy) - len(sorting),
+        "light": len(active) - len(heavy),
+        "more": len(sorting) - len(told),
+    }
 
 
 def _sorts(gate: GateClusters) -> bool:

@@ -35,16 +35,22 @@ def example_card(photo: np.ndarray, values: np.ndarray, title: str, caption: str
 
 
 def contribution_card(
-    photo: np.ndarray | None, values: np.ndarray | None, title: str, caption: str, lines: Sequence[tuple[str, str]]
+    photo: np.ndarray | None,
+    values: np.ndarray | None,
+    title: str,
+    caption: str,
+    lines: Sequence[tuple[str, str]],
+    note: str,
 ) -> Markup:
-    """A sample beside what each of its tokens adds (orange) and takes away (blue), and named numbers below."""
+    """A sample beside what each of its tokens adds (orange) and takes away (blue); below a sum, its result last."""
     pictures = [] if photo is None else [_image(images.fit(photo), f"the sample {title}")]
     if values is not None:
         under = images.blank(*values.shape) if photo is None else photo
         pictures.append(_image(images.signed(under, values), f"what each token adds, {title}"))
     shown = [tag("div", pictures, class_="pair" if len(pictures) > 1 else None)] if pictures else []
     sums = tag("dl", [tag("div", [tag("dt", name), tag("dd", value)]) for name, value in lines], class_="sums")
-    return tag("div", [*shown, tag("p", [tag("strong", title), " ", caption]), sums], class_="card")
+    told = [tag("p", note)] if note else []
+    return tag("div", [*shown, tag("p", [tag("strong", title), " ", caption]), sums, *told], class_="card")
 
 
 def cluster_card(photo: np.ndarray | None, query: np.ndarray, key: np.ndarray | None, title: str) -> Markup:

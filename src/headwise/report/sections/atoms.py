@@ -11,6 +11,7 @@ from ..check import Arrays, Study
 __all__ = ["view"]
 
 OPEN_ROWS = 20
+LIGHT = 0.001  # share of the weight of all atoms below which an atom is folded away
 
 
 def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
@@ -19,9 +20,11 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         return None
     parts = (study.get("head") or {}).get("parts") or []
     rows = [_row(number, atom, atoms[0]["weight"]) for number, atom in enumerate(atoms, start=1)]
+    total = sum(float(a["weight"]) for a in atoms)
+    shown = min(OPEN_ROWS, sum(float(a["weight"]) >= LIGHT * total for a in atoms))
     return {
-        "rows": rows[:OPEN_ROWS],
-        "others": rows[OPEN_ROWS:],
+        "rows": rows[:shown],
+        "others": rows[shown:],
         "shares": any(fmt.finite(a.get("share")) is not None for a in atoms),
         "many_parts": len(parts) > 1,
         "gates": any(a.get("gate") is not None or a.get("group") is not None for a in atoms),
@@ -62,8 +65,8 @@ def _reading(atoms: list[Mapping[str, Any]]) -> str:
     kinds = {bool(a.get("signed")) for a in atoms}
     if True in kinds:
         said += (
-            "A number with a sign says how an atom moves an output when its pattern is there; all signs of one atom may "
-            "be turned around together. "
+            "A number with a sign says how an atom moves an output when its pattern is there; all signs of one atom "
+            "may be turned around together. "
         )
     if False in kinds:
         said += (

@@ -32,24 +32,27 @@ def _card(sample: Mapping[str, Any], arrays: Arrays, classes: bool) -> Any:
     values = map_of(arrays, sample["map_key"]) if sample.get("map_key") else None
     mean = fmt.percent(sample["mean"]) if classes else fmt.significant(sample["mean"], 4)
     output = f"“{sample['output']}”, {mean}" if classes else f"{sample['output']}: {mean}"
-    return contribution_card(photo, values, str(sample["name"]), output, _lines(sample))
+    moved = [(j + 1, fmt.signed(value)) for j, value in sample.get("atoms") or [] if abs(value) >= 0.005]
+    atoms = ", ".join(f"{number} ({value})" for number, value in moved)
+    note = f"most from atoms {atoms}" if atoms else ""
+    return contribution_card(photo, values, str(sample["name"]), output, _lines(sample), note)
 
 
 def _lines(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
     shares = [("intercept", sample.get("intercept")), ("prefix tokens", sample.get("prefix"))]
     shares.append(("patch tokens", sample.get("patch")))
-    lines = [(name, fmt.signed(value)) for name, value in shares if fmt.finite(value) is not None]
-    lines.append(("output", fmt.signed(sample.get("value"))))
-    atoms = ", ".join(f"{j + 1} ({fmt.signed(value)})" for j, value in sample.get("atoms") or [])
-    return [*lines, ("most from atoms", atoms)] if atoms else lines
+    shares.append(("output", sample.get("value")))
+    return [(name, fmt.signed(value)) for name, value in shares if fmt.finite(value) is not None]
 
 
 def _reading(samples: list[Mapping[str, Any]], mapped: bool) -> str:
     if not mapped:
-        return "This head reads only prefix tokens, which have no place in the picture: there is nothing to map."
+        if any(fmt.finite(s.get("prefix")) and fmt.finite(s.get("patch")) is not None for s in samples):
+            return "Patch tokens add next to nothing to these outputs, so there is nothing to map."
+        return "What this head reads has no place in a picture (prefix tokens, or a single token): nothing is mapped."
     prefix = [abs(float(s["prefix"])) for s in samples if fmt.finite(s.get("prefix")) is not None]
     if not prefix or not any(prefix):
         return ""
-    patch = [abs(float(s["patch"])) for s in samples]
+    patch = [abs(fmt.finite(s.get("patch")) or 0.0) for s in samples]
     share = sum(prefix) / ((sum(prefix) + sum(patch)) or 1.0)
     return f"Prefix tokens have no place in the picture; here they add {fmt.percent(share, 0)} of what tokens add."

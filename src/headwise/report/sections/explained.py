@@ -48,14 +48,14 @@ def _what(head: Mapping[str, Any]) -> str:
 
 
 def _facts(head: Mapping[str, Any], atoms: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    facts = [{"value": fmt.count(len(atoms)), "what": "atoms", "sure": ""}]
+    facts = [{"value": fmt.count(len(atoms)), "what": f"atom{'' if len(atoms) == 1 else 's'}"}]
     gates = {(a["part"], a["gate"], a["group"]) for a in atoms if a.get("gate") is not None}
     if gates:
-        facts.append({"value": fmt.count(len(gates)), "what": "gates with atoms", "sure": ""})
+        facts.append({"value": fmt.count(len(gates)), "what": f"gate{'' if len(gates) == 1 else 's'} with atoms"})
     if head.get("parameters") is not None:
-        facts.append({"value": fmt.count(head["parameters"]), "what": "parameters", "sure": ""})
+        facts.append({"value": fmt.count(head["parameters"]), "what": "parameters"})
     gap = fmt.finite((head.get("certificate") or {}).get("relative_gap"))
     if gap is not None:
         what = "from the best possible training objective, proved"
-        facts.append({"value": f"≤ {fmt.percent_at_most(gap)}", "what": what, "sure": ""})
-    return facts
+        facts.append({"value": f"≤ {fmt.percent_at_most(gap)}", "what": what})
+    return [{"sure": "", **fact} for fact in facts]

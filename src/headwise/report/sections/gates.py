@@ -15,10 +15,10 @@ __all__ = ["view"]
 
 
 def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
-    gates, hidden = study.get("gates") or [], int(study.get("gates_without_clusters") or 0)
-    if not gates and not hidden:
+    gates, left_out = study.get("gates") or [], _left_out(study.get("gates_left_out") or {})
+    if not gates and not left_out:
         return None
-    return {"groups": [_group(gate, study, arrays) for gate in gates], "hidden": _hidden(hidden)}
+    return {"groups": [_group(gate, study, arrays) for gate in gates], "left_out": left_out}
 
 
 def _group(gate: Mapping[str, Any], study: Study, arrays: Arrays) -> dict[str, Any]:
@@ -59,11 +59,13 @@ def _reading(gate: Mapping[str, Any], paired: bool) -> str:
     )
 
 
-def _hidden(count: int) -> str:
-    if not count:
-        return ""
-    many = "One gate" if count == 1 else f"{fmt.count(count)} gates"
-    return (
-        f"{many} with atoms sort no tokens into clusters (a mask of its own for every pair or feature, or a window, in "
-        "which every place is alone) and cannot be drawn."
-    )
+REASONS = {
+    "without_clusters": "whose mask is one of its own for every pair or feature, or a window in which every place is alone",
+    "light": "whose atoms have less than 0.1\u202f% of the weight",
+    "more": "with less weight than these",
+}
+
+
+def _left_out(counts: Mapping[str, int]) -> str:
+    said = [f"{fmt.count(counts[key])} {why}" for key, why in REASONS.items() if counts.get(key)]
+    return f"Not drawn: gates {'; '.join(said)}." if said else ""
