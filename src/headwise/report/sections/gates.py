@@ -60,7 +60,7 @@ def _reading(gate: Mapping[str, Any], paired: bool) -> str:
 
 
 REASONS = {
-    "without_clusters": "whose mask is one of its own for every pair or feature, or a window in which every place is alone",
+    "without_clusters": "whose mask has no clusters (one of its own for every pair or feature, or a window)",
     "light": "whose atoms have less than 0.1\u202f% of the weight",
     "more": "with less weight than these",
 }
