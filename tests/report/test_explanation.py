@@ -30,7 +30,8 @@ def example() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "key": rng.integers(-1, 2, size=(4, 4)),
     }
     sample = {"name": "a.png", "output": "cat", "mean": 0.875, "value": 1.95, "intercept": -0.05, "prefix": 0.5,
-              "patch": 1.5, "atoms": [[0, 1.4], [1, 0.6], [2, 0.0001]], "image_key": "image", "map_key": "map"}  # fmt: skip
+              "patch": 1.5, "atoms": [[0, 1.4], [1, 0.6], [2, 0.0001]], "image_key": "image",
+              "map_key": "map"}  # fmt: skip
     gate = {"gate": 1, "group": None, "block": blocks[1], "share": 2 / 3, "kind": "pair", "sizes": [20, 12]}
     data = {
         "format_version": 1,

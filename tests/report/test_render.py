@@ -13,8 +13,8 @@ from headwise.report import render, summary_html
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 ORDER = [
-    "headline", "heads", "comparison", "path", "certificate", "mistakes", "calibration", "token_use", "dissection", "overlays", "data",
-    "timings", "reproduce", "words",
+    "headline", "heads", "comparison", "path", "certificate", "mistakes", "calibration", "token_use", "dissection",
+    "overlays", "data", "timings", "reproduce", "words",
 ]  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_calibration_in_words(study: dict[str, Any], arrays: dict[str, np.ndarra
     said = words(render(study, arrays))
     assert "mean confidence of “linear + attention” is 94.2 %, and 97.0 % of its predictions are right" in said
     assert "on the whole it is less sure than it could be" in said
-    assert "220 of 361, have a confidence of at least 93 %" in said
+    assert "holds 220 of 361 predictions, with a confidence of at least 93 %" in said
     assert "calibration error is 2.1 % (95 % bootstrap interval 2.0 to 4.4 %)" in said
     assert "would show about 1.9 % on as many samples" in said
     study["calibration"].update(confidence=0.99)
@@ -140,8 +140,8 @@ def test_linear_is_enough(study: dict[str, Any], arrays: dict[str, np.ndarray]) 
 
 
 @pytest.mark.parametrize("key", ["backbone", "data", "heads", "comparison", "path", "paths", "certificate", "token_use",
-                                 "dissection", "confusions", "calibration", "timings", "versions", "settings", "command", "warnings",
-                                 "title", "created", "device", "headwise_version", "seed"])  # fmt: skip
+                                 "dissection", "confusions", "calibration", "timings", "versions", "settings",
+                                 "command", "warnings", "title", "created", "device", "headwise_version", "seed"])  # fmt: skip
 @pytest.mark.parametrize("how", ["absent", "none"])
 def test_every_part_may_be_missing(study: dict[str, Any], arrays: dict[str, np.ndarray], key: str, how: str) -> None:
     if how == "absent":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,11 +24,11 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         return None
     head = used_head(study)
     name = f"“{head['name']}”" if head else "the head"
-    sentences = [_mean(found, name), _fullest(bins), _error(found)]
+    sentences = [_mean(found, name, sum(n for *_, n in bins)), _fullest(bins), _error(found)]
     return {"chart": chart, "reading": " ".join(filter(None, sentences))}
 
 
-def _mean(found: Mapping[str, Any], name: str) -> str:
+def _mean(found: Mapping[str, Any], name: str, total: int) -> str:
     confidence, accuracy = fmt.finite(found.get("confidence")), fmt.finite(found.get("accuracy"))
     if confidence is None or accuracy is None:
         return ""
@@ -35,8 +36,9 @@ def _mean(found: Mapping[str, Any], name: str) -> str:
         f"On the test samples the mean confidence of {name} is {fmt.percent(confidence)}, and "
         f"{fmt.percent(accuracy)} of its predictions are right: on the whole it is "
     )
-    if abs(accuracy - confidence) < 0.005:
-        return said + "as sure as it should be."
+    # what the mean of so many hits and misses varies by on its own (95 %)
+    if abs(accuracy - confidence) <= 1.96 * math.sqrt(accuracy * (1 - accuracy) / total):
+        return said + "as sure as it should be, as far as these samples tell."
     return said + ("less sure than it could be." if accuracy > confidence else "more sure than it should be.")
 
 
@@ -47,8 +49,8 @@ def _fullest(bins: list[tuple[float | None, float | None, int]]) -> str:
     low, high = place / len(bins), (place + 1) / len(bins)
     sure = f"at least {fmt.percent(low, 0)}" if place == len(bins) - 1 else fmt.range_percent(low, high)
     return (
-        f"Most predictions in one bin, {fmt.count(n)} of {fmt.count(total)}, have a confidence of {sure}; of these "
-        f"{fmt.percent(accuracy)} are right."
+        f"The fullest bin holds {fmt.count(n)} of {fmt.count(total)} predictions, with a confidence of {sure}; "
+        f"{fmt.percent(accuracy)} of these are right."
     )
 
 
