@@ -141,7 +141,8 @@ def test_linear_is_enough(study: dict[str, Any], arrays: dict[str, np.ndarray]) 
 
 @pytest.mark.parametrize("key", ["backbone", "data", "heads", "comparison", "path", "paths", "certificate", "token_use",
                                  "dissection", "confusions", "calibration", "timings", "versions", "settings",
-                                 "command", "warnings", "title", "created", "device", "headwise_version", "seed"])  # fmt: skip
+                                 "command", "warnings", "title", "created", "device", "headwise_version",
+                                 "seed"])  # fmt: skip
 @pytest.mark.parametrize("how", ["absent", "none"])
 def test_every_part_may_be_missing(study: dict[str, Any], arrays: dict[str, np.ndarray], key: str, how: str) -> None:
     if how == "absent":
