@@ -45,6 +45,8 @@ def test_everything_is_there_and_a_second_run_extracts_nothing(photos, tmp_path,
     assert verify(tmp_path / "out" / "head", tmp_path / "out" / "tokens").holds
     page = first.report.read_text(encoding="utf-8")
     assert "<script>alert" not in page
+    bins = first.data["calibration"]["bins"]
+    assert sum(n for *_, n in bins) == first.data["comparison"]["num_test"] and 'id="calibration"' in page
     assert "&lt;script&gt;alert" in page
     assert all(h["relative_gap"] <= 1e-3 for h in first.data["heads"] if h["kind"] == "certified")
     again = Study.load(tmp_path / "out")

@@ -17,20 +17,27 @@ if TYPE_CHECKING:
     from .dissect import Dissection, dissect
     from .errors import ClaimError, HeadwiseError, InputError
     from .heads import (
+        Atom,
+        Atoms,
         Conditioner,
+        GateClusters,
         Head,
         HeadClassifier,
         HeadClassifierCV,
         HeadRegressor,
         HeadRegressorCV,
+        Measure,
         PartSpec,
         ReluHead,
         Verification,
+        evaluate,
+        paired_difference,
+        reliability,
         relu,
         verify,
     )
     from .solvers import Certificate, Status
-    from .study import Study, predict, study
+    from .study import Explanation, Study, explain, predict, study
     from .tokens import Augmentation, TokenStore, extract, open_data
 
 _HOMES = {
@@ -38,30 +45,41 @@ _HOMES = {
     "dissect": ("Dissection", "dissect"),
     "errors": ("ClaimError", "HeadwiseError", "InputError"),
     "heads": (
+        "Atom",
+        "Atoms",
         "Conditioner",
+        "GateClusters",
         "Head",
         "HeadClassifier",
         "HeadClassifierCV",
         "HeadRegressor",
         "HeadRegressorCV",
+        "Measure",
         "PartSpec",
         "ReluHead",
         "Verification",
+        "evaluate",
+        "paired_difference",
         "relu",
+        "reliability",
         "verify",
     ),
     "solvers": ("Certificate", "Status"),
-    "study": ("Study", "predict", "study"),
+    "study": ("Explanation", "Study", "explain", "predict", "study"),
     "tokens": ("Augmentation", "TokenStore", "extract", "open_data"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Atom",
+    "Atoms",
     "Augmentation",
     "Certificate",
     "ClaimError",
     "Conditioner",
     "Dissection",
+    "Explanation",
+    "GateClusters",
     "Head",
     "HeadClassifier",
     "HeadClassifierCV",
@@ -69,6 +87,7 @@ __all__ = [
     "HeadRegressorCV",
     "HeadwiseError",
     "InputError",
+    "Measure",
     "PartSpec",
     "ReluHead",
     "Status",
@@ -77,11 +96,15 @@ __all__ = [
     "Verification",
     "__version__",
     "dissect",
+    "evaluate",
+    "explain",
     "extract",
     "list_backbones",
     "load_backbone",
     "open_data",
+    "paired_difference",
     "predict",
+    "reliability",
     "relu",
     "study",
     "verify",

@@ -56,7 +56,7 @@ def photos(tmp_path):
 
 def test_version_and_help(call):
     assert call("--version") == (0, f"headwise {__version__}\n", "")
-    for command in ("study", "extract", "fit", "predict", "verify", "info", "doctor"):
+    for command in ("study", "extract", "fit", "predict", "explain", "verify", "info", "doctor"):
         code, out, _ = call(command, "--help")
         assert code == 0
         assert "Usage" in out
@@ -194,6 +194,17 @@ def test_predict_new_pictures(call, photos, tmp_path):
     assert said == ""
     assert "[bold]broken.png cannot be read" in errors
     assert call("predict", head, new / "[bold]broken.png")[0] == 2
+
+
+def test_explain_writes_a_page(call, features, tmp_path):
+    call("study", "--data", features, "--out", tmp_path / "out", "--betas", 3, "--components", 4)
+    head, page = tmp_path / "out" / "head", tmp_path / "page.html"
+    code, said, _ = call("explain", head, features, "--out", page, "--samples", 3)
+    assert code == 0 and said.split()[:2] == ["atom", "weight"] and said.rstrip().endswith("page.html")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    code, said, _ = call("explain", head, features, "--out", page, "--samples", 3, "--json")
+    assert code == 0 and len(json.loads(said)["samples"]) == 3
+    assert call("explain", head, features, "--out", page, "--samples", 0)[0] == 2
 
 
 def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path):

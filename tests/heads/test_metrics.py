@@ -9,7 +9,17 @@ from sklearn import metrics as reference
 from headwise.errors import InputError
 from headwise.heads import resampling
 from headwise.heads.baselines import score
-from headwise.heads.metrics import METRICS, Measure, auroc, calibration_error, concordance, evaluate, reliability
+from headwise.heads.calibration import Bin, chance_error
+from headwise.heads.metrics import (
+    METRICS,
+    Measure,
+    auroc,
+    calibration_error,
+    concordance,
+    evaluate,
+    paired_difference,
+    reliability,
+)
 from headwise.heads.outcomes import CHECKS
 
 
@@ -181,6 +191,49 @@ def test_a_seed_decides_the_interval(monkeypatch, kind):
     monkeypatch.setattr(resampling, "BLOCK", 1000)
     for name, measure in evaluate(kind, p, y, resamples=250, seed=5).items():
         assert (measure.low, measure.high) == pytest.approx((found[name].low, found[name].high), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", METRICS)
+def test_paired_differences_are_those_of_the_same_resamples(kind):
+    first, y = example(kind)
+    second = example(kind, seed=1)[0]
+    found = paired_difference(kind, first, second, y, resamples=150, seed=2)
+    one, two = (evaluate(kind, p, y, intervals=None) for p in (first, second))
+    counts = np.concatenate(list(resampling.resamples(len(y), 150, seed=2)))
+    for name, metric in METRICS[kind].items():
+        assert found[name].value == pytest.approx(one[name].value - two[name].value)
+        draws = [metric.prepare(*CHECKS[kind](p, y))(counts) for p in (first, second)]
+        assert (found[name].low, found[name].high) == pytest.approx(np.quantile(draws[0] - draws[1], [0.025, 0.975]))
+    same = paired_difference(kind, first, first, y, resamples=50)
+    assert all(measure.value == measure.low == measure.high == 0 for measure in same.values())
+
+
+def test_pairing_narrows_the_interval():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=300)
+    noise = rng.normal(size=300)
+    first, second = y + noise, y + noise + 0.1 * rng.normal(size=300)
+    paired = paired_difference("numbers", first, second, y)["r2"]
+    alone = [evaluate("numbers", p, y)["r2"] for p in (first, second)]
+    assert paired.high - paired.low < 0.3 * (alone[0].high - alone[0].low)
+
+
+def test_differences_that_cannot_be_measured():
+    p = np.array([[0.9, 0.1], [0.6, 0.4]])
+    assert "two classes" in paired_difference("classes", p, p, [0, 0])["auroc"].note
+    with pytest.raises(InputError, match="same shape to be compared"):
+        paired_difference("classes", p, p[:1], [0, 1])
+
+
+def test_chance_error_is_the_mean_over_calibrated_samples():
+    bins = [Bin(0.35, None, 7), Bin(0.62, None, 40), Bin(None, None, 0), Bin(0.97, None, 153), Bin(1.0, None, 10)]
+    rng = np.random.default_rng(0)
+    off = sum(
+        np.abs(rng.binomial(b.samples, b.confidence, 40_000) - b.samples * b.confidence) for b in bins if b.samples
+    )
+    assert chance_error(bins) == pytest.approx(off.mean() / 210, rel=0.01)
+    with pytest.raises(InputError, match="without any"):
+        chance_error([Bin(None, None, 0)])
 
 
 def test_a_higher_level_is_a_wider_interval():

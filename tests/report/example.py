@@ -151,6 +151,7 @@ def example_study() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "photos": photos,
         },
         "confusions": {"matrix": _confusions()},
+        "calibration": _calibration(),
     }
     return study, arrays
 
@@ -222,6 +223,13 @@ def _heads() -> list[dict[str, Any]]:
             seconds=15.8, chosen=True, **proof,
         ),
     ]  # fmt: skip
+
+
+def _calibration() -> dict[str, Any]:
+    sizes = [0, 0, 0, 0, 0, 2, 4, 5, 7, 9, 12, 18, 30, 54, 220]
+    bins = [[(i + 0.6) / 15, min(1.0, (i + 0.9) / 15), n] if n else [None, None, 0] for i, n in enumerate(sizes)]
+    error = {"error": 0.0213, "low": 0.0201, "high": 0.0442, "level": 0.95, "by_chance": 0.0187}
+    return {"bins": bins, "confidence": 0.942, "accuracy": 0.9695, **error}
 
 
 def _confusions() -> list[list[int]]:

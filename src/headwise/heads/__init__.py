@@ -1,8 +1,11 @@
 """Certified heads: conditioning, fitting, estimators, saving and checking."""
 
+from .atoms import Atom, Atoms
+from .clusters import GateClusters
 from .conditioning import Conditioner
 from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
+from .metrics import Measure, evaluate, paired_difference, reliability
 from .parts import PartSpec
 from .path import BetaPath
 from .relu import ReluHead, relu
@@ -10,16 +13,23 @@ from .selection import HeadClassifierCV, HeadRegressorCV
 from .verify import Verification, verify
 
 __all__ = [
+    "Atom",
+    "Atoms",
     "BetaPath",
     "Conditioner",
+    "GateClusters",
     "Head",
     "HeadClassifier",
     "HeadClassifierCV",
     "HeadRegressor",
     "HeadRegressorCV",
+    "Measure",
     "PartSpec",
     "ReluHead",
     "Verification",
+    "evaluate",
+    "paired_difference",
+    "reliability",
     "relu",
     "verify",
 ]

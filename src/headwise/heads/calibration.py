@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 
 from ..errors import InputError
 from .outcomes import as_classes
 from .resampling import Draw, binned
 
-__all__ = ["Bin", "calibration_draw", "calibration_error", "reliability"]
+__all__ = ["Bin", "calibration_draw", "calibration_error", "chance_error", "reliability"]
 
 
 class Bin(NamedTuple):
@@ -67,6 +69,32 @@ def calibration_error(probabilities: ArrayLike, targets: ArrayLike, bins: int = 
     filled = [b for b in reliability(probabilities, targets, bins) if b.samples]
     confidence, accuracy, samples = np.array(filled, dtype=np.float64).T
     return float(samples @ np.abs(accuracy - confidence) / samples.sum())
+
+
+def chance_error(bins: Iterable[Bin]) -> float:
+    """Calibration error that perfectly calibrated predictions would show on average on as many samples.
+
+    The accuracy in a bin of few samples misses its confidence by chance alone, so the error of no head is zero. Its
+    mean is the mean absolute deviation of a binomial count (de Moivre), taking every sample of a bin to have the bin's
+    mean confidence.
+
+    Examples
+    --------
+    >>> round(chance_error([Bin(0.5, 1.0, 2)]), 6)  # none, one or two of two are right: off by 1/2 half the time
+    0.25
+    """
+    total, off = 0, 0.0
+    for confidence, _, n in bins:
+        if not n or confidence is None:
+            continue
+        total += n
+        if 0 < confidence < 1:
+            k = int(np.floor(n * confidence)) + 1
+            ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+            off += 2 * k * float(np.exp(ways + k * np.log(confidence) + (n - k + 1) * np.log1p(-confidence)))
+    if not total:
+        raise InputError("a calibration error needs samples, got bins without any")
+    return off / total
 
 
 def calibration_draw(p: NDArray[Any], y: NDArray[Any], bins: int = 15) -> Draw:

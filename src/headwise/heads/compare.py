@@ -17,6 +17,7 @@ from .baselines import Scores, logistic_probabilities, majority, neighbours, poo
 from .conditioning import Conditioner
 from .fitting import prepare
 from .head import Head
+from .metrics import paired_difference
 from .parts import resolve_parts
 from .path import BetaPath, choose, follow_path
 from .targets import bind, encode
@@ -179,12 +180,16 @@ def paired_bootstrap(
     best: HeadResult, linear: HeadResult, targets: NDArray[Any], seed: int = 0, level: float = 0.95
 ) -> Comparison:
     """Interval of "best minus linear" test accuracy; linear is enough where it is best or the interval holds 0."""
-    hits = [(r.probabilities.argmax(1) == targets).astype(np.float64) for r in (best, linear)]
-    change = hits[0] - hits[1]
-    rng = np.random.default_rng(seed)
-    draws = change[rng.integers(len(change), size=(2000, len(change)))].mean(1)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    enough = best is linear or bool(low <= 0)
-    return Comparison(
-        best.name, linear.name, float(change.mean()), float(low), float(high), level, len(targets), enough
-    )
+    found = paired_difference(
+        "classes",
+        best.probabilities,
+        linear.probabilities,
+        targets,
+        metrics=["accuracy"],
+        intervals=level,
+        resamples=2000,
+        seed=seed,
+    )["accuracy"]
+    assert found.value is not None and found.low is not None and found.high is not None  # accuracy always has a value
+    enough = best is linear or found.low <= 0
+    return Comparison(best.name, linear.name, found.value, found.low, found.high, level, len(targets), enough)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..blocks import BLOCKS
-from ..contracts import Block, FittedGates, Tokens, TokenShape, TokenSource
+from ..contracts import Block, FittedGates, GateValues, Tokens, TokenShape, TokenSource
 from ..errors import InputError
 from ..penalties import PENALTIES
 from ..processes import current
@@ -130,28 +130,27 @@ class FittedPart:
             raise InputError(f"{self.spec} needs every token in its place; these tokens are masked (padded)")
         return self.conditioner(values, seen), pooling
 
-    def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
-        """Statistics of each matrix Z, in the dtype of the tokens."""
+    def matrices(self, tokens: Tokens) -> Iterator[tuple[Cell, int | None, Tensor, Tensor, GateValues | None]]:
+        """For each matrix Z its cell, its gate's index, conditioned values, pooling weights and the gate on them."""
         values, pooling = self.conditioned(tokens)
-        found = []
         for cell in self.cells:
             own = values[..., cell.features]
             for index in cell.indices:
                 gate = None if index is None or cell.gates is None else cell.gates.values(own, index)
-                found.append(cell.block.statistics(own, pooling, gate))
-        return found
+                yield cell, index, own, pooling, gate
+
+    def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
+        """Statistics of each matrix Z, in the dtype of the tokens."""
+        return [cell.block.statistics(own, pooling, gate) for cell, _, own, pooling, gate in self.matrices(tokens)]
 
     def token_outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
         """Share of each of the part's tokens in all outputs, ``(n, s, c)``."""
-        values, pooling = self.conditioned(tokens)
-        total = values.new_zeros(*values.shape[:2], self.num_outputs)
-        at = 0
-        for cell in self.cells:
-            own = values[..., cell.features]
-            for index in cell.indices:
-                gate = None if index is None or cell.gates is None else cell.gates.values(own, index)
-                total[..., cell.columns] += cell.block.token_outputs(own, pooling, us[at], vs[at], gate)
-                at += 1
+        total: Tensor | None = None
+        for (cell, _, own, pooling, gate), u, v in zip(self.matrices(tokens), us, vs, strict=True):
+            if total is None:
+                total = own.new_zeros(*own.shape[:2], self.num_outputs)
+            total[..., cell.columns] += cell.block.token_outputs(own, pooling, u, v, gate)
+        assert total is not None, "a part has at least one matrix Z"
         return total
 
     def tensors(self) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,10 @@ from ..solvers import Certificate, Factors
 from ..tokens import TokenStore, num_views, view_rows
 from .fitted_part import FittedPart
 from .parts import PartSpec
+
+if TYPE_CHECKING:
+    from .atoms import Atoms
+    from .clusters import GateClusters
 
 __all__ = ["Head", "PartModule", "TokenFacts", "Training", "Views"]
 
@@ -201,15 +205,19 @@ class Head(nn.Module):
         if num_tokens != self.facts.num_tokens:
             raise InputError(f"the head was fitted on {self.facts.num_tokens} tokens a sample, got {num_tokens}")
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Outputs ``(n, c)`` of tokens ``(n, s, d)``, prefix tokens first; ``mask`` ``(n, s)`` is True where real."""
+    def batch(self, tokens: Tensor, mask: Tensor | None = None) -> Tokens:
+        """Tokens ``(n, s, d)`` or ``(n, d)`` as the parts take them; refused where they do not fit the head."""
         if tokens.ndim == 2:
             tokens = tokens.unsqueeze(1)
         if tokens.ndim != 3:
             raise InputError(f"tokens must be (n, s, d) or (n, d), got shape {tuple(tokens.shape)}")
         self.check(tokens.shape[1], tokens.shape[2])
-        batch = Tokens(tokens.to(self.intercept.dtype), self.facts.num_prefix, self.facts.grid, mask)
-        out = self.intercept.expand(len(tokens), -1)
+        return Tokens(tokens.to(self.intercept.dtype), self.facts.num_prefix, self.facts.grid, mask)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Outputs ``(n, c)`` of tokens ``(n, s, d)``, prefix tokens first; ``mask`` ``(n, s)`` is True where real."""
+        batch = self.batch(tokens, mask)
+        out = self.intercept.expand(len(batch.values), -1)
         for part in self.parts:
             out = out + part(batch)
         return out
@@ -241,6 +249,44 @@ class Head(nn.Module):
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
         """A copy in ``dtype``, for use inside other modules and for export."""
         return copy.deepcopy(self).to(dtype)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs for people: of the classes, or ``output 0`` and so on.
+
+        One output of two classes stands for the second.
+        """
+        count = len(self.intercept)
+        names = self.class_names or [str(c) for c in self.classes or ()]
+        if count == 1 and len(names) == 2:
+            return names[1:]
+        return list(names) if len(names) == count else [f"output {k}" for k in range(count)]
+
+    def atoms(self) -> Atoms:
+        """Atoms in order of weight, a list that prints as a table; see `headwise.heads.atoms`."""
+        from .atoms import atoms
+
+        return atoms(self)
+
+    @torch.inference_mode()
+    def token_outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Share of every token in the outputs, ``(n, s, c)``; with the intercept they sum to the outputs."""
+        from .explain import token_outputs
+
+        return token_outputs(self, self.batch(tokens, mask))
+
+    @torch.inference_mode()
+    def atom_outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What each of `atoms` adds to the outputs, ``(n, atoms, c)``; with the intercept they sum to the outputs."""
+        from .atoms import atom_outputs
+
+        return atom_outputs(self, self.batch(tokens, mask))
+
+    def clusters(self, tokens: Tensor, mask: Tensor | None = None) -> list[GateClusters]:
+        """Clusters into which each gate with atoms sorts the tokens; see `headwise.heads.clusters`."""
+        from .clusters import clusters
+
+        return clusters(self, self.batch(tokens, mask))
 
     def save_pretrained(self, path: Any, overwrite: bool = False) -> None:
         """Write config.json, model.safetensors and certificate.json into a folder; see `headwise.heads.save`."""

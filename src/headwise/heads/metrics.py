@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +16,17 @@ from .calibration import Bin, calibration_draw, calibration_error, reliability
 from .outcomes import CHECKS, as_survival
 from .resampling import Draw
 
-__all__ = ["METRICS", "Bin", "Measure", "auroc", "calibration_error", "concordance", "evaluate", "reliability"]
+__all__ = [
+    "METRICS",
+    "Bin",
+    "Measure",
+    "auroc",
+    "calibration_error",
+    "concordance",
+    "evaluate",
+    "paired_difference",
+    "reliability",
+]
 
 TINY = 1e-12
 """Probabilities below it count as this much in a log-loss."""
@@ -107,6 +117,66 @@ def evaluate(
     >>> evaluate("classes", [[0.9, 0.1], [0.6, 0.4]], [0, 0], metrics=["auroc"])["auroc"].note
     'AUROC needs samples of two classes, got one'
     """
+    return _measured(kind, [predicted], targets, metrics, intervals, resamples, seed)
+
+
+def paired_difference(
+    kind: str,
+    first: ArrayLike,
+    second: ArrayLike,
+    targets: ArrayLike,
+    *,
+    metrics: Iterable[str] | None = None,
+    intervals: float | None = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Measure]:
+    """Metrics of the first predictions minus those of the second, with paired bootstrap intervals.
+
+    Both are scored on the same resamples of the same samples, so that what is hard for both does not widen the
+    interval. An interval that holds zero means: these samples do not tell the two apart.
+
+    Parameters
+    ----------
+    kind, targets, metrics, intervals, resamples, seed
+        As in `evaluate`.
+    first, second : array
+        Two predictions of the same samples, each as in `evaluate`.
+
+    Returns
+    -------
+    dict of Measure
+        A difference of metrics that are not defined on these samples has no value and says why.
+
+    Raises
+    ------
+    InputError
+        As in `evaluate`, and predictions of different shapes.
+
+    Examples
+    --------
+    >>> first, second = [[0.9, 0.1], [0.2, 0.8]] * 10, [[0.9, 0.1], [0.6, 0.4]] * 10
+    >>> found = paired_difference("classes", first, second, [0, 1] * 10, metrics=["accuracy"])["accuracy"]
+    >>> found.value, found.low, found.high
+    (0.5, 0.25, 0.75)
+    """
+    if np.shape(first) != np.shape(second):
+        raise InputError(
+            f"both predictions must have the same shape to be compared, got {np.shape(first)} and {np.shape(second)}"
+        )
+    return _measured(kind, [first, second], targets, metrics, intervals, resamples, seed)
+
+
+def _measured(
+    kind: str,
+    predictions: Sequence[ArrayLike],
+    targets: ArrayLike,
+    metrics: Iterable[str] | None,
+    intervals: float | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Measure]:
+    """Metrics of one prediction, or of the first minus the second of two."""
     if kind not in METRICS:
         raise unknown_name("kind of target", kind, METRICS)
     if intervals is not None and not 0 < intervals < 1:
@@ -118,17 +188,18 @@ def evaluate(
     for name in names:
         if name not in table:
             raise unknown_name(f"metric of {kind}", name, table)
-    p, y = CHECKS[kind](predicted, targets)
+    pairs = [CHECKS[kind](predicted, targets) for predicted in predictions]
     found: dict[str, Measure] = {}
     draws: dict[str, Draw] = {}
     for name in names:
+        metric = table[name]
         try:
-            found[name] = Measure(table[name].value(p, y), note=table[name].note(p, y))
+            found[name] = Measure(_minus([metric.value(p, y) for p, y in pairs]), note=metric.note(*pairs[0]))
             if intervals is not None:
-                draws[name] = table[name].prepare(p, y)
+                draws[name] = _draw_of([metric.prepare(p, y) for p, y in pairs])
         except Undefined as error:
             found[name] = Measure(None, note=str(error))
-    for name, values in _resampled(draws, table, len(p), resamples, seed).items():
+    for name, values in _resampled(draws, table, len(pairs[0][0]), resamples, seed).items():
         kept = values[~np.isnan(values)]
         counted = replace(found[name], resamples=len(kept), skipped=len(values) - len(kept))
         if len(kept) and intervals is not None:
@@ -136,6 +207,15 @@ def evaluate(
             counted = replace(counted, low=float(low), high=float(high))
         found[name] = counted
     return found
+
+
+def _minus(values: Sequence[Any]) -> Any:
+    """The one value, or the first minus the second."""
+    return values[0] if len(values) == 1 else values[0] - values[1]
+
+
+def _draw_of(draws: Sequence[Draw]) -> Draw:
+    return lambda counts: _minus([draw(counts) for draw in draws])
 
 
 def _resampled(

@@ -1,7 +1,7 @@
 """Reports: plain data in, one self-contained HTML page out."""
 
 from .answer import answer_sentences
-from .render import render
+from .render import render, render_explanation
 from .summary import summary_html
 
-__all__ = ["answer_sentences", "render", "summary_html"]
+__all__ = ["answer_sentences", "render", "render_explanation", "summary_html"]

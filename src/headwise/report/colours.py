@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["cell_style", "contrast", "diverging", "sequential", "text_on", "viridis"]
+__all__ = ["SIGNED", "categorical", "cell_style", "contrast", "diverging", "sequential", "text_on", "viridis"]
 
 Colour = tuple[float, float, float]
 
@@ -18,6 +18,10 @@ _DIVERGING = {
     "light": ["1d5f9e", "7fb0d8", "f1f1ee", "f0b072", "b65505"],
     "dark": ["7cc0f5", "35699a", "23282d", "8f5a20", "f5aa55"],
 }
+SIGNED = ("1d6fc4", "f08a1e")
+"""Blue for what speaks against, orange for what speaks for, on photographs."""
+# Okabe and Ito (2008), the order changed so that neighbours differ, then lighter and darker ones.
+_CATEGORIES = ["e69f00", "56b4e9", "d55e00", "009e73", "f0e442", "0072b2", "cc79a7", "ffffff", "8c564b", "b2df8a"]
 _BLUES = {"light": ["f4f6f8", "a9cbe6", "1d5f9e"], "dark": ["1c2126", "2b5a85", "8ccaf7"]}
 
 
@@ -38,6 +42,12 @@ def viridis(values: np.ndarray) -> np.ndarray:
     table = np.stack([_parse(stop) for stop in _VIRIDIS]) / 255
     place = np.clip(values, 0, 1) * (len(_VIRIDIS) - 1)
     return np.stack([np.interp(place, np.arange(len(_VIRIDIS)), table[:, i]) for i in range(3)], axis=-1)
+
+
+def categorical(labels: np.ndarray) -> np.ndarray:
+    """A colour for each label from 0, as RGB between 0 and 1 on a last axis of 3; after ten labels they come again."""
+    table = np.stack([_parse(colour) for colour in _CATEGORIES]) / 255
+    return table[np.asarray(labels) % len(table)]
 
 
 def diverging(value: float, theme: str) -> str:

@@ -8,9 +8,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from .colours import viridis
+from .colours import SIGNED, categorical, viridis
 
-__all__ = ["data_uri", "fit", "heat", "modes", "resize_map"]
+__all__ = ["blank", "clusters", "data_uri", "fit", "heat", "modes", "resize_map", "signed"]
 
 LONGEST = 320  # pixels; sharp in a 160 px card on a phone of twice the density
 
@@ -64,6 +64,38 @@ def modes(photo: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
     light = np.concatenate([red, cyan, cyan], axis=-1)
     grey = _grey(picture)[..., None]
     return _bytes(0.06 + 0.34 * grey + light * (0.2 + 0.42 * grey))
+
+
+def signed(photo: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Blocks of orange where values are positive and of blue where they are negative, over a grey photograph.
+
+    The scale is that of the largest absolute value; zero leaves the photograph as it is.
+    """
+    picture = fit(photo)
+    largest = float(np.abs(values).max())
+    scaled = resize_map(values / largest if largest else values, picture.shape[:2], smooth=False)[..., None]
+    against, speaks_for = (np.array([int(c[i : i + 2], 16) for i in (0, 2, 4)]) / 255 for c in SIGNED)
+    return _tinted(picture, np.where(scaled < 0, against, speaks_for), 0.85 * np.abs(scaled) ** 0.7)
+
+
+def clusters(photo: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Blocks with a colour for each label over a grey photograph; those with label -1 stay grey."""
+    picture = fit(photo)
+    placed = np.rint(resize_map(labels, picture.shape[:2], smooth=False)).astype(int)
+    return _tinted(picture, categorical(placed), 0.6 * (placed >= 0)[..., None])
+
+
+def blank(rows: int, columns: int) -> np.ndarray:
+    """Light grey paper in the shape of a token grid, where there is no photograph."""
+    cell = max(4, LONGEST // max(rows, columns))
+    return np.full((cell * rows, cell * columns, 3), 226, dtype=np.uint8)
+
+
+def _tinted(picture: np.ndarray, colours: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """A grey photograph under a coloured film: the colour shows how much, the light what is there."""
+    grey = _grey(picture)[..., None]
+    film = colours * (0.7 + 0.3 * grey)
+    return _bytes((0.16 + 0.74 * grey) * (1 - strength) + film * strength)
 
 
 def _clip(values: np.ndarray) -> np.ndarray:

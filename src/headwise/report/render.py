@@ -12,10 +12,13 @@ from markupsafe import Markup
 
 from . import fmt
 from .check import check_study
-from .sections import SECTIONS
+from .sections import EXPLANATION, SECTIONS, Sections
 from .words import WORDS, Linker
 
-__all__ = ["render"]
+__all__ = ["render", "render_explanation"]
+
+EXPLANATION_WORDS = ("atom", "backbone", "gate", "head", "nuclear-norm", "token")
+"""Words of the glossary that the page of a head explains."""
 
 
 def render(study: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> str:
@@ -46,19 +49,59 @@ def render(study: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = N
     >>> page.startswith("<!doctype html>")
     True
     """
+    return _page("headwise study", study, arrays or {}, SECTIONS, WORDS)
+
+
+def render_explanation(explanation: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> str:
+    """The page of one head: its atoms, what each token of some samples adds, and the clusters of its gates.
+
+    Parameters
+    ----------
+    explanation : mapping
+        The content of `headwise.Explanation.data`, format version 1.
+    arrays : mapping of str to array
+        What it refers to by key: pictures, uint8 ``(H, W, 3)``, maps, float ``(rows, columns)``, and cluster labels,
+        int ``(rows, columns)`` with -1 where there is none.
+
+    Returns
+    -------
+    html : str
+
+    Raises
+    ------
+    InputError
+        As in `render`.
+
+    Examples
+    --------
+    >>> page = render_explanation({"format_version": 1, "title": "a head", "atoms": []}, {})
+    >>> page.startswith("<!doctype html>")
+    True
+    """
+    words = {key: WORDS[key] for key in EXPLANATION_WORDS}
+    return _page("headwise explain", explanation, arrays or {}, EXPLANATION, words)
+
+
+def _page(
+    kicker: str,
+    study: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    table: Sections,
+    glossary: Mapping[str, tuple[str, str, tuple[str, ...]]],
+) -> str:
     check_study(study)
-    arrays = arrays or {}
-    sections = []
-    for name, (title, view) in SECTIONS.items():
+    unknown, sections = set(WORDS) - set(glossary), []
+    for name, (title, view) in table.items():
         values = view(study, arrays)
         if values is not None:
             # There "layer 2, head 3" is an attention head, not a head in the sense of the glossary.
-            linker = Linker(unlinked=["head"] if name in ("dissection", "overlays") else [])
+            linker = Linker(unlinked={*unknown, *(["head"] if name in ("dissection", "overlays") else [])})
             sections.append({"id": name, "title": title, "view": values, "link": linker})
-    words = sorted(((f"word-{key}", word, meaning) for key, (word, meaning, _) in WORDS.items()), key=lambda w: w[1])
+    words = sorted(((f"word-{key}", word, meaning) for key, (word, meaning, _) in glossary.items()), key=lambda w: w[1])
     page = _environment().get_template("report.html.j2")
     return page.render(
-        title=str(study.get("title") or "headwise study"),
+        kicker=kicker,
+        title=str(study.get("title") or kicker),
         created=fmt.date(study["created"]) if study.get("created") else "",
         version=str(study.get("headwise_version") or ""),
         device=str(study.get("device") or ""),

@@ -12,6 +12,12 @@ __all__ = ["WORDS", "Linker"]
 # id: (word, meaning, other spellings that link to it)
 WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "accuracy": ("accuracy", "The share of samples whose most probable class is the right one.", ()),
+    "atom": (
+        "atom",
+        "One pair of an inner and an outer weight of a head: a pattern that it looks for in the tokens, and what it "
+        "says to each output when it is there. Its weight is the product of their lengths.",
+        ("atoms",),
+    ),
     "attention-head": (
         "attention head",
         "One of the parallel attention units inside a layer of the backbone. Not to be mixed up with a head, "
@@ -35,6 +41,12 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "the training data closely.",
         (),
     ),
+    "calibration-error": (
+        "calibration error",
+        "The mean distance between how sure the head says it is and how often it is right, over 15 bins of equal "
+        "width.",
+        (),
+    ),
     "certificate": (
         "certificate",
         "A proved lower bound of the training objective (from convex duality), kept next to the value that was "
@@ -49,6 +61,13 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "other. Values inside it "
         "say nothing about the attention head.",
         (),
+    ),
+    "confidence": ("confidence", "The probability that the head gives to the class that it predicts.", ()),
+    "gate": (
+        "gate",
+        "A fixed mask over tokens, or over pairs of tokens, inside a head. It depends on the tokens and on nothing "
+        "that is fitted, and has atoms of its own.",
+        ("gates",),
     ),
     "head": (
         "head",
@@ -66,6 +85,11 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "One singular triple of an attention head's query–key matrix: a feature that queries look with, a "
         "feature of the keys that answers, and a strength (sigma).",
         ("modes",),
+    ),
+    "nuclear-norm": (
+        "nuclear norm",
+        "The sum of the weights of all atoms: the price that the penalty puts on a head.",
+        (),
     ),
     "paired-bootstrap": (
         "paired bootstrap",

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..contracts import Block, Loss, Penalty
 from .passes import Passes
 
-__all__ = ["Factors", "Part", "Problem"]
+__all__ = ["Factors", "Part", "Problem", "singular_atoms"]
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,23 @@ class Problem:
         us, vs = [], []
         for part, u, v in zip(self.parts, factors.u, factors.v, strict=True):
             if part.factored and len(u):
-                qu, ru = torch.linalg.qr(u.flatten(1).T.double())
-                qv, rv = torch.linalg.qr(v.flatten(1).T.double())
-                left, sigma, right = torch.linalg.svd(ru @ rv.T)
-                keep = sigma > drop * sigma.max().clamp(min=torch.finfo(torch.float64).tiny)
-                root = sigma[keep].sqrt()
-                rank = min(len(root), left.shape[1])
-                u = ((qu @ left[:, :rank]) * root[:rank]).T.to(u.dtype).reshape(-1, *part.u_shape)
-                v = ((qv @ right.T[:, :rank]) * root[:rank]).T.to(v.dtype).reshape(-1, *v.shape[1:])
+                u, v = singular_atoms(u, v, drop)
             us.append(u.contiguous())
             vs.append(v.contiguous())
         return Factors(us, vs, factors.intercept)
+
+
+def singular_atoms(u: Tensor, v: Tensor, drop: float = 1e-7) -> tuple[Tensor, Tensor]:
+    """Atoms of the same Z = sum_j u_j v_j^T from its singular value decomposition, the heaviest first.
+
+    Those with a singular value below ``drop`` of the largest are left out; u_j and v_j have the same norm.
+    """
+    qu, ru = torch.linalg.qr(u.flatten(1).T.double())
+    qv, rv = torch.linalg.qr(v.flatten(1).T.double())
+    left, sigma, right = torch.linalg.svd(ru @ rv.T)
+    keep = sigma > drop * sigma.max().clamp(min=torch.finfo(torch.float64).tiny)
+    root = sigma[keep].sqrt()
+    rank = min(len(root), left.shape[1])
+    first = ((qu @ left[:, :rank]) * root[:rank]).T.to(u.dtype).reshape(-1, *u.shape[1:])
+    second = ((qv @ right.T[:, :rank]) * root[:rank]).T.to(v.dtype).reshape(-1, *v.shape[1:])
+    return first, second

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..contracts import Backbone
+from ..heads.calibration import chance_error, reliability
 from ..heads.compare import HeadResult, Splits
+from ..heads.metrics import evaluate
 from ..tokens import TokenStore
 from ..version import __version__
 
-__all__ = ["backbone_facts", "data_facts", "path_rows", "title", "versions"]
+__all__ = ["backbone_facts", "calibration_facts", "data_facts", "path_rows", "title", "versions"]
 
 
 def title(model: Backbone | None, data: str) -> str:
@@ -73,6 +75,23 @@ def backbone_facts(model: Backbone | None, layer: int) -> dict[str, Any] | None:
         "weights_hash": model.weights_hash,
         "layer": layer % model.depth,
         "description": getattr(model, "description", ""),
+    }
+
+
+def calibration_facts(result: HeadResult, splits: Splits, seed: int) -> dict[str, Any]:
+    """Bins of confidence on the test samples, the calibration error, and what chance alone would make of it."""
+    p, y, level = result.probabilities, splits.targets["test"], 0.95
+    bins = reliability(p, y)
+    error = evaluate("classes", p, y, metrics=["calibration_error"], intervals=level, seed=seed)["calibration_error"]
+    return {
+        "bins": [list(each) for each in bins],
+        "confidence": float(p.max(axis=1).mean()),
+        "accuracy": float((p.argmax(axis=1) == y).mean()),
+        "error": error.value,
+        "low": error.low,
+        "high": error.high,
+        "level": level,
+        "by_chance": chance_error(bins),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..tokens import ArrayData, ArrayTokens, ImageSamples, TokenStore, Unreadabl
 from ..tokens.samples import skipped_images
 from .origin import At, backbone_of, check_store
 
-__all__ = ["predict"]
+__all__ = ["predict", "read_images"]
 
 BATCH = 64  # images in one pass of the backbone
 
@@ -92,7 +92,7 @@ def predict(
     model, layer, at = backbone_of(head, backbone, layer, device)
     pieces, ids, skipped = list[Tensor](), list[str](), list[tuple[str, UnreadableImage]]()
     for start in range(0, len(found), BATCH):
-        names, images = _read(found, range(start, min(start + BATCH, len(found))), strict, skipped)
+        names, images = read_images(found, range(start, min(start + BATCH, len(found))), strict, skipped)
         if images:
             pieces.append(head.link(_outputs(head, model, images, layer, at)))
             ids += names
@@ -105,8 +105,8 @@ def predict(
     return ids, torch.cat(pieces).numpy()
 
 
-def _read(
-    samples: ImageSamples, rows: range, strict: bool, skipped: list[tuple[str, UnreadableImage]]
+def read_images(
+    samples: ImageSamples, rows: Iterable[int], strict: bool, skipped: list[tuple[str, UnreadableImage]]
 ) -> tuple[list[str], list[Image.Image]]:
     """Names and images of the rows that can be read; names and errors of the others are added to ``skipped``."""
     names, images = [], []

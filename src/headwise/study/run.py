@@ -203,6 +203,7 @@ def study(
         "token_use": use,
         "dissection": dissection,
         "confusions": {"matrix": confusion.tolist()},
+        "calibration": facts.calibration_facts(used, splits, seed),
         "timings": [{"step": step, "seconds": seconds} for step, seconds in clock.steps],
     }
     result["answer"] = " ".join(filter(None, answer_sentences(result)))

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from .. import images
 from ..markup import tag
 
-__all__ = ["cards", "example_card", "mode_card", "photo_card"]
+__all__ = ["cards", "cluster_card", "contribution_card", "example_card", "mode_card", "photo_card"]
 
 
 def mode_card(photo: np.ndarray, query: np.ndarray, key: np.ndarray, title: str, caption: str) -> Markup:
@@ -32,6 +32,35 @@ def example_card(photo: np.ndarray, values: np.ndarray, title: str, caption: str
         _image(images.heat(photo, values), f"its tokens' use, {title}"),
     ]
     return _card([tag("div", pictures, class_="pair")], title, caption)
+
+
+def contribution_card(
+    photo: np.ndarray | None,
+    values: np.ndarray | None,
+    title: str,
+    caption: str,
+    lines: Sequence[tuple[str, str]],
+    note: str,
+) -> Markup:
+    """A sample beside what each of its tokens adds (orange) and takes away (blue); below a sum, its result last."""
+    pictures = [] if photo is None else [_image(images.fit(photo), f"the sample {title}")]
+    if values is not None:
+        under = images.blank(*values.shape) if photo is None else photo
+        pictures.append(_image(images.signed(under, values), f"what each token adds, {title}"))
+    shown = [tag("div", pictures, class_="pair" if len(pictures) > 1 else None)] if pictures else []
+    sums = tag("dl", [tag("div", [tag("dt", name), tag("dd", value)]) for name, value in lines], class_="sums")
+    told = [tag("p", note)] if note else []
+    return tag("div", [*shown, tag("p", [tag("strong", title), " ", caption]), sums, *told], class_="card")
+
+
+def cluster_card(photo: np.ndarray | None, query: np.ndarray, key: np.ndarray | None, title: str) -> Markup:
+    """A sample with the clusters of its tokens; beside each other where tokens ask and answer in different ones."""
+    under = images.blank(*query.shape) if photo is None else photo
+    told = [(query, "clusters of its tokens" if key is None else "clusters of the tokens as they ask")]
+    if key is not None:
+        told.append((key, "clusters of the tokens as they answer"))
+    pictures = [_image(images.clusters(under, labels), f"{title}: {said}") for labels, said in told]
+    return _card([tag("div", pictures, class_="pair" if key is not None else None)], title, "")
 
 
 def cards(items: Sequence[Markup], class_: str = "") -> Markup:

@@ -1,4 +1,4 @@
-"""Sections of the report, one a file, in the order in which they are printed.
+"""Sections of the pages, one a file, in the order in which they are printed.
 
 A section is a function ``(study, arrays) -> dict or None``: the values of ``templates/sections/<name>.html.j2``, or
 None where the study has nothing to show there.
@@ -11,10 +11,15 @@ from typing import Any
 
 from ..check import Arrays, Study
 from . import (
+    atoms,
+    calibration,
     certificate,
     comparison,
+    contributions,
     data,
     dissection,
+    explained,
+    gates,
     headline,
     heads,
     mistakes,
@@ -25,17 +30,20 @@ from . import (
     token_use,
 )
 
-__all__ = ["SECTIONS"]
+__all__ = ["EXPLANATION", "SECTIONS", "Sections"]
 
 View = dict[str, Any]
 
-SECTIONS: dict[str, tuple[str, Callable[[Study, Arrays], View | None]]] = {
+Sections = dict[str, tuple[str, Callable[[Study, Arrays], View | None]]]
+
+SECTIONS: Sections = {
     "headline": ("In short", headline.view),
     "heads": ("Heads and baselines", heads.view),
     "comparison": ("Is it better than linear?", comparison.view),
     "path": ("The path over beta", path.view),
     "certificate": ("How close to the best possible", certificate.view),
     "mistakes": ("What it gets wrong", mistakes.view),
+    "calibration": ("How sure it may be", calibration.view),
     "token_use": ("Which tokens the head uses", token_use.view),
     "dissection": ("What the attention heads look for", dissection.view),
     "overlays": ("Modes on photographs", overlays.view),
@@ -43,3 +51,12 @@ SECTIONS: dict[str, tuple[str, Callable[[Study, Arrays], View | None]]] = {
     "timings": ("Time spent", timings.view),
     "reproduce": ("How to reproduce", reproduce.view),
 }
+
+EXPLANATION: Sections = {
+    "explained": ("In short", explained.view),
+    "atoms": ("Its atoms", atoms.view),
+    "contributions": ("What each token adds", contributions.view),
+    "gates": ("Clusters of the gates", gates.view),
+    "reproduce": ("How to reproduce", reproduce.view),
+}
+"""Sections of the page of `headwise explain`."""

@@ -1,0 +1,295 @@
+"""What a saved head is made of and what it sees in some samples, as one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..contracts import Backbone, Preprocessing, Tokens
+from ..errors import InputError
+from ..files import replacing
+from ..heads import Atoms, Head
+from ..heads.atoms import atom_outputs
+from ..heads.clusters import GateClusters, clusters
+from ..heads.explain import token_outputs
+from ..report import render_explanation
+from ..tokens import ArrayData, ArrayTokens, TokenStore, UnreadableImage, open_samples
+from ..tokens.samples import skipped_images
+from ..version import __version__
+from . import facts
+from .origin import backbone_of, check_store
+from .prediction import read_images
+from .result import FORMAT_VERSION
+
+__all__ = ["Explanation", "explain"]
+
+MOST_SAMPLES = 100  # of a page: a hundred cards are some megabytes
+MOST_GATES = 6
+GATE_SAMPLES = 4  # samples on which each gate is shown
+LIGHT = 0.001  # share of the weight of all atoms below which a gate is not shown
+FAINT = 0.01  # share of all contributions below which those of patch tokens get no map: it would show rounding
+A_ROW = 32  # tokens without a grid are drawn as lines of text, this many in each
+
+
+@dataclass
+class Explanation:
+    """An explanation of a head: plain data, and the arrays behind the pictures.
+
+    Attributes
+    ----------
+    data : dict
+        Atoms, gates, and for each sample the parts of its output.
+    arrays : dict of ndarray
+        Pictures, maps of what each token adds, and cluster labels, by the keys in ``data``.
+    """
+
+    data: dict[str, Any]
+    arrays: dict[str, NDArray[Any]] = field(repr=False)
+
+    def html(self) -> str:
+        """One page that needs nothing else."""
+        return render_explanation(self.data, self.arrays)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page into a file."""
+        path = Path(path)
+        if path.is_dir() or not path.name:
+            raise InputError(f"{path} is a folder; give a file such as explanation.html")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(self.html(), encoding="utf-8")
+        return path
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Names, tokens and, where there are images, the pictures that the backbone saw."""
+
+    names: list[str]
+    tokens: Tokens
+    pictures: list[NDArray[Any]] | None = None
+
+
+@torch.inference_mode()
+def explain(
+    head: Head,
+    data: str | Path,
+    *,
+    samples: int = 8,
+    backbone: str | Backbone | None = None,
+    layer: int | None = None,
+    device: str = "cpu",
+    strict: bool = False,
+    announce: Callable[[str], object] | None = None,
+    command: str | None = None,
+) -> Explanation:
+    """Take a head apart, and some samples with it.
+
+    Parameters
+    ----------
+    head : Head
+        For example of `Head.from_pretrained`.
+    data : str or path
+        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, arrays, or a token store.
+        Labels are not needed. Only images give pictures; tokens give maps alone.
+    samples : int
+        How many samples to show, spread evenly over the data; 100 at most.
+    backbone, layer, device, strict, announce
+        As in `predict`.
+    command : str, optional
+        How to run the same again, for the page.
+
+    Returns
+    -------
+    Explanation
+        ``html()`` is the page, ``save(file)`` writes it.
+
+    Raises
+    ------
+    InputError
+        Data that cannot be read, or tokens or a backbone that are not those of the head.
+
+    Examples
+    --------
+    >>> import headwise
+    >>> head = headwise.Head.from_pretrained("my-study/head")  # doctest: +SKIP
+    >>> headwise.explain(head, "photos/").save("explanation.html")  # doctest: +SKIP
+    """
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise InputError(f"{samples} samples are asked for; 1 to {MOST_SAMPLES} can be shown")
+    shown = _open(head, data, samples, backbone, layer, device, strict, announce)
+    found = head.atoms()
+    arrays: dict[str, NDArray[Any]] = {}
+    told = _sample_facts(head, shown, found, arrays)
+    gates, hidden = _gate_facts(head, shown, found, arrays)
+    result = {
+        "format_version": FORMAT_VERSION,
+        "title": f"What the head sees in {Path(data).name or data}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "headwise_version": __version__,
+        "command": command,
+        "versions": facts.versions(),
+        "head": {
+            "parts": [str(spec) for spec in head.specs],
+            "outputs": head.output_names,
+            "classes": head.classes is not None,
+            "parameters": head.num_parameters,
+            "backbone": (head.facts.origin or {}).get("backbone"),
+            "certificate": head.certificate.to_dict() if head.certificate else None,
+        },
+        "atoms": [
+            {**{k: v for k, v in row.items() if k != "loadings"}, "strongest": found.strongest(number, 4)}
+            for number, row in enumerate(found.to_dict())
+        ],
+        "samples": told,
+        "gates": gates,
+        "gates_left_out": hidden,
+    }
+    return Explanation(result, arrays)
+
+
+def _open(
+    head: Head,
+    data: str | Path,
+    count: int,
+    backbone: str | Backbone | None,
+    layer: int | None,
+    device: str,
+    strict: bool,
+    announce: Callable[[str], object] | None,
+) -> _Samples:
+    """Some samples of the data, as tokens that fit the head."""
+    found = open_samples(data)
+    total = found.num_samples if isinstance(found, TokenStore) else len(found)
+    rows = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+    if isinstance(found, TokenStore):
+        check_store(head, found)
+        tokens = found.read(rows)
+        return _Samples([found.ids[i] for i in rows], head.batch(tokens.values, tokens.mask))
+    if isinstance(found, ArrayData):
+        mask = None if found.mask is None else found.mask[rows]
+        _, tokens = next(ArrayTokens(found.tokens[rows], mask).chunks(size=len(rows)))
+        names = [found.ids[i] if found.ids else str(i) for i in rows]
+        return _Samples(names, head.batch(tokens.values, tokens.mask))
+    model, layer, at = backbone_of(head, backbone, layer, device)
+    skipped = list[tuple[str, UnreadableImage]]()
+    names, images = read_images(found, rows.tolist(), strict, skipped)
+    if not images:
+        raise InputError(f"none of {len(rows)} images could be read; the first: {skipped[0][1]}")
+    if skipped and announce:
+        announce(skipped_images([name for name, _ in skipped], len(rows)))
+    batch = model.preprocess(images)
+    values = model.tokens(batch, layers=(layer,), at=at)[0].cpu()
+    return _Samples(names, head.batch(values), _as_seen(batch, model.preprocessing))
+
+
+def _as_seen(batch: torch.Tensor, told: Preprocessing) -> list[NDArray[Any]]:
+    """The pictures as the backbone saw them, resized and cropped, so that patches lie where they belong."""
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (told.mean, told.std))
+    pixels = (batch.cpu().float() * std + mean).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return [image.permute(1, 2, 0).numpy() for image in pixels]
+
+
+def _sample_facts(head: Head, shown: _Samples, found: Atoms, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """For each sample what its tokens and atoms add to the output of the predicted class."""
+    tokens = shown.tokens
+    outputs = head(tokens.values, tokens.mask)
+    each, by_atom = token_outputs(head, tokens), atom_outputs(head, tokens, found)
+    means, names, prefix = head.link(outputs), head.output_names, tokens.num_prefix
+    reads = {spec.tokens for spec in head.specs}
+    told = []
+    for i, name in enumerate(shown.names):
+        k = int(outputs[i].argmax())
+        own, atoms = each[i, :, k], by_atom[i, :, k]
+        heaviest = atoms.abs().argsort(descending=True)[:3].tolist()
+        entry: dict[str, Any] = {
+            "name": name,
+            "output": names[k],
+            "mean": float(means[i, k]),
+            "value": float(outputs[i, k]),
+            "intercept": float(head.intercept[k]),
+            "prefix": float(own[:prefix].sum()) if reads & {"prefix", "all"} and prefix else None,
+            "patch": float(own[prefix:].sum()) if reads & {"patch", "all"} and len(own) > prefix else None,
+            "atoms": [[j, float(atoms[j])] for j in heaviest if atoms[j]],
+            "image_key": None,
+            "map_key": None,
+        }
+        if shown.pictures is not None:
+            entry["image_key"] = f"sample/{i}/image"
+            arrays[entry["image_key"]] = shown.pictures[i]
+        patches = own[prefix:]
+        if len(patches) > 1 and float(patches.abs().sum()) > FAINT * float(own.abs().sum()):
+            entry["map_key"] = f"sample/{i}/map"
+            arrays[entry["map_key"]] = _placed(patches.numpy(force=True).astype(np.float32), tokens.grid, 0)
+        told.append(entry)
+    return told
+
+
+def _gate_facts(
+    head: Head, shown: _Samples, found: Atoms, arrays: dict[str, NDArray[Any]]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Gates with their labels on some of the samples, and how many are not shown, by the reason."""
+    tokens = shown.tokens
+    prefix, total = tokens.num_prefix, sum(atom.weight for atom in found)
+    active: dict[tuple[int, int, int | None], float] = {}
+    for atom in found:
+        if atom.gate is not None:
+            place = (atom.part, atom.gate, atom.group)
+            active[place] = active.get(place, 0.0) + atom.weight
+    heavy = {place for place, weight in active.items() if weight >= LIGHT * total}
+    sorting = [
+        gate for gate in clusters(head, tokens, found) if (gate.part, gate.gate, gate.group) in heavy and _sorts(gate)
+    ]
+    told = []
+    picked = np.unique(np.linspace(0, len(shown.names) - 1, GATE_SAMPLES).round().astype(int)).tolist()
+    for number, gate in enumerate(sorting[:MOST_GATES]):
+        labels = []
+        same = bool((gate.query == gate.key).all())
+        for i in picked:
+            entry = {"sample": i, "query_key": f"gate/{number}/{i}/query", "key_key": None}
+            arrays[f"gate/{number}/{i}/query"] = _placed(gate.query[i, prefix:], tokens.grid, -1)
+            if not same:
+                entry["key_key"] = f"gate/{number}/{i}/key"
+                arrays[f"gate/{number}/{i}/key"] = _placed(gate.key[i, prefix:], tokens.grid, -1)
+            labels.append(entry)
+        sizes = np.bincount(gate.key[:, prefix:][gate.key[:, prefix:] >= 0])
+        told.append(
+            {
+                "gate": gate.gate,
+                "group": gate.group,
+                "block": gate.block,
+                "weight": gate.weight,
+                "share": gate.weight / total,
+                "kind": "token" if gate.table is None else "pair",
+                "sizes": sizes.tolist(),
+                "labels": labels,
+            }
+        )
+    return told, {
+        "without_clusters": len(heavy) - len(sorting),
+        "light": len(active) - len(heavy),
+        "more": len(sorting) - len(told),
+    }
+
+
+def _sorts(gate: GateClusters) -> bool:
+    """Whether patch tokens share clusters: in a window gate every place is a cluster of its own."""
+    read = gate.key[0] >= 0
+    return int(read.sum()) > 1 and (gate.table is None or len(gate.table) < gate.key.shape[1] - (~read).sum())
+
+
+def _placed(values: NDArray[Any], grid: Sequence[int] | None, fill: int) -> NDArray[Any]:
+    """Patch tokens on their grid; without one, in lines like text, the last one filled up."""
+    if grid is not None:
+        return values.reshape(grid[0], grid[1])
+    columns = min(A_ROW, len(values))
+    padded = np.full(-(-len(values) // columns) * columns, fill, dtype=values.dtype)
+    padded[: len(values)] = values
+    return padded.reshape(-1, columns)
