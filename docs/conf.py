@@ -1,9 +1,8 @@
-"""Sphinx configuration. Nothing is fetched: no inventories of other projects, no fonts, no mathematics from a server."""
+"""Sphinx configuration. Nothing is fetched: no inventories of other projects, no mathematics from a server."""
 
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,9 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "remove_config_comments": True,
     "show_signature": False,
+    "thumbnail_size": (480, 240),
     "write_computation_times": False,
-    "plot_gallery": "True",
 }
-warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive", category=UserWarning)
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"headwise {release}"

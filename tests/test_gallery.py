@@ -24,11 +24,10 @@ def _private(tree: ast.AST) -> list[str]:
             used += [n.name for n in node.names if n.name.startswith("headwise.")]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "headwise":
             used += [n.name if node.module == "headwise" else f"{node.module}.{n.name}" for n in node.names]
-        elif isinstance(node, ast.Attribute):
-            if isinstance(node.value, ast.Name) and node.value.id in ("hw", "headwise"):
-                used.append(node.attr)
-            elif node.attr.startswith("_"):
-                used.append(node.attr)
+        elif isinstance(node, ast.Attribute) and (
+            node.attr.startswith("_") or (isinstance(node.value, ast.Name) and node.value.id in ("hw", "headwise"))
+        ):
+            used.append(node.attr)
     return [name for name in used if name not in headwise.__all__]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib
 from matplotlib.artist import Artist
-from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -17,8 +16,7 @@ from matplotlib.spines import Spine
 from matplotlib.text import Text
 
 INK, LIGHT_INK = "#1f2328", "#e6e9ed"
-# Okabe and Ito's colours without yellow and black, in an order whose neighbours differ in lightness; all have a contrast of at least 2.5
-# to both pages.
+# After Okabe and Ito, without yellow and black: told apart by colour-blind readers, and seen on both pages.
 COLOURS = ["#0f86c9", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f", "#b8860b"]
 
 
@@ -46,7 +44,7 @@ def style(gallery_conf: Any = None, fname: str | None = None) -> None:
 
 
 def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any], **kwargs: Any) -> str:
-    """Save every open figure in both inks; returns the page's text, with a description of each for those who cannot see it."""
+    """Save every open figure in both inks; returns the page's text, with what each shows for those who cannot see it."""
     from matplotlib import pyplot as plt
 
     found = []
@@ -58,9 +56,9 @@ def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
             _draw_in(figure, ink)
             figure.savefig(file, dpi=200)
             name = "/" + file.relative_to(gallery_conf["src_dir"]).as_posix()
-            found.append(
-                f".. image:: {name}\n   :alt: {_described(figure)}\n   :class: only-{theme} gallery-figure\n   :width: {width}px\n"
-            )
+            options = {"alt": _described(figure), "class": f"only-{theme} gallery-figure", "width": f"{width}px"}
+            told = "".join(f"      :{key}: {value}\n" for key, value in options.items())
+            found.append(f".. container:: gallery-scroll\n\n   .. image:: {name}\n{told}")
     plt.close("all")
     return "\n".join(found)
 
@@ -72,8 +70,7 @@ def _draw_in(figure: Figure, ink: str) -> None:
             if to_hex(read()) in (INK, LIGHT_INK):
                 write(ink)
     for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            _ticks(axis, ink)
+        axes.tick_params(which="both", color=ink, labelcolor=ink)
 
 
 def _colours(artist: Artist) -> Iterator[tuple[Callable[[], Any], Callable[[str], Any]]]:
@@ -84,10 +81,6 @@ def _colours(artist: Artist) -> Iterator[tuple[Callable[[], Any], Callable[[str]
     elif isinstance(artist, Legend):
         for text in artist.get_texts():
             yield text.get_color, text.set_color
-
-
-def _ticks(axis: Axis, ink: str) -> None:
-    axis.set_tick_params(color=ink, labelcolor=ink)
 
 
 def _described(figure: Figure) -> str:

@@ -2,9 +2,9 @@
 FNO: textures, wherever they start
 ==================================
 
-Stripes run one way in class 0 and another way in class 1, with a random start in every sample. Both classes show the
-same values equally often, at every place: only the order in space differs. A Fourier neural operator (FNO) filters the
-whole grid.
+Stripes run one way in class 0 and another way in class 1, with a random start in every
+sample. Both classes show the same values equally often, at every place: only the order
+in space differs. A Fourier neural operator (FNO) filters the whole grid.
 """
 
 # %%
@@ -28,20 +28,25 @@ def stripes(wave, start):
 
 
 y = np.arange(n) % 2
-pictures = stripes(waves[y], rng.uniform(0, 2 * np.pi, n)) + rng.normal(size=(n, side * side))
+pictures = stripes(waves[y], rng.uniform(0, 2 * np.pi, n)) + 2 * rng.normal(
+    size=(n, side * side)
+)
 X = pictures[:, :, None]  # one feature
 train, test = np.arange(n) < 400, np.arange(n) >= 400
 
 # %%
 # Gates make the difference
 # -------------------------
-# The mean of a convolution is linear in the mean token, so without gates there is nothing to gain:
+# The mean of a convolution is linear in the mean token, so without gates there is
+# nothing to gain:
 
 print(hw.PartSpec("fno").collapses)
 
 
 def fit(block, **gates):
-    model = hw.HeadClassifier(block, beta=1e-2, condition=False, grid=(side, side), **gates)
+    model = hw.HeadClassifier(
+        block, beta=1e-2, condition=False, grid=(side, side), **gates
+    )
     return model.fit(X[train], y[train])
 
 
@@ -59,7 +64,8 @@ print(fno[16].certificate_)
 # %%
 # Which waves the head reacts to
 # ------------------------------
-# Pure stripes of every direction, averaged over their start. The two planted waves stand out, one for each class.
+# Pure stripes of every direction, averaged over their start. The two planted waves
+# stand out, one for each class.
 
 starts = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 reaction = np.zeros((5, 5))
@@ -68,22 +74,44 @@ for k in range(5):
         pure = stripes(np.tile([k, m], (len(starts), 1)), starts)[:, :, None]
         reaction[k, m] = fno[16].decision_function(torch.from_numpy(pure)).mean()
 
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.5), layout="constrained", width_ratios=(1, 1.2, 1.2))
+fig, axes = plt.subplots(
+    1, 3, figsize=(11, 3.5), layout="constrained", width_ratios=(1, 1.2, 1.2)
+)
 axes[0].imshow(
-    np.hstack([pictures[0].reshape(side, side), np.full((side, 1), np.nan), pictures[1].reshape(side, side)]),
+    np.hstack(
+        [
+            pictures[0].reshape(side, side),
+            np.full((side, 1), np.nan),
+            pictures[1].reshape(side, side),
+        ]
+    ),
     cmap="gray",
 )
 axes[0].set(title="class 0 and class 1", xticks=[], yticks=[])
-axes[0].grid(False)
-axes[1].plot(counts, [m.score(X[test], y[test]) for m in fno.values()], "o-", color="C1", label="fno")
+axes[1].plot(
+    counts,
+    [m.score(X[test], y[test]) for m in fno.values()],
+    "o-",
+    color="C1",
+    label="fno",
+)
 for (name, value), style in zip(accuracy.items(), ("--", "-.", ":"), strict=True):
     axes[1].axhline(value, linestyle=style, color="C0", label=name)
 axes[1].set(
-    xscale="log", xticks=counts, xticklabels=counts, xlabel="gates of the fno", ylabel="test accuracy", ylim=(0.4, 1.02)
+    xscale="log",
+    xticks=counts,
+    xticklabels=counts,
+    xlabel="gates of the fno",
+    ylabel="test accuracy",
+    ylim=(0.4, 1.02),
 )
 axes[1].legend()
 limit = abs(reaction).max()
 image = axes[2].imshow(reaction, cmap="PuOr_r", vmin=-limit, vmax=limit, origin="lower")
-axes[2].set(xlabel="periods along columns", ylabel="periods along rows", title="Reaction to pure stripes")
+axes[2].set(
+    xlabel="periods along columns",
+    ylabel="periods along rows",
+    title="Reaction to pure stripes",
+)
 fig.colorbar(image, label="logit of class 1 (nats)")
 plt.show()

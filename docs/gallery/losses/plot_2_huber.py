@@ -2,14 +2,16 @@
 Numbers with outliers: the Huber loss
 =====================================
 
-Some measurements are plainly wrong, and nobody says which. The squared loss follows them; the Huber loss counts an error beyond
-``delta`` only by its size, so a few wild targets cannot pull the head away.
+Some measurements are plainly wrong, and nobody says which. The squared loss follows
+them; the Huber loss counts an error beyond ``delta`` only by its size, so a few wild
+targets cannot pull the head away.
 """
 
 # %%
 # Diabetes progression, with broken records
 # -----------------------------------------
-# scikit-learn's diabetes data; in a growing share of the training records the target is replaced by a large number.
+# scikit-learn's diabetes data; in a growing share of the training records the target is
+# replaced by a large number.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,18 +35,25 @@ def broken(share):
 # %%
 # Two losses
 # ----------
-# ``delta`` is in units of the target: errors beyond it count linearly. Half a standard deviation is a fair start.
+# ``delta`` is in units of the target: errors beyond it count linearly. Half a standard
+# deviation is a fair start.
 
-losses = {"squared": {}, "huber": {"loss": "huber", "loss_options": {"delta": 0.5 * spread}}}
+losses = {
+    "squared": {},
+    "huber": {"loss": "huber", "loss_options": {"delta": 0.5 * spread}},
+}
 shares = [0, 0.02, 0.05, 0.1, 0.15, 0.2]
 models = {
-    (name, share): hw.HeadRegressor("linear", beta=0.5, **options).fit(X[train], broken(share))
+    (name, share): hw.HeadRegressor("linear", beta=0.5, **options).fit(
+        X[train], broken(share)
+    )
     for name, options in losses.items()
     for share in shares
 }
 for name in losses:
     model = models[name, 0.1]
-    print(f"{name}: test R2 {model.score(X[test], y[test]):.2f} at 10 % broken, {model.certificate_}")
+    score = model.score(X[test], y[test])
+    print(f"{name}, 10 % broken: test R2 {score:.2f}, {model.certificate_}")
 
 # %%
 # What it costs, and what it saves
@@ -53,12 +62,25 @@ for name in losses:
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 for name, style in zip(losses, ("s--", "o-"), strict=True):
-    error = [np.abs(models[name, share].predict(X[test]) - y[test]).mean() for share in shares]
+    error = [
+        np.abs(models[name, share].predict(X[test]) - y[test]).mean()
+        for share in shares
+    ]
     left.plot(100 * np.array(shares), error, style, label=name)
-    right.scatter(y[test], models[name, 0.1].predict(X[test]), s=12, marker=style[0], label=name)
-left.set(xlabel="broken training records (%)", ylabel="mean absolute error on test (units of y)", ylim=(0, None))
+    right.scatter(
+        y[test], models[name, 0.1].predict(X[test]), s=12, marker=style[0], label=name
+    )
+left.set(
+    xlabel="broken training records (%)",
+    ylabel="mean absolute error on test (units of y)",
+    ylim=(0, None),
+)
 left.legend()
 right.plot([25, 345], [25, 345], color="0.6", linewidth=1, zorder=0)
-right.set(xlabel="disease progression (units of y)", ylabel="prediction (units of y)", title="10 % broken")
+right.set(
+    xlabel="disease progression (units of y)",
+    ylabel="prediction (units of y)",
+    title="10 % broken",
+)
 right.legend()
 plt.show()

@@ -2,15 +2,17 @@
 Time to an event: the Cox loss
 ==============================
 
-Who is at risk sooner? Some samples are observed until the event, others leave before it (they are censored). The Cox
-partial likelihood uses both, and the head ranks samples by risk.
+Who is at risk sooner? Some samples are observed until the event, others leave before it
+(they are censored). The Cox partial likelihood uses both, and the head ranks samples by
+risk.
 """
 
 # %%
 # Survival times with censoring
 # -----------------------------
-# Targets are time and event, ``(n, 2)``, or a structured array as scikit-survival has it. The risk comes from pairs of
-# tokens here: how often the second feature goes with the first.
+# Targets are time and event, ``(n, 2)``, or a structured array as scikit-survival has
+# it. The risk comes from pairs of tokens here: how often the second feature goes with
+# the first.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +23,9 @@ rng = np.random.default_rng(0)
 n, s, d = 900, 8, 3
 together = rng.uniform(-1, 1, n)
 X = rng.normal(size=(n, s, d))
-X[:, :, 1] = together[:, None] * X[:, :, 0] + np.sqrt(1 - together**2)[:, None] * X[:, :, 1]
+X[:, :, 1] = (
+    together[:, None] * X[:, :, 0] + np.sqrt(1 - together**2)[:, None] * X[:, :, 1]
+)
 X[:, :, 2] = 1
 event_time = rng.exponential(np.exp(-2 * together))
 leaves = rng.exponential(3.0, n)
@@ -32,14 +36,19 @@ print(f"{100 * (1 - y[:, 1].mean()):.0f} % are censored")
 # %%
 # Concordance
 # -----------
-# ``score`` is Harrell's concordance: the share of pairs of samples whose order is right, 0.5 for guessing.
+# ``score`` is Harrell's concordance: the share of pairs of samples whose order is
+# right, 0.5 for guessing.
 
 models = {
-    block: hw.HeadRegressorCV(block, loss="cox", condition=False, betas=8).fit(X[train], y[train])
+    block: hw.HeadRegressorCV(block, loss="cox", condition=False, betas=8).fit(
+        X[train], y[train]
+    )
     for block in ("linear", "attention")
 }
 for block, model in models.items():
-    print(f"{block}: concordance {model.score(X[test], y[test]):.2f}, rank {model.rank_}, {model.certificate_}")
+    score = model.score(X[test], y[test])
+    print(f"{block}: concordance {score:.2f}, rank {model.rank_}")
+    print(f"  {model.certificate_}")
 
 # %%
 # Three risk groups
@@ -56,9 +65,17 @@ def kaplan_meier(time, event):
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 risk = models["attention"].predict(X[test])
 for name, group, style in zip(
-    ("low", "middle", "high"), np.array_split(np.argsort(risk), 3), (":", "--", "-"), strict=True
+    ("low", "middle", "high"),
+    np.array_split(np.argsort(risk), 3),
+    (":", "--", "-"),
+    strict=True,
 ):
-    left.step(*kaplan_meier(*y[test][group].T), style, where="post", label=f"{name} predicted risk")
+    left.step(
+        *kaplan_meier(*y[test][group].T),
+        style,
+        where="post",
+        label=f"{name} predicted risk",
+    )
 left.set(
     xlabel="time (years)",
     ylabel="share without the event",
@@ -68,7 +85,18 @@ left.set(
 )
 left.legend()
 for (block, model), marker in zip(models.items(), "so", strict=True):
-    right.scatter(2 * together[test], model.predict(X[test]), s=10, marker=marker, alpha=0.7, label=block)
-right.set(xlabel="true log risk", ylabel="predicted log risk", title="A risk that only pairs show")
+    right.scatter(
+        2 * together[test],
+        model.predict(X[test]),
+        s=10,
+        marker=marker,
+        alpha=0.7,
+        label=block,
+    )
+right.set(
+    xlabel="true log risk",
+    ylabel="predicted log risk",
+    title="A risk that only pairs show",
+)
 right.legend()
 plt.show()
