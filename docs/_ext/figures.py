@@ -44,7 +44,7 @@ def style(gallery_conf: Any = None, fname: str | None = None) -> None:
 
 
 def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any], **kwargs: Any) -> str:
-    """Save every open figure in both inks; returns the page's text, with what each shows for those who cannot see it."""
+    """Save every open figure in both inks; returns the page's text, with words for those who cannot see them."""
     from matplotlib import pyplot as plt
 
     found = []

@@ -81,7 +81,7 @@ left.legend()
 
 directions = np.linalg.svd(weights(models["nuclear"]))[0][:, :2]
 at = X[test] @ directions
-right.scatter(*at.T, c=y[test], cmap="twilight_shifted", s=14)
+right.scatter(*at.T, color=[f"C{k % 4}" for k in y[test]], s=14)
 right.set(
     xlabel="direction 1 (feature units)",
     ylabel="direction 2 (feature units)",

@@ -62,8 +62,8 @@ found = {
 fig, (left, right) = plt.subplots(
     1, 2, figsize=(9, 3.6), layout="constrained", sharey=True
 )
-left.barh(list(found), [m.rank_ for m in found.values()], color="C1")
-left.set(xlabel="rank (atoms)")
+left.barh(list(found), [m.beta_ for m in found.values()], color="C1")
+left.set(xlabel="chosen beta")
 left.invert_yaxis()
 bars = right.barh(
     list(found), [m.score(X[test], y[test]) for m in found.values()], color="C0"
