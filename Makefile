@@ -44,7 +44,7 @@ bench: $(VENV)/.bench
 	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
 clean:
-	rm -rf $(VENV) site build dist
+	rm -rf $(VENV) site docs/auto_gallery build dist
 
 # The constraints come with the first install: without them pip may choose a build of torch that is gigabytes larger.
 $(VENV)/.python:

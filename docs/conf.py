@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import headwise
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "headwise"
 author = "The headwise authors"
 copyright = "The headwise authors, Apache-2.0"
 release = version = headwise.__version__
 
-extensions = ["sphinx.ext.autodoc", "myst_parser", "numpydoc"]
-source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
-myst_enable_extensions = ["colon_fence"]
+extensions = ["sphinx.ext.autodoc", "myst_parser", "numpydoc", "sphinx_design", "sphinx_gallery.gen_gallery"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "gallery"]
+myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 
 autosummary_generate = False  # numpydoc brings autosummary along; pages are written by hand
@@ -23,8 +27,42 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc lists them
 default_role = "py:obj"  # `Name` in a docstring is a link where there is such a thing
 
-html_theme = "furo"
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "subsection_order": ["gallery/start", "gallery/blocks", "gallery/losses", "gallery/practice", "*"],
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("figures.scraper",),  # by name: what is not plain data cannot be compared with the last build
+    "reset_modules": ("figures.style",),
+    "capture_repr": ("_repr_html_",),
+    "doc_module": ("headwise",),
+    "backreferences_dir": "auto_gallery/used",
+    "reference_url": {"headwise": None},  # names in the code lead to the API page
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "show_signature": False,
+    "thumbnail_size": (480, 240),
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
 html_title = f"headwise {release}"
+html_static_path = ["_static"]
+html_css_files = ["headwise.css"]
+html_show_sourcelink = False
+html_sidebars = {"index": []}
+html_theme_options = {
+    "logo": {"text": "headwise"},
+    "navbar_end": ["theme-switcher"],
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc", "sg_download_links"],
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
 
 
 def _skip_foreign(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:

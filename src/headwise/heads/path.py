@@ -90,6 +90,7 @@ class BetaPath(Sequence[PathPoint]):
     def plot(self, axes: Any = None) -> Any:
         """Held-out loss with its standard error, and rank, against beta; returns the matplotlib axes."""
         import matplotlib.pyplot as plt
+        from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
         axes = axes or plt.subplots(figsize=(6, 3.5), layout="constrained")[1]
         beta = [p.beta for p in self.points]
@@ -98,10 +99,14 @@ class BetaPath(Sequence[PathPoint]):
         axes.fill_between(beta, loss - error, loss + error, color="#0072B2", alpha=0.2, linewidth=0)
         axes.axvline(self.chosen.beta, color="0.5", linestyle=":", label="chosen")
         axes.set(xscale="log", xlabel="beta (strength of the penalty)", ylabel="held-out loss")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # matplotlib's own labels run into each other on short paths
         axes.invert_xaxis()
         ranks = axes.twinx()
         ranks.step(beta, [p.rank for p in self.points], where="mid", color="#D55E00", label="rank")
         ranks.set_ylabel("rank (atoms)")
+        ranks.yaxis.set_major_locator(MaxNLocator(integer=True))
         handles = [h for a in (axes, ranks) for h in a.get_legend_handles_labels()[0]]
         axes.legend(handles=handles, loc="best", frameon=False)
         return axes
