@@ -1,0 +1,64 @@
+"""Adam on the pooled representation: the factored network on the same statistics, mini-batches, a cosine schedule."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+
+from headwise.solvers import Factors
+
+from ..measure import Moment, Setting
+
+__all__ = ["PooledAdam"]
+
+
+class PooledAdam:
+    """The non-convex network with weight decay in its loss, float32; every moment is a run with a longer schedule."""
+
+    restarts = True
+
+    def __init__(self, lr: float, atoms: int = 16, batch: int = 250, first: float = 0.5) -> None:
+        self.name = f"Adam on the pooled representation, learning rate {lr:g}"
+        self.lr, self.atoms, self.batch, self.first = lr, atoms, batch, first
+
+    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
+        seconds = self.first
+        while True:
+            yield Moment(self._train(setting, min(seconds, budget)))
+            if seconds >= budget:
+                return
+            seconds *= 2
+
+    def _train(self, setting: Setting, seconds: float) -> Factors:
+        began = time.perf_counter()
+        problem, beta = setting.problem, setting.beta
+        chunks = list(problem.passes.chunks(torch.float32))
+        stats = [
+            {k: torch.cat([c[1][i][k] for c in chunks]) for k in chunks[0][1][i]} for i in range(len(problem.parts))
+        ]
+        labels, n, c = problem.loss.targets, problem.passes.num_samples, problem.loss.num_outputs
+        torch.manual_seed(0)
+        us = [(0.3 * torch.randn(self.atoms, *part.u_shape) / part.p**0.5).requires_grad_() for part in problem.parts]
+        vs = [(0.3 * torch.randn(self.atoms, part.k, c) / part.k**0.5).requires_grad_() for part in problem.parts]
+        b = torch.zeros(c, requires_grad=True)
+        optimiser = torch.optim.Adam([*us, *vs, b], lr=self.lr)
+        spent = 0.0
+        while spent < seconds:
+            for which in torch.randperm(n).split(self.batch):
+                spent = time.perf_counter() - began
+                if spent >= seconds:
+                    break
+                for group in optimiser.param_groups:
+                    group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * spent / seconds))
+                optimiser.zero_grad()
+                out = b
+                for part, s, u, v in zip(problem.parts, stats, us, vs, strict=True):
+                    inner = part.block.inner({k: x[which] for k, x in s.items()}, u)
+                    out = out + inner.flatten(1) @ v.flatten(0, 1)
+                decay = sum(x.square().sum() for x in (*us, *vs))
+                (torch.nn.functional.cross_entropy(out, labels[which]) + beta / 2 * decay).backward()
+                optimiser.step()
+        return Factors([u.detach() for u in us], [v.detach() for v in vs], b.detach())
