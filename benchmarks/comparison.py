@@ -3,9 +3,9 @@
     python benchmarks/comparison.py --data FOLDER             # all tasks
     python benchmarks/comparison.py --only conic gated_mlp    # some of them
 
-Objectives are compared, never a solver's own tolerance: every peer's solution is evaluated by one float64 function on the
-same statistics (`harness.measure.Setting.objective`), against a proved lower bound of the optimum. Everything runs in one
-process, one after the other. Results go to ``results/NAME.json`` and ``NAME.svg`` beside this file.
+Objectives are compared, never a solver's own tolerance: every peer's solution is evaluated by one float64 function on
+the same statistics (`harness.measure.Setting.objective`), against a proved lower bound of the optimum. Everything runs
+in one process, one after the other. Results go to ``results/NAME.json`` and ``NAME.svg`` beside this file.
 """
 
 from __future__ import annotations

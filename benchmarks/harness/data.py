@@ -1,4 +1,4 @@
-"""Tokens that the benchmarks run on: stores of real images, made once into ``benchmarks/.cache``, and generated ones."""
+"""Tokens that the benchmarks run on: stores of real images, made once in ``benchmarks/.cache``, and generated ones."""
 
 from __future__ import annotations
 

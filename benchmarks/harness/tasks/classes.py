@@ -31,8 +31,14 @@ def run(context: Context) -> Report:
         solving.append(median([fit.solution.seconds for fit in fits]))
         certificate = fits[-1].solution.certificate
         lines.append(
-            [what, f"{beta:.2g}", f"{certificate.relative_gap:.1e}", fits[-1].solution.rank]
-            + [number(solving[-1]), number(seconds[-1])]
+            [
+                what,
+                f"{beta:.2g}",
+                f"{certificate.relative_gap:.1e}",
+                fits[-1].solution.rank,
+                number(solving[-1]),
+                number(seconds[-1]),
+            ]
         )
     header = ("classes", "beta", "certified gap", "rank", "solve (s)", "total (s)")
     said = (

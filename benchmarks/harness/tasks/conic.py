@@ -75,9 +75,9 @@ def run(context: Context) -> Report:
     for name, (ratio, size) in slower.items():
         bars.append(Bar(f"{name}, largest finished ({size}), slower by", ratio, 100, "x", at_least=True))
     said = (
-        f"Attention on {TOKENS} tokens, cross-entropy, {SHARE:g} of the largest beta. A solver that has not finished in "
-        f"{sizes.conic_limit:.0f} s is cut and left out of larger problems. Seconds are those that the solver reports; "
-        "cvxpy's compilation is not counted."
+        f"Attention on {TOKENS} tokens, cross-entropy, {SHARE:g} of the largest beta. A solver that has not finished "
+        f"in {sizes.conic_limit:.0f} s is cut and left out of larger problems. Seconds are those that the solver "
+        "reports; cvxpy's compilation is not counted."
     )
     return Report(
         "conic", said, [Table(("problem", "solver", "seconds", "against headwise", "gap"), lines)], bars, curves

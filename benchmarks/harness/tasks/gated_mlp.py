@@ -14,10 +14,10 @@ from headwise.solvers import HeldPasses, Part, Problem, beta_max
 from headwise.solvers.gram import fits_moments
 
 from ..context import Context
-from ..measure import Curve, Setting, bounded, follow
+from ..measure import Curve, bounded
 from ..peers import scnn
 from ..peers.ours import Ours
-from ..report import Bar, Report, Table, number
+from ..report import Bar, Report, Table
 from .peers import repeated, standing
 
 __all__ = ["run"]
@@ -81,8 +81,8 @@ def run(context: Context) -> Report:
             bars.append(Bar(what, slower, 5, "x", at_least=True, lower_bound=not best))
     n = context.tokens.num_train
     said = reason or (
-        f"{n} samples (mean tokens), one output, Gaussian gates shared by all, {SHARE:g} of the largest beta; ours is the "
-        f"faster of its solvers, and its seconds contain the certificate. Median of {context.repeats}."
+        f"{n} samples (mean tokens), one output, Gaussian gates shared by all, {SHARE:g} of the largest beta; ours is "
+        f"the faster of its solvers, and its seconds contain the certificate. Median of {context.repeats}."
     )
     header = ("features x gates", "to within", "solver", "seconds", "against headwise", "least gap seen")
     return Report("gated_mlp", said, [Table(header, lines)], bars, curves)

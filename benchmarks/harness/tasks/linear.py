@@ -40,8 +40,8 @@ def run(context: Context) -> Report:
             curve.name += f", beta {beta:g}"
             curves.append(curve)
     said = (
-        f"Multinomial, {tokens.num_train} mean patch tokens with {tokens.source.width} features, ridge penalty; from the "
-        f"same features in memory. Ours contains the certificate. Median of {context.repeats}."
+        f"Multinomial, {tokens.num_train} mean patch tokens with {tokens.source.width} features, ridge penalty; from "
+        f"the same features in memory. Ours contains the certificate. Median of {context.repeats}."
     )
     header = ("beta", "to within", "solver", "seconds", "against headwise", "least gap seen")
     return Report("linear", said, [Table(header, lines)], bars, curves)

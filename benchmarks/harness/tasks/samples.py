@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwise.solvers import certify
-
 from ..context import Context
 from ..measure import median, timed
 from ..report import Bar, Report, Table, number
