@@ -57,7 +57,9 @@ class Scnn:
             random.setstate(held[1])
             weights = torch.as_tensor(np.asarray(found.parameters[0][0], dtype=np.float64))
             factors = setting.problem.zero()
-            for index, row in enumerate(weights):
+            # the package sorts the gates by their patterns: find each among those that the problem has
+            order = np.abs(gates[:, :, None] - np.asarray(found.G)[None]).sum(1).argmin(0)
+            for index, row in zip(order, weights, strict=True):
                 size = float(row.norm())
                 if size > 0:
                     factors.u[index] = (row / size**0.5)[None]

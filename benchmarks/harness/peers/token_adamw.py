@@ -12,6 +12,7 @@ from headwise.heads.parts import part_tokens
 from headwise.solvers import Factors
 
 from ..measure import Moment, Setting
+from .pooled_adam import warm_up
 
 __all__ = ["TokenAdamW", "TokenAttention"]
 
@@ -40,6 +41,7 @@ class TokenAdamW:
     restarts = False
 
     def __init__(self, lr: float, tokens: Tensor, heads: int = 16, batch: int = 50) -> None:
+        warm_up()
         self.name = f"AdamW over tokens, learning rate {lr:g}"
         self.lr, self.tokens, self.heads, self.batch = lr, tokens, heads, batch
 

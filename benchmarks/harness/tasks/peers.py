@@ -58,7 +58,7 @@ def run(context: Context) -> Report:
 
     compare(Proximal(first=budget / 16), own)
     compare(Textbook(), own)
-    pooled = [compare(PooledAdam(lr, sizes.atoms, first=own / 4), own) for lr in sizes.learning_rates]
+    pooled = [compare(PooledAdam(lr, sizes.atoms), own) for lr in sizes.learning_rates]
     conditioned = TokenAdamW.conditioned(setting)
     over_tokens = [compare(TokenAdamW(lr, conditioned, sizes.atoms), whole) for lr in sizes.token_learning_rates]
     for what, found, against, limit in (
