@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -20,42 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from harness.data import add_data_option, cifar_store, data_folder
+from harness.machine import described
 
 if TYPE_CHECKING:
     from headwise import TokenStore
     from headwise.heads.fitting import Prepared
-
-CACHE = Path(__file__).parent / ".cache"
-HELD_OUT = 1000
-
-
-def declare_torchvision_operators() -> object:
-    """Let timm import where torchvision's compiled part does not belong to this torch."""
-    import torch
-
-    if hasattr(torch.ops.torchvision, "nms"):
-        return None
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
-def store(data: Path, n: int) -> Path:
-    """Token store of the first n training images and of held-out ones after them."""
-    from headwise import TokenStore, extract, load_backbone, open_data
-
-    path = CACHE / f"vit_tiny_{n}"
-    try:
-        TokenStore.open(path)
-    except ValueError:
-        keep = declare_torchvision_operators()
-        model = load_backbone(f"timm/vit_tiny_patch16_224@{data}/vit_tiny_patch16_224_in1k/model.safetensors")
-        samples = open_data(data / "cifar10_subset" / "train_10k.npz").select(np.arange(n + HELD_OUT))
-        samples = samples.with_split(np.where(np.arange(n + HELD_OUT) < n, "train", "test"))
-        extract(model, samples, path, announce=print)
-        del keep
-    return path
 
 
 def peak() -> int:
@@ -156,19 +124,10 @@ def child(kind: str, *args: object) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def processor() -> str:
-    cpu = Path("/proc/cpuinfo")
-    names = (
-        [x.split(":")[1].strip() for x in cpu.read_text().splitlines() if x.startswith("model name")]
-        if cpu.exists()
-        else []
-    )
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEADWISE_DATA", "../shared/data")))
+    add_data_option(parser)
+    parser.add_argument("--store", type=Path, help="a token store with splits train and test, instead of one of --data")
     parser.add_argument("-n", type=int, default=5000)
     parser.add_argument("--components", type=int, default=64)
     parser.add_argument("--betas", type=float, nargs="+", default=[5e-3, 1e-3])
@@ -185,17 +144,9 @@ def main() -> None:
         )
         print(json.dumps(found))
         return
-    if not args.data.is_dir():
-        sys.exit(f"{args.data} is not there; name the folder with --data or HEADWISE_DATA")
-    import torch
-
-    import headwise
-
-    path = store(args.data, args.n)
-    print(
-        f"{processor()}; Python {platform.python_version()}, torch {torch.__version__}, headwise {headwise.__version__}"
-    )
-    print(f"{args.n} samples, 196 patch tokens, {args.components} components, 10 classes\n")
+    path = args.store or cifar_store(data_folder(args.data), args.n)
+    print(described())
+    print(f"{path.name}, {args.components} components, 10 classes\n")
     print(
         "| beta | beta / beta_max | certified gap | rank | objective | condition (s) | solve (s) | total (s) "
         "| train acc | held-out acc | peak memory / float32 tokens |"

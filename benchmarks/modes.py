@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from attention_head import declare_torchvision_operators
+from harness.machine import declare_torchvision_operators, described
 from torch import Tensor
 
 import headwise
@@ -60,17 +59,6 @@ def timed(work: Callable[[], Any]) -> float:
     return perf_counter() - start
 
 
-def processor() -> str:
-    """Name of the processor, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="a .safetensors file of timm's vit_tiny_patch16_224")
@@ -109,8 +97,7 @@ def main() -> int:
     said = "met" if median(fast) <= TARGET else "missed"
     print(f"\nfull / ours {median(slow) / median(fast):.1f}; target {TARGET} s: {said}")
     print(f"largest difference, as a share of the largest singular value: values {values:.1e}, matrices {matrices:.1e}")
-    print(f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.system()}")
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, headwise {headwise.__version__}")
+    print(described())
     return 0 if max(values, matrices) < 1e-10 else 1
 
 

@@ -1,0 +1,1 @@
+"""The table of heads: data sets, cells, and the probes beside them."""

@@ -1,0 +1,174 @@
+"""All blocks with linear and gated activations, certified, beside softmax probes trained by AdamW.
+
+    python benchmarks/heads_table.py --data FOLDER
+    python benchmarks/heads_table.py --only motifs digits      # what needs no folder
+
+For every head beta is chosen on the validation samples along a path (first gate seed); the other seeds are fitted at
+that beta. Probes: learning rate chosen with the first seed, epoch with every seed, both on the validation samples. The
+test samples are looked at once for each fit. Every fit is written to ``results/heads/DATASET/`` when it is done, and a
+later run with the same settings goes on where this one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import re
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness.data import add_data_option
+from harness.heads.cells import Cell, Limits, cells, feasible, record
+from harness.heads.datasets import DATASETS, Dataset
+from harness.heads.probe import PROBES, train_probe
+from harness.machine import described
+from harness.report import Table, number
+
+from headwise import InputError
+from headwise.files import read_json, replacing, write_json
+
+HEADER = ("head", "activation", "test accuracy", "certified gap", "rank", "parameters", "seconds", "beta", "remarks")
+
+
+def kept(file: Path, config: dict[str, Any], work: Callable[[], dict[str, Any]], say: str) -> dict[str, Any]:
+    """The record in ``file`` if it was made with ``config``, else a new one, written when done."""
+    if file.exists():
+        found = read_json(file)
+        if found["config"] == config:
+            return found["record"]  # type: ignore[no-any-return]
+    print(f".. {say}", flush=True)
+    made = work()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"config": config, "record": made})
+    gc.collect()  # statistics of a fit are gigabytes: they go before the next ones come
+    return made
+
+
+def slug(*words: object) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, words)).lower()).strip("-")
+
+
+def spread(values: list[float]) -> str:
+    """Mean in per cent, with the standard deviation where there are several."""
+    mean = f"{100 * statistics.fmean(values):.1f} %"
+    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def head_row(cell: Cell, dataset: Dataset, folder: Path, seeds: int, limits: Limits) -> list[str]:
+    components, said = feasible(cell, dataset, limits)
+    if said:
+        return [cell.name, cell.activation, "-", "-", "-", "-", "-", "-", said]
+    config = {
+        "parts": [part.to_dict() for part in cell.parts],
+        "components": components,
+        "conditioner": asdict(dataset.conditioner),
+        "tokens": dataset.source.fingerprint,
+        "rows": {part: [int(rows[0]), int(rows[-1]), len(rows)] for part, rows in dataset.rows.items()},
+        "limits": {k: v for k, v in asdict(limits).items() if k in ("betas", "ratio", "tol")},
+    }
+    records: list[dict[str, Any]] = []
+    for seed in range(seeds if cell.gated else 1):
+        beta = records[0]["beta"] if records else None
+        file = folder / f"{slug(cell.name, cell.activation)}-{seed}.json"
+        what = f"{dataset.name}: {cell.name}, {cell.activation}, seed {seed}"
+
+        def work(seed: int = seed, beta: float | None = beta) -> dict[str, Any]:
+            return record(cell, dataset, components, seed, beta, limits)
+
+        records.append(kept(file, {**config, "seed": seed, "beta": beta}, work, what))
+    remarks = [cell.collapses] if cell.collapses else []
+    if components != dataset.components[0]:
+        remarks.append(f"{components} components")
+    open_gaps = [r for r in records if r["relative_gap"] > limits.tol]
+    if open_gaps:
+        remarks.append(f"{len(open_gaps)} of {len(records)} above the tolerance")
+    return [
+        cell.name,
+        cell.activation,
+        spread([r["accuracy"]["test"] for r in records]),
+        f"{max(r['relative_gap'] for r in records):.0e}",
+        number(statistics.fmean(r["rank"] for r in records)),
+        number(statistics.fmean(r["parameters"] for r in records)),
+        number(records[0]["seconds"]),
+        f"{records[0]['beta']:.2g}",
+        "; ".join(remarks),
+    ]
+
+
+def probe_row(
+    name: str, dataset: Dataset, folder: Path, seeds: int, rates: tuple[float, ...], epochs: int
+) -> list[str]:
+    def one(lr: float, seed: int) -> dict[str, Any]:
+        config = {"tokens": dataset.source.fingerprint, "lr": lr, "seed": seed, "epochs": epochs}
+        file = folder / f"{slug(name, 'lr', f'{lr:g}')}-{seed}.json"
+        what = f"{dataset.name}: {name}, learning rate {lr:g}, seed {seed}"
+        return kept(file, config, lambda: train_probe(name, dataset, lr, seed, epochs), what)
+
+    tried = [one(lr, 0) for lr in rates]
+    best = max(tried, key=lambda r: (r["accuracy"]["val"], -r["val_loss"]))
+    records = [best, *(one(best["lr"], seed) for seed in range(1, seeds))]
+    chosen = [r["epoch"] for r in records]
+    return [
+        name,
+        "softmax",
+        spread([r["accuracy"]["test"] for r in records]),
+        "-",
+        "-",
+        number(best["parameters"]),
+        number(sum(r["seconds"] for r in tried)),
+        "-",
+        f"AdamW, learning rate {best['lr']:g} of {len(rates)} tried, epoch {min(chosen)} to {max(chosen)}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data_option(parser)
+    parser.add_argument("--only", nargs="+", choices=list(DATASETS), default=list(DATASETS), metavar="NAME")
+    parser.add_argument("--blocks", nargs="+", metavar="NAME", help="only these heads")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of the gates, and of the probes (5)")
+    parser.add_argument("--gates", type=int, default=8, help="gates of a gated head (8)")
+    parser.add_argument("--memory", type=float, default=6.0, help="GiB that the statistics of a head may take (6)")
+    parser.add_argument("--quick", action="store_true", help="tiny data: shows that it runs, measures nothing")
+    parser.add_argument("--threads", type=int, help="threads of torch; what torch chooses where it is not given")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the results")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    limits = Limits(memory=args.memory * 2**30)
+    seeds, gates, rates, epochs = args.seeds, args.gates, (3e-4, 1e-3, 3e-3), 60
+    if args.quick:
+        limits, rates, epochs = Limits(betas=2, ratio=0.1), (1e-2,), 2
+        seeds, gates = min(seeds, 2), 2
+    machine = described(("numpy", "scipy"))
+    print(machine, flush=True)
+    for name in args.only:
+        dataset = DATASETS[name](args.data, args.quick)
+        folder = args.out / "heads" / name
+        rows = []
+        for cell in cells(dataset, gates):
+            if args.blocks and cell.name not in args.blocks:
+                continue
+            try:
+                rows.append(head_row(cell, dataset, folder, seeds, limits))
+            except InputError as error:  # a head that these tokens do not allow says so in the table
+                rows.append([cell.name, cell.activation, *["-"] * 6, f"refused: {error}"])
+        for probe in PROBES:
+            if not args.blocks or probe in args.blocks:
+                rows.append(probe_row(probe, dataset, folder, seeds, rates, epochs))
+        sizes = ", ".join(f"{len(found)} {part}" for part, found in dataset.rows.items())
+        title = f"### {name}\n\n{dataset.said}; {sizes} samples, {seeds} seeds."
+        table = Table(HEADER, rows, title)
+        if not args.blocks:  # a part of the table does not replace the whole
+            args.out.mkdir(parents=True, exist_ok=True)
+            with replacing(args.out / f"heads_{name}.md") as part:
+                part.write_text(f"{table}\n\n{machine}\n", encoding="utf-8")
+        print(f"\n{table}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

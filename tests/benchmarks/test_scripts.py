@@ -1,0 +1,73 @@
+"""Every benchmark script runs on tiny generated data, so that none of them rots."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+pytestmark = pytest.mark.slow
+
+
+def run(script, *args):
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / script, *map(str, args)], capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_script_is_run_here():
+    scripts = {path.name for path in BENCHMARKS.glob("*.py")}
+    assert scripts == {"attention_head.py", "comparison.py", "heads_table.py", "modes.py"}
+
+
+def test_comparison(tmp_path):
+    said = run("comparison.py", "--quick", "--out", tmp_path)
+    tasks = {"attention", "peers", "classes", "samples", "path", "gated_mlp", "linear", "conic"}
+    reports = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(reports) == tasks
+    for name, report in reports.items():
+        assert f"### {name}" in said
+        assert report["tables"][0]["rows"]
+        assert report["bars"] or name == "gated_mlp"  # without pyscnn there is nothing to hold it against
+    drawn = {path.stem for path in tmp_path.glob("*.svg")}
+    assert {"peers", "linear", "conic"} <= drawn
+    bound = [gap for report in reports.values() for curve in report["curves"] for _, gap in curve["points"]]
+    assert min(bound) > -1e-9
+
+
+def test_heads_table_goes_on_where_it_stopped(tmp_path):
+    first = run("heads_table.py", "--quick", "--seeds", 1, "--only", "motifs", "--out", tmp_path)
+    assert "| attention | gated (rank_one) |" in first and "softmax probe" in first
+    (tmp_path / "heads" / "motifs" / "fno-linear-0.json").unlink()
+    again = run("heads_table.py", "--quick", "--seeds", 1, "--out", tmp_path)
+    fitted = [line for line in again.splitlines() if line.startswith(".. motifs")]
+    assert fitted == [".. motifs: fno, linear, seed 0"]
+    assert (tmp_path / "heads_vit_tiny.md").is_file()
+
+
+def test_attention_head(tmp_path):
+    from headwise import TokenStore
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 10
+    tokens = rng.normal(size=(80, 5, 6)) + rng.normal(size=(10, 1, 6))[labels]
+    split = np.where(np.arange(80) < 60, "train", "test")
+    TokenStore.from_arrays(tmp_path / "store", tokens, labels, split=split, num_prefix=1, grid=(2, 2))
+    args = ("--store", tmp_path / "store", "--components", 4, "--betas", 0.01, "--seconds", 0.2)
+    assert run("attention_head.py", *args).count("| 0.01 |") == 4
+
+
+def test_modes(tmp_path):
+    timm = pytest.importorskip("timm", reason="the model of this benchmark: pip install headwise[timm]")
+    from safetensors.torch import save_file
+
+    save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "model.safetensors")
+    assert "full / ours" in run("modes.py", "--weights", tmp_path / "model.safetensors", "--rounds", 1)
