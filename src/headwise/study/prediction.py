@@ -14,9 +14,10 @@ from torch import Tensor
 from ..contracts import Backbone, Progress
 from ..errors import InputError
 from ..heads import Head
+from ..heads.origin import At
 from ..tokens import ArrayData, ArrayTokens, ImageSamples, TokenStore, UnreadableImage, open_samples
 from ..tokens.samples import skipped_images
-from .origin import At, backbone_of, check_store
+from .origin import backbone_of, check_store
 
 __all__ = ["predict"]
 
