@@ -1,5 +1,6 @@
 """Certified heads: conditioning, fitting, estimators, saving and checking."""
 
+from .attached import ImageModel
 from .conditioning import Conditioner
 from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
@@ -16,6 +17,7 @@ __all__ = [
     "HeadClassifierCV",
     "HeadRegressor",
     "HeadRegressorCV",
+    "ImageModel",
     "PartSpec",
     "Verification",
     "verify",

@@ -52,7 +52,7 @@ def model_card(
     return _TEMPLATE.render(
         version=__version__,
         license=license,
-        metrics=dict(metrics or {}),
+        metrics={str(name): float(value) for name, value in (metrics or {}).items()},
         tags=["headwise", "convex-optimization", *(["certified"] if certificate else []), *blocks],
         title="Head: " + " + ".join(map(str, head.specs)),
         parts=[f"{spec}, {spec.penalty} penalty" for spec in head.specs],
@@ -71,7 +71,9 @@ def model_card(
         classes=names[:NAMED],
         num_classes=len(names),
         address=json.dumps(repo_id) + ", hub=True" if repo_id else '"FOLDER"',
-        meaning=f"probabilities of the {len(names)} classes" if names else "numbers, rates or probabilities, by the loss",
+        meaning=f"probabilities of the {len(names)} classes"
+        if names
+        else "numbers, rates or probabilities, by the loss",
         certificate=certificate,
         best=_digits(certificate.dual, ROUND_FLOOR, 9) if certificate else None,
         own=_digits(certificate.primal, ROUND_CEILING, 9) if certificate else None,

@@ -45,8 +45,8 @@ def write_onnx(
     size = sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
     if size > LIMIT:
         raise InputError(
-            f"the weights take {size / 2**30:.1f} GiB and an ONNX file holds 2 GiB; take torch.export.export, or to_onnx "
-            "of the head alone"
+            f"the weights take {size / 2**30:.1f} GiB and an ONNX file holds 2 GiB; take torch.export.export, or to_onnx of "
+            "the head alone"
         )
     batch = torch.export.Dim("n")
     program = torch.onnx.export(
