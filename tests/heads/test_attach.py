@@ -145,6 +145,7 @@ def test_numbers_have_no_classes(made):
     np.testing.assert_allclose(model.predict(images), head.outputs(store).numpy(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_whole_road_as_a_program(made):
     backbone, head, images, _ = made
     model = head.attach(backbone)

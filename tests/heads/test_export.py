@@ -91,10 +91,8 @@ def check_onnx(head, path, mask=None):
 
 
 SUM = [
-    PartSpec("linear", "prefix"),
     PartSpec("attention", "all", gate="cluster", num_gates=2, pooling="class"),
     PartSpec("fno"),
-    PartSpec("hadamard", options={"filter_size": 3}),
 ]
 """One head with much of what an exporter may stumble over; the sweep below has it all, and takes minutes."""
 

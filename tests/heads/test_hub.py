@@ -93,7 +93,7 @@ def test_nothing_is_fetched_unless_asked(hub, head):
 
 
 def test_what_the_hub_refuses_is_said_in_a_line(hub, head, monkeypatch):
-    with pytest.raises(InputError, match="cannot read me/none from the hub: 404: no repository me/none$"):
+    with pytest.raises(InputError, match=r"cannot read me/none from the hub: 404: no repository me/none$"):
         Head.from_pretrained("me/none", hub=True)
     for name in ("only-a-name", "a/b/c", "../x", "a/b`c"):
         with pytest.raises(InputError, match="give 'user/name'"):

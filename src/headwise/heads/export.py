@@ -45,16 +45,17 @@ def write_onnx(
     size = sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
     if size > LIMIT:
         raise InputError(
-            f"the weights take {size / 2**30:.1f} GiB and an ONNX file holds 2 GiB; take torch.export.export, or to_onnx of "
-            "the head alone"
+            f"the weights take {size / 2**30:.1f} GiB and an ONNX file holds 2 GiB; take torch.export.export, or "
+            "to_onnx of the head alone"
         )
-    batch = torch.export.Dim("n")
+    # the first input names the number of samples; that the others have as many is found while tracing
+    samples = [torch.export.Dim("n"), *(torch.export.Dim.AUTO for _ in range(len(inputs) - 1))]
     program = torch.onnx.export(
         module.eval(),
         tuple(inputs.values()),
         input_names=list(inputs),
         output_names=["outputs"],
-        dynamic_shapes=tuple({0: batch} for _ in inputs),
+        dynamic_shapes=tuple({0: batch} for batch in samples),
         dynamo=True,
         verbose=False,
     )
