@@ -40,7 +40,13 @@ def test_constraints_pin_every_direct_dependency() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["docs/quickstart.md", "docs/concepts.md", "docs/data.md", pytest.param("README.md", marks=pytest.mark.slow)],
+    [
+        "docs/quickstart.md",
+        "docs/concepts.md",
+        "docs/data.md",
+        "docs/modules.md",
+        pytest.param("README.md", marks=pytest.mark.slow),
+    ],
 )
 def test_examples_run(name, tmp_path, monkeypatch):
     """Python blocks of a page, one after the other, beside a small folder of photographs."""

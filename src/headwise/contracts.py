@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = [
     "Backbone",
@@ -176,6 +176,8 @@ class Backbone(Protocol):
     """A frozen network that turns images into tokens."""
 
     name: str
+    model: nn.Module
+    """The network itself, whose parameters `tokens` uses."""
     weights_hash: str
     num_prefix_tokens: int
     grid: tuple[int, int]

@@ -77,11 +77,14 @@ class PlainBackbone:
         """Batch ``(B, 3, H, W)`` from PIL images or uint8 arrays."""
         return preprocess_images(images, self.preprocessing)
 
-    @torch.inference_mode()
     def tokens(
         self, images: Tensor, layers: Sequence[int] = (-1,), at: Literal["output", "block_input"] = "output"
     ) -> list[Tensor]:
-        """Tokens of each layer asked for; see `headwise.contracts.Backbone`."""
+        """Tokens of each layer asked for; see `headwise.contracts.Backbone`.
+
+        Nothing in the model asks for gradients, so none are recorded; they are where `Head.attach` makes a part of the
+        model trainable, or where the images ask for them.
+        """
         if at not in ("output", "block_input"):
             raise InputError(f"at must be 'output' or 'block_input', got {at!r}")
         size = tuple(images.shape)
@@ -97,7 +100,7 @@ class PlainBackbone:
         found: dict[int, Tensor] = {}
         hooks = [self._record(found, layer, at) for layer in set(wanted)]
         try:
-            final = self._forward(images.to(self.device))
+            final = self._forward(images.to(next(self.model.parameters())))
         finally:
             for hook in hooks:
                 hook.remove()

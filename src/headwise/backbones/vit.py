@@ -128,7 +128,7 @@ class VisionTransformer(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Tokens that enter the first layer, (B, 1 + patches, width)."""
-        x = torch.cat([self.cls_token.expand(len(images), -1, -1), self.patch_embed(images)], dim=1)
+        x = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), self.patch_embed(images)], dim=1)
         return x + self.pos_embed
 
     def forward(self, images: Tensor) -> Tensor:

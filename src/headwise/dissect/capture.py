@@ -66,7 +66,7 @@ def check_logits(model: Backbone, records: list[QueryKey], found: list[Modes], i
     HeadwiseError
         A layer above 1e-6, by name: nothing may be reported about it.
     """
-    module = model.model  # type: ignore[attr-defined]
+    module = model.model
     kept = next(module.parameters()).dtype
     differences = []
     module.double()

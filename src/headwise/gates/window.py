@@ -35,7 +35,7 @@ class WindowGates:
         self._place = place
 
     def values(self, tokens: Tensor, index: int) -> GateValues:
-        labels = self._place.to(tokens.device).expand(len(tokens), -1)
+        labels = self._place.to(tokens.device).expand(tokens.shape[0], -1)
         return PairGate(labels, labels, self.table.to(tokens))
 
     def tensors(self) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Certified heads: conditioning, fitting, estimators, saving and checking."""
 
 from .atoms import Atom, Atoms
+from .attached import ImageModel
 from .clusters import GateClusters
 from .conditioning import Conditioner
 from .estimators import HeadClassifier, HeadRegressor
@@ -23,6 +24,7 @@ __all__ = [
     "HeadClassifierCV",
     "HeadRegressor",
     "HeadRegressorCV",
+    "ImageModel",
     "Measure",
     "PartSpec",
     "ReluHead",

@@ -88,8 +88,8 @@ def clusters(head: Head, tokens: Tokens, found: Atoms | None = None) -> list[Gat
             part.spec.tokens
         ]
         groups = {id(cell): group for group, cell in enumerate(part.fitted.cells)}
-        for matrix, (cell, index, _, _, gate) in enumerate(part.fitted.matrices(tokens)):
-            labels = _labels(gate)
+        for matrix, (cell, index, values, _) in enumerate(part.fitted.matrices(tokens)):
+            labels = _labels(cell.gate(values, index))
             if matrix not in weights or index is None or labels is None:
                 continue
             query, key = (np.full((n, s), -1) for _ in range(2))

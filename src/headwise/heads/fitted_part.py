@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..blocks import BLOCKS
@@ -34,6 +35,10 @@ class Cell:
     @property
     def indices(self) -> Sequence[int | None]:
         return (None,) if self.gates is None else range(self.gates.count)
+
+    def gate(self, values: Tensor, index: int | None) -> GateValues | None:
+        """Gate ``index`` on the cell's own conditioned tokens."""
+        return None if index is None or self.gates is None else self.gates.values(values, index)
 
 
 @dataclass(frozen=True)
@@ -123,33 +128,54 @@ class FittedPart:
         penalty = PENALTIES.get(self.spec.penalty)()
         return [Part(cell.block, penalty, cell.columns) for cell in self.cells for _ in cell.indices]
 
+    @property
+    def takes_mask(self) -> bool:
+        """Whether tokens may be hidden."""
+        return self.cells[0].block.hides
+
     def conditioned(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """The part's tokens ``(n, s, d)`` in its coordinates, and their pooling weights ``(n, s)``."""
         values, pooling, seen = part_tokens(self.spec, tokens)
-        if not self.cells[0].block.hides and tokens.mask is not None and not bool(seen.all()):
-            raise InputError(f"{self.spec} needs every token in its place; these tokens are masked (padded)")
+        if not self.takes_mask and tokens.mask is not None:
+            if torch.compiler.is_exporting():  # the program is the same for all tokens: it could not refuse some
+                raise InputError(f"{self.spec} needs every token in its place; export it without a mask")
+            if not bool(seen.all()):
+                raise InputError(f"{self.spec} needs every token in its place; these tokens are masked (padded)")
         return self.conditioner(values, seen), pooling
 
-    def matrices(self, tokens: Tokens) -> Iterator[tuple[Cell, int | None, Tensor, Tensor, GateValues | None]]:
-        """For each matrix Z its cell, its gate's index, conditioned values, pooling weights and the gate on them."""
+    def matrices(self, tokens: Tokens) -> Iterator[tuple[Cell, int | None, Tensor, Tensor]]:
+        """For each matrix Z its cell, the number of its gate, conditioned tokens and pooling weights."""
         values, pooling = self.conditioned(tokens)
         for cell in self.cells:
             own = values[..., cell.features]
             for index in cell.indices:
-                gate = None if index is None or cell.gates is None else cell.gates.values(own, index)
-                yield cell, index, own, pooling, gate
+                yield cell, index, own, pooling
 
     def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
         """Statistics of each matrix Z, in the dtype of the tokens."""
-        return [cell.block.statistics(own, pooling, gate) for cell, _, own, pooling, gate in self.matrices(tokens)]
+        return [
+            cell.block.statistics(values, pooling, cell.gate(values, index))
+            for cell, index, values, pooling in self.matrices(tokens)
+        ]
+
+    def outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
+        """Share of the part in all outputs, ``(n, c)``."""
+        total = tokens.values.new_zeros(tokens.values.shape[0], self.num_outputs)
+        for (cell, index, values, pooling), u, v in zip(self.matrices(tokens), us, vs, strict=True):
+            if len(u):  # a strong penalty leaves gates without atoms
+                stats = cell.block.statistics(values, pooling, cell.gate(values, index))
+                total[:, cell.columns] += cell.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
+        return total
 
     def token_outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
-        """Share of each of the part's tokens in all outputs, ``(n, s, c)``."""
+        """Share of each of the part's tokens in all outputs, ``(n, s, c)``; summed over tokens they are `outputs`."""
         total: Tensor | None = None
-        for (cell, _, own, pooling, gate), u, v in zip(self.matrices(tokens), us, vs, strict=True):
+        for (cell, index, values, pooling), u, v in zip(self.matrices(tokens), us, vs, strict=True):
             if total is None:
-                total = own.new_zeros(*own.shape[:2], self.num_outputs)
-            total[..., cell.columns] += cell.block.token_outputs(own, pooling, u, v, gate)
+                total = values.new_zeros(*values.shape[:2], self.num_outputs)
+            if len(u):
+                gate = cell.gate(values, index)
+                total[..., cell.columns] += cell.block.token_outputs(values, pooling, u, v, gate)
         assert total is not None, "a part has at least one matrix Z"
         return total
 

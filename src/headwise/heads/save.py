@@ -1,9 +1,10 @@
-"""Heads on disk: config.json, model.safetensors, certificate.json; nothing is ever unpickled."""
+"""Heads on disk and on the hub: JSON, safetensors and a card for people; nothing is ever unpickled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,28 +15,35 @@ from torch import Tensor
 
 from ..contracts import TokenShape
 from ..errors import InputError
-from ..files import claim_folder, read_json, write_json, write_tensors
+from ..files import claim_folder, read_json, replacing, write_json, write_tensors
+from ..hub import check_repo_id, download, is_repo_id, upload
 from ..solvers import Certificate, Factors
 from ..tokens.manifest import ORIGIN
+from .card import model_card
 from .conditioning import FittedConditioner
 from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
 from .parts import PartSpec
 from .relu import ReluModule
 
-__all__ = ["FORMAT_VERSION", "load_head", "save_head"]
+__all__ = ["FORMAT_VERSION", "fetch_head", "load_head", "push_head", "save_head"]
 
 FORMAT_VERSION = 1
 
+FILES = ("config.json", "model.safetensors", "certificate.json", "training.safetensors")
+"""What a head is read from."""
 
-def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
-    """Write a head into a folder.
 
-    Raises
-    ------
-    InputError
-        The folder holds another head (without ``overwrite``) or files that headwise did not make.
-    """
+def save_head(
+    head: Head,
+    path: str | Path,
+    overwrite: bool = False,
+    *,
+    license: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    repo_id: str | None = None,
+) -> None:
+    """Write a head into a folder; see `Head.save_pretrained`. The card tells how to load it from ``repo_id``."""
     path = Path(path)
     described = head.to_dict()
     config = {
@@ -57,6 +65,30 @@ def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
         if head.training_data.weights is not None:
             training["weights"] = torch.from_numpy(head.training_data.weights)
         write_tensors(path / "training.safetensors", training)
+    with replacing(path / "README.md") as part:
+        part.write_text(model_card(head, repo_id, license, metrics), encoding="utf-8")
+
+
+def push_head(
+    head: Head,
+    repo_id: str,
+    token: str | None,
+    private: bool,
+    message: str,
+    *,
+    license: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> str:
+    """Upload what `save_head` writes; see `Head.push_to_hub`."""
+    check_repo_id(repo_id)
+    with TemporaryDirectory() as folder:
+        save_head(head, Path(folder), license=license, metrics=metrics, repo_id=repo_id)
+        return upload(Path(folder), repo_id, token=token, private=private, message=message)
+
+
+def fetch_head(repo_id: str | Path, revision: str | None, token: str | None) -> Path:
+    """Folder in the hub's cache with the files of a head."""
+    return download(str(repo_id), files=FILES, revision=revision, token=token)
 
 
 def load_head(path: str | Path) -> Head:
@@ -68,6 +100,11 @@ def load_head(path: str | Path) -> Head:
         A file is missing, broken, or of a newer format.
     """
     path = Path(path)
+    if not path.exists() and is_repo_id(str(path)):
+        raise InputError(
+            f"there is no folder {path}; to read it from the Hugging Face hub, "
+            f"Head.from_pretrained({str(path)!r}, hub=True)"
+        )
     if not (path / "config.json").exists():
         raise InputError(f"{path} is not a head: it has no config.json")
     config = read_json(path / "config.json")

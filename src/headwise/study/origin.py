@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from ..backbones import load_backbone
 from ..contracts import Backbone
 from ..errors import InputError
 from ..heads import Head
+from ..heads.origin import At, differences, place
 from ..tokens import TokenStore
 
 __all__ = ["backbone_of", "check_store"]
-
-At = Literal["output", "block_input"]
 
 
 def backbone_of(
@@ -40,28 +37,15 @@ def backbone_of(
     """
     origin = head.facts.origin
     model = _load(origin, backbone, device)
-    if layer is not None and not -model.depth <= layer < model.depth:
-        raise InputError(
-            f"layer {layer} is asked for; {model.name} has layers 0 to {model.depth - 1}, or -1 for the last"
-        )
+    wanted, at, differs = place(origin, model, layer)
     if origin is None:
         head.check(model.num_prefix_tokens + model.grid[0] * model.grid[1], model.width)
-        return model, (-1 if layer is None else layer) % model.depth, "output"
-    wanted = origin["layer"] if layer is None else layer % model.depth
-    told = {
-        "backbone": model.name,
-        "weights_hash": model.weights_hash,
-        "layer": wanted,
-        "at": origin["at"],
-        "preprocessing": json.loads(json.dumps(asdict(model.preprocessing))),
-    }
-    differs = _differences(origin, told)
-    if differs:
+    elif differs:
         hint = _hint(origin) if backbone is None else f"leave --backbone out, or {_hint(origin)}"
         if wanted != origin["layer"]:
             hint = f"leave --layer out or give --layer {origin['layer']}"
         raise InputError(f"backbone {model.name} does not give the tokens of this head ({differs}); {hint}")
-    return model, wanted, origin["at"]
+    return model, wanted, at
 
 
 def check_store(head: Head, store: TokenStore) -> None:
@@ -75,7 +59,7 @@ def check_store(head: Head, store: TokenStore) -> None:
     origin, found = head.facts.origin, store.manifest.origin
     if origin is None or found is None:
         return
-    differs = _differences(origin, found)
+    differs = differences(origin, found)
     if differs:
         raise InputError(
             f"{store.path} does not hold tokens of this head ({differs}); give the images themselves, or tokens of "
@@ -95,18 +79,6 @@ def _load(origin: Mapping[str, Any] | None, backbone: str | Backbone | None, dev
         return load_backbone(origin["backbone"], device)
     except InputError as error:
         raise InputError(f"the head's own backbone cannot be loaded: {error}. Or {_hint(origin)}") from None
-
-
-def _differences(origin: Mapping[str, Any], told: Mapping[str, Any]) -> str:
-    """What differs, in words; empty where nothing does. The same weights may have several names."""
-    said = []
-    if told["weights_hash"] != origin["weights_hash"]:
-        names = [f"{w['backbone']} with weights {str(w['weights_hash'])[:12]}" for w in (told, origin)]
-        said.append(f"weights: {names[0]} here, {names[1]} in the head")
-    for name in ("layer", "at", "preprocessing"):
-        if told[name] != origin[name]:
-            said.append(f"{name}: {told[name]} here, {origin[name]} in the head")
-    return "; ".join(said)
 
 
 def _hint(origin: Mapping[str, Any]) -> str:

@@ -15,9 +15,10 @@ from ..contracts import Backbone, Progress
 from ..errors import InputError
 from ..heads import Head
 from ..heads.head import Views
+from ..heads.origin import At
 from ..tokens import ArrayData, ArrayTokens, ImageSamples, TokenStore, UnreadableImage, open_samples
 from ..tokens.samples import skipped_images
-from .origin import At, backbone_of, check_store
+from .origin import backbone_of, check_store
 
 __all__ = ["predict", "read_images"]
 

@@ -171,7 +171,7 @@ def study(
     used = linear if comparison.linear_is_enough else best
     assert used.head is not None and used.head.certificate is not None
     used.head.class_names = list(class_names)
-    save_head(used.head, out / "head", overwrite=True)
+    save_head(used.head, out / "head", overwrite=True, metrics=asdict(used.scores["test"]))
     arrays: dict[str, NDArray[Any]] = {}
     with clock("explain the head"):
         use = token_use_pictures(used, certified, store, splits, samples, class_names, arrays)

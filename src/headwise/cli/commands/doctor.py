@@ -11,7 +11,7 @@ from typing import Any
 from ..console import err, out, print_json
 from ..options import JsonOption
 
-EXTRAS = {"timm": ("timm",), "hf": ("transformers", "huggingface_hub")}
+EXTRAS = {"timm": ("timm",), "hf": ("transformers", "huggingface_hub"), "onnx": ("onnx", "onnxscript")}
 
 
 def command(json: JsonOption = False) -> None:
@@ -42,7 +42,7 @@ def _look() -> tuple[dict[str, Any], list[str]]:
     for extra, packages in EXTRAS.items():
         missing = [p for p in packages if _version(p) == "not installed"]
         facts[f"extra {extra}"] = "not installed" if missing else ", ".join(f"{p} {_version(p)}" for p in packages)
-        if missing and extra == "timm":  # nothing here uses the other one yet
+        if missing and extra == "timm":  # the others add to what a head can do; their errors name them
             advice.append(f"for {extra} models: pip install 'headwise[{extra}]'")
     if _version("timm") != "not installed":
         from ...backbones import load_backbone
