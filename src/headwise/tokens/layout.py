@@ -86,7 +86,7 @@ class ShardLayout:
 
 def _fill(file: Any, into: np.ndarray, name: Path) -> None:
     """Read as many bytes as ``into`` holds."""
-    left = memoryview(into.reshape(-1).view(np.uint8))
+    left = into.reshape(-1).view(np.uint8).data
     while len(left):
         got = file.readinto(left)
         if not got:
