@@ -70,7 +70,7 @@ class Cox:
         self.num_outputs, self.num_samples = 1, len(time)
         self.weights = normalised(weights, targets)
         self._shares = self.weights * (self.weights > 0).sum()
-        """Weights of mean one: risk sets of equal weights are counted as in the textbook, and the value stays positive."""
+        """Weights of mean one: equal weights count risk sets as the textbook does, and the value stays positive."""
         self._deaths = self.weights * event
         if not bool((self._deaths > 0).any()):
             raise InputError("no event was seen in a sample of positive weight; Cox needs at least one")
