@@ -163,13 +163,18 @@ class FittedConditioner:
 
     def __call__(self, values: Tensor, seen: Tensor) -> Tensor:
         """Conditioned tokens ``(n, s, width)``; tokens that are not seen are zero, the constant included."""
-        if self.layer_norm:
-            values = F.layer_norm(values, values.shape[-1:], eps=1e-6)
-        if self.mean is not None and self.projection is not None:
-            values = (values - self.mean.to(values.dtype)) @ self.projection.to(values.dtype)
+        mean = None if self.mean is None else self.mean.to(values.dtype)
+        if self.layer_norm:  # the mean goes as its bias: one pass instead of two
+            values = F.layer_norm(values, values.shape[-1:], bias=None if mean is None else -mean, eps=1e-6)
+        elif mean is not None:
+            values = values - mean
+        if self.projection is not None:
+            values = values @ (self.projection.to(values.dtype) * self.scale)
+        elif self.scale != 1:
+            values = values * self.scale
         if self.constant:
-            values = torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
-        return torch.where(seen[..., None], values * self.scale, 0)
+            values = torch.cat([values, torch.full_like(values[..., :1], self.scale)], dim=-1)
+        return torch.where(seen[..., None], values, 0)
 
     def scaled(
         self, source: TokenSource, rows: np.ndarray, spec: PartSpec, block: Block, weights: Tensor | None = None

@@ -49,7 +49,7 @@ class Memory:
     def chunk(self, bytes_per_sample: int) -> int | None:
         """Samples of a chunk of tokens; None leaves it to the source."""
         room = self.room()
-        return None if room is None else max(1, min(64 * 2**20, room // CHUNK_SHARE) // max(1, bytes_per_sample))
+        return None if room is None else max(1, min(8 * 2**20, room // CHUNK_SHARE) // max(1, bytes_per_sample))
 
     def holds(self, size: int) -> bool:
         """Whether ``size`` bytes of statistics may stay in memory: half of what is left, the rest is for the work."""

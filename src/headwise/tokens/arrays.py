@@ -121,7 +121,7 @@ class ArrayTokens:
         rows : array of int, or None
             Samples in any order; all by default.
         size : int or None
-            Samples of a chunk; by default as many as take about 64 MiB.
+            Samples of a chunk; by default as many as take about 8 MiB.
         dtype : torch.dtype or None
             Type of the values given; by default float64 where stored so, else float32.
         """

@@ -13,8 +13,9 @@ from ..errors import InputError
 
 __all__ = ["CHUNK_BYTES", "as_rows", "chunk_size", "first_bad", "pieces", "working_dtype"]
 
-CHUNK_BYTES = 64 * 2**20
-"""Memory that one chunk of tokens takes when no size is given."""
+CHUNK_BYTES = 8 * 2**20
+"""Memory that one chunk of tokens takes when no size is given: small enough that the allocator keeps its pieces and need
+not ask the system for fresh pages (which took more time than the work)."""
 
 
 def as_rows(rows: Any, num_samples: int) -> np.ndarray:

@@ -225,7 +225,7 @@ class TokenStore:
         rows : array of int, or None
             Samples in any order, repeats allowed; all by default.
         size : int or None
-            Samples of a chunk; by default as many as take about 64 MiB.
+            Samples of a chunk; by default as many as take about 8 MiB.
         view : int
             Which view of the samples.
         dtype : torch.dtype or None
