@@ -27,8 +27,18 @@ __all__ = ["FORMAT_VERSION", "load_head", "save_head"]
 FORMAT_VERSION = 1
 
 
-def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
+def save_head(head: Head, path: str | Path, overwrite: bool = False, settings: Mapping[str, Any] | None = None) -> None:
     """Write a head into a folder.
+
+    Parameters
+    ----------
+    head : Head
+    path : path
+    overwrite : bool
+        Replace another head that is there.
+    settings : mapping, optional
+        What the head was made with, JSON, where the folder was claimed with it before the fit. By default heads are
+        told apart by their weights.
 
     Raises
     ------
@@ -44,7 +54,8 @@ def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
         "class_names": head.class_names,
     }
     certificate = head.certificate.to_dict() if head.certificate else None
-    claim_folder(path, "head", {"parts": described["parts"], "certificate": certificate}, overwrite)
+    own = {"parts": [part["block"] for part in described["parts"]], "weights": head.fingerprint[:12]}
+    claim_folder(path, "head", own if settings is None else settings, overwrite)
     write_tensors(path / "model.safetensors", head.tensors(), {"format": "pt"})
     write_json(path / "config.json", config)
     if certificate:

@@ -68,10 +68,12 @@ def predict(
     Raises
     ------
     InputError
-        Data that cannot be read, no readable image, or tokens or a backbone that are not those of the head.
+        Data that cannot be read, a store whose files have changed, no readable image, or tokens or a backbone that are
+        not those of the head.
     """
     found = open_samples(data)
     if isinstance(found, TokenStore):
+        found.verify_content()
         check_store(head, found)
         return list(found.ids), head.link(head.outputs(found)).numpy()
     if isinstance(found, ArrayData):

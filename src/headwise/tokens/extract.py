@@ -80,7 +80,7 @@ def extract(
     seed : int
         Decides the crops and flips, image by image.
     shard_size : int or None
-        Images in a shard; by default as many as take about 32 MiB.
+        Images in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
     progress : callable or None
         See `headwise.contracts.Progress`.
     overwrite : bool
@@ -119,9 +119,14 @@ def extract(
         job.start(writer.pending, writer, announce)
     elif announce is not None:
         announce(f"the tokens in {path} are complete and are used again")
-    for k in writer.pending:
-        tokens, skipped = job.shard(writer.inputs(k), progress)
-        writer.write(k, tokens, None, skipped)
+    try:
+        for k in writer.pending:
+            tokens, skipped = job.shard(writer.inputs(k), progress)
+            writer.write(k, tokens, None, skipped)
+    except KeyboardInterrupt:
+        if announce is not None:
+            announce(f"{writer.finished} of {manifest.num_shards} shards of tokens are finished and kept in {path}")
+        raise
     if len(writer.skipped) == len(samples):
         raise InputError(f"none of the {len(samples)} images could be read; the first is {samples.ids[0]}")
     labels, _ = as_labels(samples.labels, len(samples), samples.class_names or None)
