@@ -115,11 +115,11 @@ def extract(
     if strict and writer.skipped:
         position, reason = writer.skipped[0]
         raise UnreadableImage(samples.ids[position], reason)
-    if writer.pending:
-        job.start(writer.pending, writer, announce)
-    elif announce is not None:
+    if not writer.pending and announce is not None:
         announce(f"the tokens in {path} are complete and are used again")
     try:
+        if writer.pending:
+            job.start(writer.pending, writer, announce)
         for k in writer.pending:
             tokens, skipped = job.shard(writer.inputs(k), progress)
             writer.write(k, tokens, None, skipped)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from ..console import out, print_json, progress_bars
+from ..console import out, paragraph, print_json, progress_bars
 from ..options import JsonOption, OverwriteOption, SeedOption, TolOption, one_of
 
 NOTHING = 1e-6
@@ -116,9 +116,9 @@ def command(
         return
     for spec in model.head_.specs:
         if spec.collapses:
-            out.print(f"note: {spec} is {spec.collapses}", markup=False)
+            paragraph(out, f"note: {spec} is {spec.collapses}")
     if all(not v.numel() or float(v.abs().max()) < NOTHING for v in model.head_.factors().v):
         what = "the class frequencies" if model.head_.classes is not None else "one output"
-        out.print(f"note: beta is so large that the head predicts {what} for every sample; take a smaller one")
-    out.print(f"beta {certificate.beta:.3g}, rank {model.rank_}, {certificate}", markup=False)
+        paragraph(out, f"note: beta is so large that the head predicts {what} for every sample; take a smaller one")
+    paragraph(out, f"beta {certificate.beta:.3g}, rank {model.rank_}, {certificate}")
     out.print(f"head: {head}", markup=False)
