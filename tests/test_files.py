@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import torch
 
 from headwise.errors import InputError
-from headwise.files import MARKER, claim_folder, hash_tensors, read_json, replacing, write_json
+from headwise.files import MARKER, claim_folder, hash_tensors, read_json, replacing, write_json, writing
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):
@@ -77,6 +79,17 @@ def test_a_file_in_place_of_a_folder(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="cannot write in"):
         claim_folder(tmp_path / "out", "study", {})
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "deep/" * 2000])
+def test_a_name_that_the_system_refuses(tmp_path, name):
+    with pytest.raises(InputError, match=r"(?s)cannot write in .*name too long"):
+        claim_folder(tmp_path / name, "study", {})
+
+
+def test_a_full_disk_is_no_bad_folder(tmp_path):
+    with pytest.raises(OSError, match="full"), writing(tmp_path):
+        raise OSError(errno.ENOSPC, "full")
 
 
 def test_hashes_see_values_names_types_and_shapes():

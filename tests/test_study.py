@@ -10,6 +10,7 @@ from PIL import Image
 
 import headwise
 from headwise.heads import verify
+from headwise.solvers import factored
 from headwise.study import Study
 
 
@@ -78,6 +79,36 @@ def test_a_stopped_study_goes_on(photos, tmp_path, step):
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "out", progress=stop)
     assert run(photos, tmp_path / "out").report.exists()
+
+
+def test_a_stopped_study_keeps_the_heads_that_were_fitted(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    X = rng.normal(size=(90, 4, 5)).astype(np.float32)
+    X[:, :, 0] += y[:, None]
+    np.savez(tmp_path / "features.npz", X=X, y=y)
+    whole = run(tmp_path / "features.npz", tmp_path / "whole")
+    betas, real = [], factored.solve
+
+    def stopping(problem, beta, **options):
+        if len(betas) == 4:
+            raise KeyboardInterrupt
+        betas.append(beta)
+        return real(problem, beta, **options)
+
+    monkeypatch.setattr("headwise.solvers.choice.solve", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "features.npz", tmp_path / "out")
+    assert len(list((tmp_path / "out" / "path").iterdir())) == 4
+    solved = list(betas)
+    betas[:] = [0] * 5  # no stop any more
+    again = run(tmp_path / "features.npz", tmp_path / "out")
+    assert not set(solved) & set(betas), "no beta is solved twice"
+    assert not (tmp_path / "out" / "path").exists()
+    kept, first = numbers(again), numbers(whole)
+    for study in (kept, first):
+        study["settings"].pop("data")
+    assert kept["heads"] == first["heads"] and kept["paths"] == first["paths"]
 
 
 def test_tokens_from_disk(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from torch import Tensor
 from .errors import InputError
 
 __all__ = [
+    "DISK_FULL",
     "MARKER",
     "claim_folder",
     "hash_file",
@@ -26,8 +28,10 @@ __all__ = [
     "replacing",
     "write_json",
     "write_tensors",
+    "writing",
 ]
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 MARKER = ".headwise.json"
 
 
@@ -124,7 +128,7 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
     path = Path(path)
     marker = path / MARKER
     wanted = json.loads(json.dumps({"kind": kind, "config": config}))
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
         if marker.exists():
             found = read_json(marker)
@@ -135,9 +139,18 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
         elif any(not _left_over(entry) for entry in path.iterdir()):
             raise InputError(f"{path} holds files that headwise did not make; give an empty or a new folder")
         write_json(marker, wanted)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise InputError(f"cannot write in {path}: {error.strerror}") from None
     return False
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns the system's refusal of a folder into an error that names it; a full disk stays what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise InputError(f"cannot write in {path}: {error.strerror or error}; give another folder") from None
 
 
 def _holds_work(path: Path) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from headwise.blocks import BLOCKS
 from headwise.cli import main
+from headwise.cli.console import paragraph
 from headwise.gates import GATES
 from headwise.heads import Head
 from headwise.tokens import TokenStore
@@ -239,6 +242,13 @@ def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path
         (["verify", "nowhere", "--tokens", "nowhere"], "is not a head"),
         (["fit", "nowhere", "head"], "is not a token store"),
         (["study", "--device", "gpu0"], "device 'gpu0' cannot be used"),
+        (["fit", "store", "head", "--solver", "fatored"], "unknown solver 'fatored'; did you mean factored"),
+        (["extract", "digits", "store", "--dtype", "flaot16"], "unknown dtype 'flaot16'; did you mean float16"),
+        (["extract", "digits", "store", "--at", "block"], "unknown place in a layer 'block'"),
+        (["study", "--out", "/proc/nothing/here"], "cannot write in /proc/nothing/here"),
+        (["study", "--out", "a" * 300], "File name too long"),
+        (["extract", "digits", "a" * 300], "File name too long"),
+        (["predict", "a" * 300, "b"], "File name too long"),
     ],
 )
 def test_bad_words_exit_with_2(call, args, said, tmp_path, monkeypatch):
@@ -284,7 +294,82 @@ def test_ctrl_c_says_that_the_run_goes_on(call, features, tmp_path, monkeypatch)
     monkeypatch.setattr("headwise.heads.path.solve_path", stop)
     code, _, said = call("study", "--data", features, "--out", tmp_path / "out")
     assert code == 130
-    assert "extracted tokens" in said
+    assert "finished solutions of the beta paths are kept" in said
+    monkeypatch.setattr(sys.modules["headwise.study"], "predict", stop)
+    code, _, said = call("predict", tmp_path / "out" / "head", features)
+    assert "kept" not in said
+
+
+def test_arrays_to_a_store_to_a_head(call, features, tmp_path):
+    store, head = tmp_path / "store", tmp_path / "head"
+    code, _, said = call("fit", features, head)
+    assert code == 2
+    assert "it is a file. Make one" in said
+    assert "headwise extract DATA STORE" in said
+    code, _, said = call("extract", features, store, "--views", 2)
+    assert code == 2
+    assert "views are made of images" in said
+    assert call("extract", features, store)[0] == 0
+    assert TokenStore.open(store).manifest.dtype == "float32"
+    assert set(TokenStore.open(store).split) == {"train", "val", "test"}
+    code, _, said = call("extract", store, tmp_path / "again")
+    assert code == 2
+    assert "is a token store already" in said
+    assert call("extract", features, tmp_path / "half", "--dtype", "float16")[0] == 0
+    assert TokenStore.open(tmp_path / "half").manifest.dtype == "float16"
+    assert call("fit", store, head, "--block", "linear", "--beta", 0.1)[0] == 0
+
+
+def test_fit_refuses_another_head_before_the_work(call, features, tmp_path, monkeypatch):
+    store, head = tmp_path / "store", tmp_path / "head"
+    call("extract", features, store)
+    fit = ("fit", store, head, "--block", "linear")
+    assert call("fit", store, head, "--block", "linaer")[0] == 2
+    assert not head.exists()
+    assert call(*fit, "--beta", 0.1)[0] == 0
+    assert call(*fit, "--beta", 0.1, "--max-memory", "2GB")[0] == 0
+    monkeypatch.setattr("headwise.heads.HeadClassifier.fit", lambda *a, **k: pytest.fail("fitted"))
+    code, _, said = call(*fit, "--beta", 0.2)
+    assert code == 2
+    assert "made with other settings (beta: 0.1 there, 0.2 asked); give another folder or --overwrite" in said
+    monkeypatch.undo()
+    assert call(*fit, "--beta", 0.2, "--overwrite")[0] == 0
+    assert call("verify", head, "--tokens", store)[0] == 0
+
+
+def test_a_damaged_store_is_named(call, features, tmp_path):
+    store, head = tmp_path / "store", tmp_path / "head"
+    call("extract", features, store)
+    call("fit", store, head, "--block", "linear", "--beta", 0.1)
+    shard = store / "shard-00000.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    code, out, said = call("predict", head, store)
+    assert (code, out) == (2, "")
+    assert "shard-00000.safetensors has changed" in said
+    code, out, said = call("verify", head, "--tokens", store)
+    assert (code, out) == (1, "")
+    assert 0 < said.index("has changed") < said.index("claimed:")
+
+
+def test_a_beta_far_too_large_is_noted(call, features, tmp_path):
+    call("extract", features, tmp_path / "store")
+    for block in ("attention", "linear"):
+        code, said, _ = call("fit", tmp_path / "store", tmp_path / block, "--block", block, "--beta", 1e9)
+        assert code == 0
+        assert "predicts the class frequencies for every sample" in " ".join(said.split())
+    code, said, _ = call("fit", tmp_path / "store", tmp_path / "small", "--block", "linear", "--beta", 0.05)
+    assert "frequencies" not in said
+
+
+def test_numbers_keep_their_units(capsys):
+    console = Console(width=20)
+    paragraph(console, "an accuracy of 97.5\u202f% is reached")
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "an accuracy of",
+        "97.5\u202f% is reached",
+    ]
 
 
 def test_an_unexpected_error_is_one_line_and_exits_with_70(call, features, tmp_path, monkeypatch):

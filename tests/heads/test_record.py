@@ -64,3 +64,15 @@ def test_another_path_is_not_taken_up(tmp_path, solved, change):
     weights = np.linspace(1, 2, 60) if change.pop("weights", None) else None
     found = model(tmp_path, **change).fit(X, y, sample_weight=weights)
     assert len(solved) == len(found.path_)
+
+
+def test_progress_moves_within_a_beta():
+    told = []
+    found = HeadClassifierCV("attention", betas=3, n_components=3, refit=False).fit(
+        *data(), progress=lambda *what: told.append(what)
+    )
+    done = [d for step, d, _ in told if step == "path"]
+    assert {total for step, _, total in told if step == "path"} == {30}
+    assert done == sorted(done)
+    assert done[0] == 0 and done[-1] == 30
+    assert len(set(done)) > len(found.path_) + 2

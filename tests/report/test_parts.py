@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from headwise.report import fmt, images, scale
 from headwise.report.colours import contrast, diverging, sequential, text_on, viridis
-from headwise.report.figures.accuracy import axis_start, wilson
+from headwise.report.figures.accuracy import Row, accuracy_chart, axis_start, wilson
 from headwise.report.figures.path import path_panel
 from headwise.report.figures.reliability import reliability_chart
 from headwise.report.words import WORDS, Linker
@@ -60,7 +60,7 @@ def test_bounds_are_rounded_to_the_safe_side(value: float, digits: int) -> None:
     ],
 )
 def test_formats(said: str, text: str) -> None:
-    assert said.replace(fmt.THIN, " ") == text
+    assert said.replace(fmt.THIN, " ").replace(fmt.NO_BREAK, " ") == text
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8), st.booleans())
@@ -86,6 +86,25 @@ def test_wilson_interval_is_scipys(right: int, num: int) -> None:
 def test_far_baselines_do_not_stretch_the_axis() -> None:
     assert axis_start([0.1, 0.93, 0.95, 0.96, 0.97]) == 0.93
     assert axis_start([0.5, 0.6, 0.7, 0.8]) == 0.5
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.sampled_from([5, 40, 5000]))
+def test_every_interval_lies_on_the_axis(tests: list[float], num: int) -> None:
+    rows = [Row(str(i), 0.5, test) for i, test in enumerate(tests)]
+    chart = str(accuracy_chart(rows, num))
+    places = [float(x) for x in re.findall(r'(?:x1|x2|cx)="(-?[\d.]+)%"', chart)]
+    assert min(places) >= 0 and max(places) <= 100
+    assert all(0 <= float(tick) <= 100 for tick in re.findall(r">([\d.]+)</text>", chart))
+    drawn, far = chart.count("whisker"), chart.count("◂")
+    assert drawn + far == len(rows) and drawn >= 1
+    assert chart.count('class="ring') == drawn
+
+
+def test_percentages_end_at_100() -> None:
+    axis = scale.linear([96.0, 99.9], within=(0, 100))
+    assert axis.high == 100 and max(axis.ticks) == 100
+    panel = str(path_panel("accuracy", [0.1, 0.01], [100.0, 100.0], 0.1, within=(0, 100)))
+    assert ">100<" in panel.replace(".0", "") and ">105<" not in panel
 
 
 def test_path_panel_draws_what_it_is_given() -> None:

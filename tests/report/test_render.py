@@ -136,7 +136,33 @@ def test_linear_is_enough(study: dict[str, Any], arrays: dict[str, np.ndarray]) 
     assert "Shown here is “linear + attention”, the best head that reads patch tokens" in said
     assert "test accuracy 94.5 % 91.6 to 96.4 %" in said  # of the head to use, not of the best on validation
     study["comparison"].update(best="linear on the class token")
-    assert "nothing to compare" in words(render(study, arrays))
+    said = words(render(study, arrays))
+    assert "nothing to compare" in said
+    assert "No other certified head has a lower log-loss on the validation split." in said
+    assert "A baseline does better" not in said
+    baseline = next(h for h in study["heads"] if h["kind"] == "baseline")
+    baseline["scores"]["val"]["accuracy"] = 0.999
+    said = words(render(study, arrays))
+    assert f"A baseline does better on the validation split: “{baseline['name']}”, with 99.9 % against" in said
+
+
+def test_what_chose_is_said(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    said = words(render(study, arrays))
+    assert "The chosen beta, that of the lowest log-loss on validation, is" in said
+    assert "the certified heads are compared by their log-loss on the validation split" in said
+    for point in study["path"]:
+        point["rank"] = 2
+    assert "The rank is 2 throughout." in words(render(study, arrays))
+    study["path"][1]["rank"] = 3
+    assert "The rank is 2 at both ends." in words(render(study, arrays))
+
+
+def test_ties_are_called_ties(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    for head, accuracy in zip(study["heads"][-2:], (0.98102, 0.98098), strict=True):
+        head["scores"]["test"]["accuracy"] = accuracy
+    names = [head["name"] for head in study["heads"][-2:]]
+    said = words(render(study, arrays))
+    assert f"The highest test accuracy is 98.1 %, “{names[0]}” and “{names[1]}”; next comes" in said
 
 
 @pytest.mark.parametrize("key", ["backbone", "data", "heads", "comparison", "path", "paths", "certificate", "token_use",

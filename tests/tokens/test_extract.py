@@ -17,6 +17,7 @@ from headwise.errors import InputError
 from headwise.files import claim_folder
 from headwise.tokens import Augmentation, TokenStore, UnreadableImage, extract, read_folder
 from headwise.tokens import writer as writer_module
+from headwise.tokens.from_arrays import shard_samples
 from headwise.tokens.readers import image_array_samples
 
 
@@ -63,10 +64,14 @@ def test_tokens_are_those_of_the_backbone(samples, make_backbone, tmp_path):
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
 def test_resume_is_bit_identical_and_recomputes_nothing(samples, make_backbone, tmp_path, stop, kind):
     whole = extract(make_backbone(), samples, tmp_path / "whole", **OPTIONS)
+    said = []
+    backbone = make_backbone(stop_after=stop, stop_with=kind)
     with pytest.raises(kind):
-        extract(make_backbone(stop_after=stop, stop_with=kind), samples, tmp_path / "parts", **OPTIONS)
+        extract(backbone, samples, tmp_path / "parts", **OPTIONS, announce=said.append)
     finished = len(list((tmp_path / "parts").glob("shard-*")))
     assert finished == stop // 2
+    if kind is KeyboardInterrupt:
+        assert f"{finished} of 5 shards of tokens are finished" in said[-1]
     if finished:
         with pytest.raises(InputError, match="not finished"):
             TokenStore.open(tmp_path / "parts")
@@ -77,6 +82,15 @@ def test_resume_is_bit_identical_and_recomputes_nothing(samples, make_backbone, 
     assert content(resumed.path) == content(whole.path)
     third = make_backbone(stop_after=0)
     assert extract(third, samples, tmp_path / "parts", **OPTIONS).fingerprint == whole.fingerprint
+
+
+def test_a_stop_loses_little_work():
+    mib = 2**20
+    assert shard_samples(None, mib, 1000) == 8
+    assert shard_samples(None, 300, 2) == 2
+    assert shard_samples(None, mib, 10_000) == 20
+    assert shard_samples(None, mib, 10**7) == 32
+    assert shard_samples(None, 100 * mib, 10) == 1
 
 
 def test_kill_between_shard_and_manifest(samples, make_backbone, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from headwise.errors import InputError
 from headwise.tokens import (
     ArrayData,
+    ArrayTokens,
     ImageSamples,
     TokenStore,
     UnreadableImage,
@@ -77,7 +78,13 @@ def test_folder_with_splits(tmp_path):
     assert sorted(zip(data.ids, data.split, strict=True))[0] == ("test/a/x.png", "test")
     assert sorted(set(data.split)) == ["test", "train", "val"]
     picture(tmp_path / "test" / "new" / "x.png")
-    with pytest.raises(InputError, match="'new' has no training images"):
+    with pytest.raises(InputError, match=r"train/new is missing, and \S+test/new is there"):
+        open_data(tmp_path)
+    (tmp_path / "test" / "new" / "x.png").unlink()
+    (tmp_path / "test" / "new").rmdir()
+    (tmp_path / "valid" / "b" / "x.png").unlink()
+    (tmp_path / "valid" / "b").rmdir()
+    with pytest.raises(InputError, match=r"valid/b is missing, and \S+test/b is there"):
         open_data(tmp_path)
 
 
@@ -251,7 +258,7 @@ def test_safetensors(tmp_path, tokens):
     assert data.mask.all()
     assert torch.equal(data.source().read().values, content["tokens"].float())
     (tmp_path / "a.safetensors").write_bytes(b"\xff" * 30)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is cut short or damaged"):
         open_data(tmp_path / "a.safetensors")
 
 
@@ -266,7 +273,7 @@ def test_array_refusals(tmp_path, tokens):
     with pytest.raises(InputError, match="ragged or pickled"):
         open_data(tmp_path / "ragged.npy")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 nothing")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is cut short or damaged"):
         open_data(tmp_path / "broken.npz")
     np.save(tmp_path / "plain.npy", tokens)
     (tmp_path / "plain.npy").rename(tmp_path / "plain.npz")
@@ -391,3 +398,33 @@ def test_built_in_sets_and_stores_need_no_other_name(tmp_path, tokens):
     assert open_samples("digits").class_names[7] == "7"
     TokenStore.from_arrays(tmp_path / "s", tokens, np.arange(23) % 2)
     assert isinstance(open_samples(tmp_path / "s"), TokenStore)
+
+
+def test_a_file_of_arrays_that_was_cut(tmp_path, tokens):
+    np.savez(tmp_path / "a.npz", tokens=tokens, labels=np.arange(len(tokens)) % 2)
+    np.save(tmp_path / "b.npy", np.concatenate([tokens] * 50))
+    save_file({"tokens": torch.from_numpy(tokens)}, tmp_path / "c.safetensors")
+    for file in sorted(tmp_path.iterdir()):
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(InputError, match=f"{file.name} is cut short or damaged"):
+            open_samples(file)
+
+
+def test_arrays_without_samples_and_maps(tmp_path):
+    np.savez(tmp_path / "a.npz", tokens=np.zeros((0, 3, 2)), labels=np.zeros(0, int))
+    with pytest.raises(InputError, match="holds no samples"):
+        open_data(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", images=np.zeros((0, 3, 2, 3), np.uint8), labels=np.zeros(0, int))
+    with pytest.raises(InputError, match="there are no samples"):
+        open_data(tmp_path / "b.npz")
+    with pytest.raises(InputError, match="there are no samples"):
+        ArrayTokens(np.zeros((0, 3, 2)))
+    with pytest.raises(InputError, match=r"Reshape a map \(n, H, W, d\)"):
+        ArrayTokens(np.zeros((5, 3, 2, 4)))
+
+
+def test_labelled_pictures_in_one_array(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    np.save(tmp_path / "labels.npy", [0, 1, 0, 1])
+    assert open_data(tmp_path / "a.npy").image(0).size == (8, 8)

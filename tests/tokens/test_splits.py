@@ -62,6 +62,12 @@ def test_missing_class_is_named():
         make_splits(["a"] * 20 + ["rare"] * 2)
     with pytest.raises(InputError, match=r"class '1'.*groups for every part"):
         make_splits([0] * 20 + [1] * 5, list(range(20)) + [99] * 5)
+    with pytest.raises(
+        InputError, match=r"part; each class needs samples .* Add samples of it, or leave the class out"
+    ):
+        make_splits([0] * 20 + [1])
+    with pytest.raises(InputError, match=r"\(nor has 1 other\)"):
+        make_splits([0] * 20 + [1, 2])
 
 
 def test_val_is_carved_from_train():

@@ -8,7 +8,17 @@ import sys
 
 __all__ = ["main"]
 
-STOPPED = "stopped; extracted tokens and the solutions of 'fit' are kept: the same command goes on from them"
+STOPPED = {
+    "extract": "; finished shards are kept: the same command goes on from them",
+    "fit": "; solutions of the beta path that were finished are kept: the same command goes on from them",
+    "study": "; finished shards of tokens and finished solutions of the beta paths are kept: the same command goes on "
+    "from them",
+}
+"""What a command that was stopped leaves behind."""
+
+
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG)
+"""The system's refusals that only the user can do something about."""
 
 
 def main(args: list[str] | None = None) -> None:
@@ -23,11 +33,13 @@ def main(args: list[str] | None = None) -> None:
     from .app import build
     from .console import err
 
+    words = sys.argv[1:] if args is None else args
+    stopped = "stopped" + next((STOPPED[word] for word in words if word in STOPPED), "")
     try:
         build()(args=args, standalone_mode=True)
     except SystemExit as stop:
         if stop.code == 130:  # typer turns Ctrl-C into this exit, without a word
-            err.print(STOPPED)
+            err.print(stopped)
         raise
     except ClaimError as error:
         err.print(f"[bold red]claim:[/] {escape(str(error))}", highlight=False)
@@ -39,10 +51,10 @@ def main(args: list[str] | None = None) -> None:
         err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
-        err.print(STOPPED)
+        err.print(stopped)
         sys.exit(130)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(error, OSError) and error.errno in REFUSED:
             err.print(f"[bold red]error:[/] {escape(str(error))}; make room or choose another folder", highlight=False)
             sys.exit(2)
         if os.environ.get("HEADWISE_TRACEBACK"):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from ..contracts import Progress as Told
 
-__all__ = ["err", "out", "print_json", "progress_bars", "say"]
+__all__ = ["err", "out", "paragraph", "print_json", "progress_bars", "say"]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -21,6 +22,11 @@ err = Console(stderr=True, highlight=False)
 def say(text: str) -> None:
     """One line on standard error; names of files in it are printed as they are."""
     err.print(text, markup=False, soft_wrap=True)
+
+
+def paragraph(console: Console, text: str, style: str | None = None) -> None:
+    """Sentences on lines as wide as the console. Rich would also break at no-break spaces, between number and unit."""
+    console.print(textwrap.fill(text, console.width), style=style, markup=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:
@@ -47,7 +53,7 @@ def progress_bars(quiet: bool = False) -> Iterator[Told]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err) as bars:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
+
+from ..errors import unknown_name
 
 __all__ = [
     "BackboneOption",
@@ -15,7 +18,20 @@ __all__ = [
     "SeedOption",
     "StrictOption",
     "TolOption",
+    "one_of",
 ]
+
+
+def one_of(kind: str, *names: str) -> Callable[[str], str]:
+    """A callback that answers other words in one line, with the closest names."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise unknown_name(kind, value, names)
+        return value
+
+    return check
+
 
 BackboneOption = Annotated[
     str, typer.Option("--backbone", "-b", metavar="NAME", help="embedded, timm/NAME or timm/NAME@weights.safetensors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .head import Head
 from .metrics import paired_difference
 from .parts import resolve_parts
 from .path import BetaPath, choose, follow_path
+from .record import PathRecord
 from .targets import bind, encode
 
 __all__ = ["Comparison", "HeadResult", "Splits", "baseline_results", "certified_results", "paired_bootstrap"]
@@ -111,9 +113,13 @@ def certified_results(
     conditioner: Conditioner,
     betas: int,
     tol: float,
+    checkpoint: Path,
     progress: Progress | None = None,
 ) -> list[HeadResult]:
-    """Fit the path of each named head, choose beta on the validation samples, and score on both held-out parts."""
+    """Fit the path of each named head, choose beta on the validation samples, and score on both held-out parts.
+
+    Solutions are kept in the folder ``checkpoint`` as soon as they are there, and those of a stopped run are taken up.
+    """
     results = []
     rows, y = splits.rows, splits.targets
     for name in names:
@@ -122,18 +128,21 @@ def certified_results(
         targets = encode("classes", y["train"], np.arange(splits.num_classes))
         loss = bind("multinomial", targets, views=num_views(source))
         prepared = prepare(source, rows["train"], loss, specs, conditioner)
+        seconds = time.perf_counter() - began
+        record = PathRecord.of(checkpoint, prepared, torch.from_numpy(y["train"]), [tol])
 
         def tell(step: str, done: int, total: int, name: str = name) -> None:
             if progress:
                 progress(f"fit {NAMES[name][0]}", done, total)
 
         held_out = torch.from_numpy(y["val"])
-        steps = list(follow_path(prepared, rows["val"], held_out, num=betas, tol=tol, patience=1, progress=tell))
+        steps = list(
+            follow_path(prepared, rows["val"], held_out, num=betas, tol=tol, patience=1, progress=tell, record=record)
+        )
         points = [point for point, _ in steps]
         path = BetaPath(points, choose(points), "accuracy")
         solution = steps[path.best][1]
         head = prepared.head(solution, splits.classes.tolist())
-        seconds = time.perf_counter() - began
         probabilities = {}
         for part in ("val", "test"):
             probabilities[part] = loss.link(prepared.outputs(solution.factors, rows[part])).numpy()
@@ -145,7 +154,7 @@ def certified_results(
                 what=NAMES[name][1],
                 block=" + ".join(str(s) for s in specs),
                 scores={part: score(p, y[part]) for part, p in probabilities.items()},
-                seconds=seconds,
+                seconds=seconds + sum(point.seconds for point in points),  # also those of solutions taken up
                 probabilities=probabilities["test"],
                 parameters=head.num_parameters,
                 rank=solution.rank,

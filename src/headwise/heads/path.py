@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..contracts import Loss, Progress
 from ..solvers import Record, Solution, beta_grid, beta_max, solve_path
+from ..solvers.path import STEPS
 from .fitting import Prepared
 from .metrics import METRICS
 
@@ -161,7 +162,7 @@ def follow_path(
         if patience is not None and waited >= patience:
             break
     if progress:
-        progress("path", len(grid), len(grid))
+        progress("path", STEPS * len(grid), STEPS * len(grid))
 
 
 def choose(points: Sequence[PathPoint], rule: Rule = "best") -> int:

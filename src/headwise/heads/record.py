@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from ..files import write_tensors
+from ..files import hash_tensors, write_tensors
 from ..processes import current
 from ..solvers import Certificate, Factors, Round, Solution, Status
+from .fitting import Prepared
 
 __all__ = ["PathRecord"]
 
@@ -33,6 +36,22 @@ class PathRecord:
     def __init__(self, folder: str | Path, about: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
         self._key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def of(cls, folder: str | Path, prepared: Prepared, targets: Tensor, solver: Sequence[Any]) -> PathRecord:
+        """The record of one problem; ``solver`` names what else decides its solutions: solver, rounds, tolerance."""
+        fitted = {f"{i}.{name}": x for i, part in enumerate(prepared.parts) for name, x in part.tensors().items()}
+        fitted |= {"targets": targets}
+        if prepared.weights is not None:
+            fitted["weights"] = torch.as_tensor(prepared.weights)
+        about = {
+            **prepared.context(),
+            "coordinates": [part.to_dict()["conditioner"] for part in prepared.parts],
+            "tensors": hash_tensors(fitted),
+            "intercept": prepared.problem.fit_intercept,
+            "solver": list(solver),
+        }
+        return cls(folder, about)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{self._key[:8]}-{number:03d}.safetensors"

@@ -42,8 +42,13 @@ def save_head(
     license: str | None = None,
     metrics: Mapping[str, float] | None = None,
     repo_id: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a head into a folder; see `Head.save_pretrained`. The card tells how to load it from ``repo_id``."""
+    """Write a head into a folder; see `Head.save_pretrained`.
+
+    The card tells how to load it from ``repo_id``. ``settings`` is what the folder was claimed with before the fit; by
+    default heads are told apart by their weights.
+    """
     path = Path(path)
     described = head.to_dict()
     config = {
@@ -53,7 +58,8 @@ def save_head(
         "class_names": head.class_names,
     }
     certificate = head.certificate.to_dict() if head.certificate else None
-    claim_folder(path, "head", {"parts": described["parts"], "certificate": certificate or head.fingerprint}, overwrite)
+    own = {"parts": [part["block"] for part in described["parts"]], "weights": head.fingerprint[:12]}
+    claim_folder(path, "head", own if settings is None else settings, overwrite)
     write_tensors(path / "model.safetensors", head.tensors(), {"format": "pt"})
     write_json(path / "config.json", config)
     if certificate:

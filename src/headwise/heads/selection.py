@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import check_cv
 
 from ..contracts import GateFamily, Progress, TokenSource
 from ..errors import InputError
-from ..files import hash_tensors
 from ..losses import LOSSES
 from ..solvers import Solution, beta_grid, beta_max
 from ..tokens import make_splits
@@ -117,18 +115,7 @@ class _AlongAPath(EstimatedHead):
         """Where the solutions of one fold are kept."""
         if self.checkpoint is None:
             return None
-        fitted = {f"{i}.{name}": x for i, part in enumerate(prepared.parts) for name, x in part.tensors().items()}
-        fitted |= {"targets": targets.values}
-        if prepared.weights is not None:
-            fitted["weights"] = torch.as_tensor(prepared.weights)
-        about = {
-            **prepared.context(),
-            "coordinates": [part.to_dict()["conditioner"] for part in prepared.parts],
-            "tensors": hash_tensors(fitted),
-            "intercept": prepared.problem.fit_intercept,
-            "solver": [self.solver, self.max_rounds, self.tol],
-        }
-        return PathRecord(self.checkpoint, about)
+        return PathRecord.of(self.checkpoint, prepared, targets.values, [self.solver, self.max_rounds, self.tol])
 
     def _grid(self) -> NDArray[Any] | None:
         if isinstance(self.betas, (int, np.integer)):

@@ -40,7 +40,8 @@ def answer_sentences(study: Study) -> tuple[str, str]:
     comparison = study.get("comparison") or {}
     accuracy = score(head, "test", "accuracy")
     scored = f" “{name}” has a test accuracy of {fmt.percent(accuracy)}." if accuracy is not None else ""
-    scored += _better_baseline(study, accuracy)
+    scored += _better_baseline(study, head, "val", "the validation split")
+    scored += _better_baseline(study, head, "test", "this test split")
     if not comparison or fmt.finite(comparison.get("difference")) is None:
         return f"Use “{name}”.", scored.strip()
     low, high = comparison.get("low"), comparison.get("high")
@@ -56,7 +57,7 @@ def answer_sentences(study: Study) -> tuple[str, str]:
     if comparison.get("best") == comparison.get("linear"):
         others = any(h.get("kind") == "certified" and not h.get("linear") for h in study.get("heads") or [])
         why = (
-            "No other head did better on the validation split."
+            "No other certified head has a lower log-loss on the validation split."
             if others
             else "These samples have one token each, which leaves nothing to attend to: only linear heads were fitted."
         )
@@ -67,17 +68,18 @@ def answer_sentences(study: Study) -> tuple[str, str]:
     return f"Use “{name}”.", f"Against “{comparison.get('linear')}” it makes a difference of {found}.{scored}"
 
 
-def _better_baseline(study: Study, accuracy: float | None) -> str:
-    """A sentence where a baseline has the higher test accuracy, else nothing."""
+def _better_baseline(study: Study, head: Mapping[str, Any], split: str, where: str) -> str:
+    """A sentence where a baseline has the higher accuracy on a split, else nothing."""
+    accuracy = score(head, split, "accuracy")
     found = [
         (value, str(h["name"]))
         for h in study.get("heads") or []
-        if h.get("kind") == "baseline" and (value := score(h, "test", "accuracy")) is not None
+        if h.get("kind") == "baseline" and (value := score(h, split, "accuracy")) is not None
     ]
     if accuracy is None or not found or max(found)[0] <= accuracy:
         return ""
     value, name = max(found)
-    return f" A baseline does better on this test split: “{name}”, with {fmt.percent(value)}."
+    return f" A baseline does better on {where}: “{name}”, with {fmt.percent(value)} against {fmt.percent(accuracy)}."
 
 
 def difference_text(comparison: Mapping[str, Any], value: Any) -> str:

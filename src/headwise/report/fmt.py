@@ -28,6 +28,7 @@ __all__ = [
 
 MISSING = "–"
 MINUS = "−"
+NO_BREAK = "\u00a0"
 THIN = "\u202f"  # narrow no-break space, keeps the unit with its number
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -175,10 +176,10 @@ def seconds(value: Any) -> str:
 
 
 def date(text: Any) -> str:
-    """An ISO date and time as ``21 November 2026, 04:46 UTC``; anything else unchanged."""
+    """An ISO date and time as ``21 November 2026, 04:46 UTC``, to be broken at the comma; anything else unchanged."""
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:
         return str(text)
-    zone = f" {moment.tzname()}" if moment.tzname() else ""
-    return f"{moment.day} {moment:%B %Y, %H:%M}{zone}"
+    zone = f"{NO_BREAK}{moment.tzname()}" if moment.tzname() else ""
+    return f"{moment.day}{NO_BREAK}{moment:%B}{NO_BREAK}{moment:%Y}, {moment:%H:%M}{zone}"

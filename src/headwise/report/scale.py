@@ -29,8 +29,13 @@ class Scale:
         return (value - low) / (high - low)
 
 
-def linear(values: Sequence[float], wanted: int = 4, integers: bool = False) -> Scale:
-    """Axis around ``values`` that begins and ends at a tick.
+def linear(
+    values: Sequence[float],
+    wanted: int = 4,
+    integers: bool = False,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Scale:
+    """Axis around ``values`` that begins and ends at a tick, or at an end of ``within``, where the values lie.
 
     Examples
     --------
@@ -49,9 +54,10 @@ def linear(values: Sequence[float], wanted: int = 4, integers: bool = False) -> 
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     if decimals and round(step, decimals) != step:
         decimals += 1
-    ticks = tuple(round(i * step, 12) for i in range(first, last + 1))
+    places = [round(i * step, 12) for i in range(first, last + 1)]
+    ticks = tuple(place for place in places if within[0] <= place <= within[1])
     labels = tuple(f"{tick:,.{decimals}f}".replace("-", "−") for tick in ticks)
-    return Scale(ticks[0], ticks[-1], ticks, labels)
+    return Scale(max(places[0], within[0]), min(places[-1], within[1]), ticks, labels)
 
 
 def log(values: Sequence[float]) -> Scale:

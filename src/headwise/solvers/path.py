@@ -14,7 +14,10 @@ from .choice import Solver
 from .problem import Problem
 from .solution import Solution, Status
 
-__all__ = ["Record", "beta_grid", "beta_max", "solve_path"]
+__all__ = ["STEPS", "Record", "beta_grid", "beta_max", "solve_path"]
+
+STEPS = 10
+"""What one beta of a path counts for in its progress."""
 
 
 class Record(Protocol):
@@ -68,16 +71,17 @@ def solve_path(
     record : Record, optional
         Gives solutions of an earlier run, and keeps those of this one.
     progress : callable, optional
-        Told ``("path", done, len(betas))``.
+        Told ``("path", done, total)``: each beta counts for `STEPS`, and the solver's rounds move within it.
     """
     start = None
     ordered = np.sort(np.asarray(betas, dtype=float))[::-1]
     for number, beta in enumerate(ordered):
         if progress:
-            progress("path", number, len(ordered))
+            progress("path", STEPS * number, STEPS * len(ordered))
         solution = record.load(number, float(beta)) if record else None
         if solution is None:
-            solution = solver(float(beta), tol=tol, start=start)
+            within = progress and _Within(progress, number, len(ordered))
+            solution = solver(float(beta), tol=tol, start=start, progress=within)
             if solution.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt  # one solution was cut short: the path ends, not only this point
             if record:
@@ -85,4 +89,15 @@ def solve_path(
         start = solution.factors
         yield solution
     if progress:
-        progress("path", len(ordered), len(ordered))
+        progress("path", STEPS * len(ordered), STEPS * len(ordered))
+
+
+class _Within:
+    """Turns the rounds of one solution into steps of its path; how many rounds it takes is not known before."""
+
+    def __init__(self, progress: Progress, number: int, betas: int) -> None:
+        self.progress, self.number, self.betas, self.rounds = progress, number, betas, 0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self.rounds = min(self.rounds + 1, STEPS - 1)
+        self.progress("path", STEPS * self.number + self.rounds, STEPS * self.betas)

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..heads.compare import Splits
 from ..tokens import ArrayData, ImageSamples, TokenStore, extract, make_splits
 
-__all__ = ["check_classes", "open_tokens", "raw_pixels", "three_parts"]
+__all__ = ["check_classes", "open_tokens", "raw_pixels", "store_arrays", "three_part_images", "three_parts"]
 
 PIXEL_SIDE = 32  # images are shrunk to this side for the raw-pixel baseline
 
@@ -36,10 +36,9 @@ def open_tokens(
     """A store with a train, a validation and a test part, and the images where there are any."""
     if isinstance(found, TokenStore):
         return found, None
-    split = make_splits(found.labels, found.groups, seed=seed, split=found.split, class_names=found.class_names)
     if isinstance(found, ImageSamples):
         assert model is not None
-        samples = found.with_split(split)
+        samples = three_part_images(found, seed)
         store = extract(
             model,
             samples,
@@ -53,23 +52,38 @@ def open_tokens(
             announce=announce,
         )
         return store, samples
-    store = TokenStore.from_arrays(
+    return store_arrays(found, path, seed=seed, overwrite=overwrite, progress=progress), None
+
+
+def three_part_images(found: ImageSamples, seed: int) -> ImageSamples:
+    """Images with three parts: those that are given, the others made."""
+    return found.with_split(_parts(found, seed))
+
+
+def _parts(found: ImageSamples | ArrayData, seed: int) -> NDArray[Any]:
+    return make_splits(found.labels, found.groups, seed=seed, split=found.split, class_names=found.class_names)
+
+
+def store_arrays(
+    found: ArrayData, path: Path, *, seed: int, overwrite: bool, progress: Progress, dtype: str | None = None
+) -> TokenStore:
+    """Token arrays as a store with three parts; ``dtype`` is that of the arrays by default."""
+    return TokenStore.from_arrays(
         path,
         found.tokens,
         found.labels,
-        split=split,
+        split=_parts(found, seed),
         groups=found.groups,
         class_names=found.class_names,
         mask=found.mask,
         grid=found.grid,
         num_prefix=found.num_prefix,
         ids=found.ids,
-        dtype=_dtype(found.tokens),
+        dtype=dtype or _dtype(found.tokens),
         description=found.description,
         progress=progress,
         overwrite=overwrite,
     )
-    return store, None
 
 
 def _dtype(tokens: NDArray[Any]) -> str:

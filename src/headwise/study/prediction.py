@@ -73,8 +73,8 @@ def predict(
     Raises
     ------
     InputError
-        Data that cannot be read, no readable image, tokens or a backbone that are not those of the head, or an average
-        over views that are not there.
+        Data that cannot be read, a store whose files have changed, no readable image, tokens or a backbone that are not
+        those of the head, or an average over views that are not there.
     """
     found = open_samples(data)
     if views != "first" and not isinstance(found, TokenStore):
@@ -83,6 +83,7 @@ def predict(
             "headwise extract --views K and predict on that"
         )
     if isinstance(found, TokenStore):
+        found.verify_content()
         check_store(head, found)
         return list(found.ids), head.link(head.outputs(found, views=views)).numpy()
     if isinstance(found, ArrayData):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,6 +163,7 @@ def study(
             conditioner=Conditioner(n_components=n_components),
             betas=betas,
             tol=tol,
+            checkpoint=out / "path",
             progress=tell,
         )
     certified = [r for r in results if r.kind == "certified"]
@@ -209,6 +211,7 @@ def study(
     result["answer"] = " ".join(filter(None, answer_sentences(result)))
     made = Study(result, arrays, out)
     made.save()
+    shutil.rmtree(out / "path", ignore_errors=True)
     tell("write the report", 1, 1)
     return made
 

@@ -56,6 +56,13 @@ class ArrayTokens:
         values = as_tokens(tokens)
         if values.ndim == 2:
             values = values[:, None]
+        if values.ndim > 1 and not len(values):
+            raise InputError(f"there are no samples: the tokens have shape {tuple(values.shape)}")
+        if values.ndim == 4:
+            raise InputError(
+                f"tokens have shape {tuple(values.shape)}; (n, s, d) is needed. Reshape a map (n, H, W, d) to "
+                "(n, H * W, d), and take one view of (n, views, s, d)"
+            )
         if values.ndim != 3 or 0 in values.shape:
             raise InputError(f"tokens have shape {tuple(values.shape)}; (n, s, d) or (n, d) without a zero is needed")
         self._values = values

@@ -82,7 +82,7 @@ def extract(
     device : str or torch.device
         Where the backbone runs; it is moved there.
     shard_size : int or None
-        Images in a shard; by default as many as take about 32 MiB.
+        Images in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
     progress : callable or None
         See `headwise.contracts.Progress`.
     overwrite : bool
@@ -117,13 +117,18 @@ def extract(
     if strict and writer.skipped:
         position, reason = writer.skipped[0]
         raise UnreadableImage(samples.ids[position], reason)
-    if writer.pending:
-        job.start(writer.pending, writer, announce)
-    elif announce is not None:
+    if not writer.pending and announce is not None:
         announce(f"the tokens in {path} are complete and are used again")
-    for k in writer.pending:
-        tokens, skipped = job.shard(writer.inputs(k), progress)
-        writer.write(k, tokens, None, skipped)
+    try:
+        if writer.pending:
+            job.start(writer.pending, writer, announce)
+        for k in writer.pending:
+            tokens, skipped = job.shard(writer.inputs(k), progress)
+            writer.write(k, tokens, None, skipped)
+    except KeyboardInterrupt:
+        if announce is not None:
+            announce(f"{writer.finished} of {manifest.num_shards} shards of tokens are finished and kept in {path}")
+        raise
     if len(writer.skipped) == len(samples):
         raise InputError(f"none of the {len(samples)} images could be read; the first is {samples.ids[0]}")
     labels, _ = as_labels(samples.labels, len(samples), samples.class_names or None)

@@ -21,8 +21,10 @@ from .writer import NO_SPLIT, StoreWriter
 
 __all__ = ["SHARD_BYTES", "SPLITS", "shard_samples", "split_codes", "write_arrays"]
 
-SHARD_BYTES = 32 * 2**20
-"""Size of a shard when none is given: what a stop can lose."""
+SHARD_BYTES = (8 * 2**20, 32 * 2**20)
+"""Smallest and largest size of a shard when none is given, which is what a stop can lose: see `shard_samples`."""
+
+_SHARDS = 500  # the manifest lists them all and is written after each
 
 SPLITS = ("train", "val", "test")
 
@@ -74,7 +76,7 @@ def write_arrays(
     description : str
         What the data is, for people.
     shard_size : int or None
-        Samples in a shard; by default as many as take about 32 MiB.
+        Samples in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
     progress : callable or None
         See `headwise.contracts.Progress`.
     overwrite : bool
@@ -157,9 +159,13 @@ def _stored(part: Tensor, mask: Tensor | None, dtype: str, start: int, ids: Sequ
 
 
 def shard_samples(size: int | None, bytes_per_sample: int, num_samples: int) -> int:
-    """Samples in a shard: ``size``, or as many as take about `SHARD_BYTES`; no more than there are."""
+    """Samples in a shard: ``size``, or a 500th of the store within `SHARD_BYTES`; no more than there are.
+
+    It depends on the arguments alone, never on the speed of the machine: the fingerprint of a store depends on it.
+    """
     if size is None:
-        size = max(1, SHARD_BYTES // bytes_per_sample)
+        low, high = SHARD_BYTES
+        size = max(1, min(max(low, num_samples * bytes_per_sample // _SHARDS), high) // bytes_per_sample)
     if size < 1:
         raise InputError(f"shard_size is {size}; at least 1 is needed")
     return min(size, num_samples)

@@ -14,8 +14,10 @@ from ..errors import InputError
 __all__ = ["CHUNK_BYTES", "as_rows", "chunk_size", "first_bad", "pieces", "working_dtype"]
 
 CHUNK_BYTES = 8 * 2**20
-"""Memory that one chunk of tokens takes when no size is given: small enough that the allocator keeps its pieces and need
-not ask the system for fresh pages (which took more time than the work)."""
+"""Memory that one chunk of tokens takes when no size is given.
+
+Small enough that the allocator keeps its pieces: fresh pages from the system took more time than the work on them.
+"""
 
 
 def as_rows(rows: Any, num_samples: int) -> np.ndarray:

@@ -102,9 +102,14 @@ def make_splits(
             unit = "samples" if group_codes is None else "groups"
             label = names[missing[0]]
             name_of = class_names[int(label)] if len(class_names) and stratified else str(label)
+            others = (
+                f" (nor {'has 1 other' if len(missing) == 2 else f'have {len(missing) - 1} others'})"
+                if len(missing) > 1
+                else ""
+            )
             raise InputError(
-                f"class {name_of!r} has no samples in the {name} part ({len(missing)} such classes); "
-                f"each class needs {unit} for every part. Add some, remove the class, or set the part's fraction to 0"
+                f"class {name_of!r} has no samples in the {name} part{others}; each class needs {unit} for every part. "
+                f"Add {unit} of it, or leave the class out"
             )
     return parts
 

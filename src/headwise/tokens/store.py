@@ -61,7 +61,12 @@ class TokenStore:
         folder = Path(path)
         where = folder / MANIFEST_FILE
         if not where.is_file():
-            raise InputError(f"{folder} is not a token store: it has no {MANIFEST_FILE}")
+            why = f"it has no {MANIFEST_FILE}" if folder.is_dir() else "it is a file"
+            why = why if folder.exists() else "it does not exist"
+            raise InputError(
+                f"{folder} is not a token store: {why}. Make one of images, or of arrays of tokens, with "
+                "'headwise extract DATA STORE'"
+            )
         manifest = Manifest.from_json(read_json(where), str(where))
         if not manifest.complete:
             raise InputError(

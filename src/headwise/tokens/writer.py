@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import re
@@ -19,7 +18,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InputError
-from ..files import MARKER, claim_folder, hash_file, read_json, replacing, write_json, write_tensors
+from ..files import (
+    DISK_FULL,
+    MARKER,
+    claim_folder,
+    hash_file,
+    read_json,
+    replacing,
+    write_json,
+    write_tensors,
+    writing,
+)
 from .manifest import DTYPES, Manifest, Shard, shard_name
 
 __all__ = ["IDS_FILE", "MANIFEST_FILE", "NO_SPLIT", "SAMPLES_FILE", "StoreWriter"]
@@ -32,7 +41,6 @@ NO_SPLIT = 255
 
 _OURS = rf"(?:{re.escape(MARKER)}|manifest\.json|ids\.json|samples\.safetensors|shard-\d{{5,}}\.safetensors)"
 _PART = re.compile(rf"\.{_OURS}\.\w+\.part")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreWriter:
@@ -58,10 +66,10 @@ class StoreWriter:
         self._shards: dict[int, Shard] = {}
         self._skipped: dict[int, list[tuple[int, str]]] = {}
         self._finished = False
-        self._sweep()
-        if overwrite and self._other(config):
-            self.clear()
-        with self.disk():
+        with self.disk(), writing(self.path):
+            self._sweep()
+            if overwrite and self._other(config):
+                self.clear()
             self.resumed = claim_folder(self.path, "store", config, overwrite)
 
     def _other(self, config: Mapping[str, Any]) -> bool:
@@ -98,10 +106,10 @@ class StoreWriter:
         try:
             yield
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in DISK_FULL:
                 raise
             raise InputError(
-                f"the disk of {self.path} is full; {len(self._shards)} of {self.manifest.num_shards} shards are "
+                f"the disk of {self.path} is full; {self.finished} of {self.manifest.num_shards} shards are "
                 "finished and kept. Make room and run the same command again: it goes on from there"
             ) from error
 
@@ -153,6 +161,11 @@ class StoreWriter:
     def pending(self) -> list[int]:
         """Shards that are still to be written."""
         return [k for k in range(self.manifest.num_shards) if k not in self._shards]
+
+    @property
+    def finished(self) -> int:
+        """How many shards are on disk."""
+        return len(self._shards)
 
     @property
     def skipped(self) -> list[tuple[int, str]]:

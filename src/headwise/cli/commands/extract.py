@@ -1,25 +1,44 @@
-"""``headwise extract``: images through a backbone into a token store."""
+"""``headwise extract``: images through a backbone, or arrays of tokens, into a token store."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Optional
 
 import typer
 
 from ..console import out, print_json, progress_bars, say
-from ..options import BackboneOption, BatchOption, DeviceOption, JsonOption, OverwriteOption, StrictOption
+from ..options import BackboneOption, BatchOption, DeviceOption, JsonOption, OverwriteOption, StrictOption, one_of
+
+FORMATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def _dtype(value: str | None) -> str | None:
+    return value if value is None else one_of("dtype", *FORMATS)(value)
 
 
 def command(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, an image folder, arrays of images or a table")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, an image folder, a table or arrays")],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store")],
     backbone: BackboneOption = "embedded",
     layer: Annotated[int, typer.Option("--layer", help="Layer of the backbone, negative from the end")] = -1,
-    at: Annotated[Literal["output", "block_input"], typer.Option("--at", help="Where in the layer")] = "output",
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            help="Where in the layer: output or block_input",
+            callback=one_of("place in a layer", "output", "block_input"),
+        ),
+    ] = "output",
     dtype: Annotated[
-        Literal["float16", "bfloat16", "float32", "float64"], typer.Option("--dtype", help="Number format on disk")
-    ] = "float16",
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option(
+            "--dtype",
+            help=f"Number format on disk: {', '.join(FORMATS)}; by default float16 for images, that of the arrays for "
+            "arrays",
+            callback=_dtype,
+        ),
+    ] = None,
     views: Annotated[
         int, typer.Option("--views", help="Views of each image: itself, and random crops and flips of it")
     ] = 1,
@@ -38,37 +57,41 @@ def command(
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write the tokens of images to disk; a stopped run goes on where it was."""
+    """Write the tokens of images, or tokens that are arrays already, to a store; a stopped run goes on where it was."""
     from ...backbones import load_backbone
     from ...devices import choose_device
     from ...errors import InputError
-    from ...tokens import Augmentation, ImageSamples, extract, make_splits, open_data
+    from ...study.data import store_arrays, three_part_images
+    from ...tokens import ArrayData, Augmentation, TokenStore, extract, open_data
 
     samples = open_data(data)
-    if not isinstance(samples, ImageSamples):
-        raise InputError(f"{data} holds tokens already; extract needs images")
-    samples = samples.with_split(
-        make_splits(samples.labels, samples.groups, seed=seed, split=samples.split, class_names=samples.class_names)
-    )
-    model = load_backbone(backbone, choose_device(device))
-    with progress_bars() as progress:
-        made = extract(
-            model,
-            samples,
-            store,
-            layer=layer,
-            at=at,
-            dtype=dtype,
-            views=views,
-            view_seed=view_seed,
-            augmentation=Augmentation(crop_scale, crop_ratio, flip),
-            device=choose_device(device),
-            batch_size=batch_size,
-            strict=strict,
-            overwrite=overwrite,
-            progress=progress,
-            announce=say,
-        )
+    if isinstance(samples, TokenStore):
+        raise InputError(f"{data} is a token store already; give it to 'headwise fit' or 'headwise study' as it is")
+    if isinstance(samples, ArrayData):
+        if views > 1:
+            raise InputError(f"{data} holds tokens, and views are made of images; leave --views out")
+        with progress_bars() as progress:
+            made = store_arrays(samples, store, seed=seed, overwrite=overwrite, progress=progress, dtype=dtype)
+    else:
+        model = load_backbone(backbone, choose_device(device))
+        with progress_bars() as progress:
+            made = extract(
+                model,
+                three_part_images(samples, seed),
+                store,
+                layer=layer,
+                at=at,
+                dtype=dtype or "float16",
+                views=views,
+                view_seed=view_seed,
+                augmentation=Augmentation(crop_scale, crop_ratio, flip),
+                device=choose_device(device),
+                batch_size=batch_size,
+                strict=strict,
+                overwrite=overwrite,
+                progress=progress,
+                announce=say,
+            )
     if json:
         print_json(
             {"store": str(store), "shape": list(made.manifest.shape), "skipped": [list(s) for s in made.skipped]}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from ..console import out, print_json, progress_bars
-from ..options import JsonOption, OverwriteOption, SeedOption, TolOption
+from ..console import out, paragraph, print_json, progress_bars
+from ..options import JsonOption, OverwriteOption, SeedOption, TolOption, one_of
+
+NOTHING = 1e-6
+"""Outer weights below this change no prediction, in conditioned coordinates."""
 
 
 def command(
@@ -39,8 +42,12 @@ def command(
     betas: Annotated[int, typer.Option("--betas", help="Points of the path where beta is chosen")] = 12,
     n_components: Annotated[int, typer.Option("--components", help="Components kept for other than linear parts")] = 64,
     solver: Annotated[
-        Literal["auto", "factored", "proximal", "moments"],
-        typer.Option("--solver", help="factored for all, proximal to check small ones, moments for numbers"),
+        str,
+        typer.Option(
+            "--solver",
+            help="auto, factored (for all), proximal (to check small ones) or moments (for numbers)",
+            callback=one_of("solver", "auto", "factored", "proximal", "moments"),
+        ),
     ] = "auto",
     max_memory: Annotated[
         Optional[str],  # noqa: UP045
@@ -58,7 +65,10 @@ def command(
     Under `torchrun --nproc-per-node=K -m headwise fit ...` K processes share the samples. Solutions of the path are
     kept beside HEAD until it is saved: the same command, stopped and started again, goes on from them.
     """
+    from ...files import claim_folder
     from ...heads import HeadClassifier, HeadClassifierCV, HeadRegressor, HeadRegressorCV
+    from ...heads.parts import resolve_parts
+    from ...heads.save import save_head
     from ...losses import LOSSES
     from ...processes import joined
     from ...tokens import TokenStore
@@ -75,8 +85,11 @@ def command(
         "num_gates": num_gates,
         "gate_seed": seed,
         "n_components": n_components,
-        "max_memory": max_memory,
     }
+    resolve_parts(block, store, gate, num_gates, seed)  # a misspelt name leaves no folder behind
+    along = {"beta": beta} if beta is not None else {"betas": betas, "seed": seed}
+    settings = {"store": store.fingerprint[:12], **shared, **along}
+    shared["max_memory"] = max_memory  # changes no number
     done = head.with_name(f"{head.name}.path")
     model: Any
     if beta is None:
@@ -86,6 +99,7 @@ def command(
         model = (HeadClassifier if classifies else HeadRegressor)(beta=beta, **shared)
     with joined() as processes:
         if processes.first:
+            claim_folder(head, "head", settings, overwrite)  # before the work, not after it
             store.verify_content()
         processes.wait()
         with progress_bars(quiet=not processes.first) as tell:
@@ -94,7 +108,7 @@ def command(
         return
     if store.class_names and model.head_.classes is not None:
         model.head_.class_names = [store.class_names[i] for i in model.classes_]
-    model.head_.save_pretrained(head, overwrite)
+    save_head(model.head_, head, overwrite, settings=settings)
     shutil.rmtree(done, ignore_errors=True)
     certificate = model.certificate_
     if json:
@@ -102,6 +116,9 @@ def command(
         return
     for spec in model.head_.specs:
         if spec.collapses:
-            out.print(f"note: {spec} is {spec.collapses}", markup=False)
-    out.print(f"beta {certificate.beta:.3g}, rank {model.rank_}, {certificate}", markup=False)
+            paragraph(out, f"note: {spec} is {spec.collapses}")
+    if all(not v.numel() or float(v.abs().max()) < NOTHING for v in model.head_.factors().v):
+        what = "the class frequencies" if model.head_.classes is not None else "one output"
+        paragraph(out, f"note: beta is so large that the head predicts {what} for every sample; take a smaller one")
+    paragraph(out, f"beta {certificate.beta:.3g}, rank {model.rank_}, {certificate}")
     out.print(f"head: {head}", markup=False)

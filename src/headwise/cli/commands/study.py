@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import err, out, print_json, progress_bars, say
+from ..console import err, out, paragraph, print_json, progress_bars, say
 from ..options import (
     BackboneOption,
     BatchOption,
@@ -69,8 +69,8 @@ def command(
     out.print(_table(result.data))
     out.print(f"* the head to use, saved in {result.path / 'head'}\n", markup=False, soft_wrap=True)
     for warning in result.data["warnings"]:
-        err.print(f"note: {warning}", markup=False)
-    out.print(result.answer, style="bold", markup=False)
+        paragraph(err, f"note: {warning}")
+    paragraph(out, result.answer, style="bold")
     out.print(f"report: {result.report}", markup=False, soft_wrap=True)
 
 
@@ -79,7 +79,7 @@ def _table(data: dict) -> object:  # type: ignore[type-arg]
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("head")
-    for name in ("val acc", "test acc", "log-loss", "gap", "rank", "seconds"):
+    for name in ("val acc", "test acc", "test log-loss", "gap", "rank", "seconds"):
         table.add_column(name, justify="right")
     for row in data["heads"]:
         test, gap, rank = row["scores"]["test"], row["relative_gap"], row["rank"]

@@ -33,9 +33,8 @@ def command(
         if not found.holds:
             raise typer.Exit(1)
         return
-    out.print(f"claimed: {found.claimed}", markup=False)
-    if found.found:
-        out.print(f"found:   {found.found}", markup=False)
+    numbers = f"claimed: {found.claimed}" + (f"\nfound:   {found.found}" if found.found else "")
     if not found.holds:
-        raise ClaimError("the certificate does not hold: " + "; ".join(found.reasons))
+        raise ClaimError(f"the certificate does not hold: {'; '.join(found.reasons)}\n{numbers}")
+    out.print(numbers, markup=False)
     out.print("the claim holds")

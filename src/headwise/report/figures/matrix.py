@@ -11,6 +11,9 @@ from ..markup import tag
 
 __all__ = ["matrix_table"]
 
+PHONE_COLUMNS = 6
+"""So many columns of numbers are seen on a phone at once."""
+
 
 def matrix_table(
     values: Sequence[Sequence[float | None]],
@@ -54,7 +57,11 @@ def matrix_table(
         [tag("caption", caption, class_="unseen"), tag("thead", head), tag("tbody", body)],
         class_=f"matrix {class_}".strip(),
     )
-    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    held = tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    if len(columns) <= PHONE_COLUMNS:
+        return held
+    hint = tag("p", "The table is wider than the screen: it scrolls sideways.", class_="small phone-only")
+    return tag("div", [hint, held])
 
 
 def _cut(name: str, length: int) -> str:

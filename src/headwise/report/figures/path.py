@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -24,16 +25,19 @@ def path_panel(
     log: bool = False,
     integers: bool = False,
     line: bool = True,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Markup | None:
     """A small chart of ``values`` against ``betas``; None where fewer than two points can be drawn.
 
-    ``betas`` are positive; on a log scale values that are not positive are left out. ``line`` joins the points.
+    ``betas`` are positive; on a log scale values that are not positive are left out. ``line`` joins the points;
+    ``within`` is where values can lie.
     """
     points = sorted((b, v) for b, v in zip(betas, values, strict=True) if v is not None and (not log or v > 0))
     if len(points) < 2:
         return None
     across = scale.log([b for b, _ in points])
-    up = scale.log([v for _, v in points]) if log else scale.linear([v for _, v in points], integers=integers)
+    heights = [v for _, v in points]
+    up = scale.log(heights) if log else scale.linear(heights, integers=integers, within=within)
     parts = [*x_axis(across, TOP, BOTTOM, "beta (log scale)"), *y_axis(up, TOP, BOTTOM)]
     places = [(x_place(across.at(b)), BOTTOM - (BOTTOM - TOP) * up.at(v)) for b, v in points]
     if chosen is not None and across.low <= chosen <= across.high:

@@ -48,8 +48,8 @@ def _done(study: Study) -> str:
             sentence += f" in {fmt.count(len(data['classes']))} classes"
     return (
         sentence
-        + ". Each beta and the best head were chosen on the validation split; the test split gives the scores, and "
-        "shows whether the linear head is enough."
+        + ". Each beta and the best head were chosen by their log-loss on the validation split; the test split gives "
+        "the scores, and shows whether the linear head is enough."
     )
 
 

@@ -27,6 +27,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     )
     return {
         "chart": chart,
+        "far": chart is not None and "◂" in chart,
         "rows": [_row(h, h is used, h.get("name") == best) for h in heads],
         "reading": _reading(heads, used),
         "has_beta": any(fmt.finite(h.get("beta")) is not None for h in heads),
@@ -62,19 +63,22 @@ def _reading(heads: list[Mapping[str, Any]], used: Mapping[str, Any] | None) -> 
     ranked = sorted(((a, h) for a, h in tested if a is not None), key=lambda pair: -pair[0])
     if len(ranked) < 2:
         return ""
-    (best, first), (second, runner) = ranked[0], ranked[1]
-    said = (
-        f"The highest test accuracy is {fmt.percent(best)}, “{first['name']}”; next comes “{runner['name']}” with "
-        f"{fmt.percent(second)}. "
-    )
+    best = fmt.percent(ranked[0][0])
+    first = [h for a, h in ranked if fmt.percent(a) == best]  # what reads the same is called the same
+    names = [f"“{h['name']}”" for h in first]
+    said = f"The highest test accuracy is {best}, {', '.join(names[:-1])}{' and ' if names[1:] else ''}{names[-1]}"
+    if len(first) < len(ranked):
+        second, runner = ranked[len(first)]
+        said += f"; next comes “{runner['name']}” with {fmt.percent(second)}"
+    said += ". "
     baselines = [(a, h) for a, h in ranked if h.get("kind") == "baseline"]
-    if baselines and first.get("kind") != "baseline":
+    if baselines and not any(h.get("kind") == "baseline" for h in first):
         a, h = baselines[0]
         said += f"The best baseline, “{h['name']}”, reaches {fmt.percent(a)}. "
-    if used is not None and used is not first:
+    if used is not None:
         said += (
-            f"“{used['name']}” was not chosen by these test numbers: heads are chosen on the validation split, "
-            "and a small difference on one test split may be luck. "
+            f"“{used['name']}” was not chosen by these test numbers: the certified heads are compared by their "
+            "log-loss on the validation split, and a small difference on one test split may be luck. "
         )
     gaps = [g for h in heads if (g := fmt.finite(h.get("relative_gap"))) is not None]
     if gaps:

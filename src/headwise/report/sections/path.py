@@ -46,7 +46,7 @@ def _panels(path: Points) -> list[Any]:
     betas = [float(p["beta"]) for p in path]
     chosen = next((float(p["beta"]) for p in path if p.get("chosen")), None)
     drawn = [
-        path_panel("Accuracy on validation (%)", betas, _column(path, "accuracy_val", 100), chosen),
+        path_panel("Accuracy on validation (%)", betas, _column(path, "accuracy_val", 100), chosen, within=(0, 100)),
         path_panel("Log-loss on validation (nats)", betas, _column(path, "log_loss_val"), chosen),
         path_panel("Rank (number of atoms)", betas, _column(path, "rank"), chosen, integers=True),
         path_panel(
@@ -69,17 +69,21 @@ def _reading(path: Points) -> str:
     )
     ranks = [p.get("rank") for p in ordered]
     if fmt.finite(ranks[0]) is not None and fmt.finite(ranks[-1]) is not None:
-        said += f"The rank goes from {fmt.count(ranks[0])} to {fmt.count(ranks[-1])}. "
+        first, last = fmt.count(ranks[0]), fmt.count(ranks[-1])
+        if first != last:
+            said += f"The rank goes from {first} to {last}. "
+        else:
+            said += f"The rank is {first} {'throughout' if set(ranks) == {ranks[0]} else 'at both ends'}. "
     scored = [p for p in ordered if fmt.finite(p.get("accuracy_val")) is not None]
     chosen = next((p for p in ordered if p.get("chosen")), None)
     if chosen is not None:
-        said += f"The chosen beta is {fmt.short(chosen['beta'])}"
+        said += f"The chosen beta, that of the lowest log-loss on validation, is {fmt.short(chosen['beta'])}"
         got = []
         if fmt.finite(chosen.get("accuracy_val")) is not None:
             got.append(f"accuracy {fmt.percent(chosen['accuracy_val'])}")
         if fmt.finite(chosen.get("log_loss_val")) is not None:
             got.append(f"log-loss {fmt.significant(chosen['log_loss_val'])}")
-        said += f", with {' and '.join(got)} on validation. " if got else ". "
+        said += f", with {' and '.join(got)} there. " if got else ". "
         best = max(scored, key=lambda p: p["accuracy_val"], default=None)
         if best is not None and chosen in scored and best["accuracy_val"] > chosen["accuracy_val"]:
             said += (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .. import fmt
 from ..check import Arrays, Study
 
 __all__ = ["view"]
@@ -22,5 +23,5 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any]:
         "settings": settings,
         "versions": [(str(k), str(v)) for k, v in (study.get("versions") or {}).items()],
         "hash": backbone.get("weights_hash"),
-        "created": study.get("created"),
+        "created": fmt.date(study["created"]) if study.get("created") else None,
     }

@@ -33,7 +33,8 @@ def read_arrays(
     ``.npz`` and ``.safetensors`` hold ``tokens`` (or ``X``), ``labels`` (or ``y``) and, where wanted, ``split``,
     ``groups``, ``class_names``, ``mask``, ``grid``, ``num_prefix``, ``ids``; safetensors keep texts in their metadata,
     one a line. With ``images``, uint8 of shape (n, H, W, 3) or (n, H, W), the samples are images. A ``.npy`` file is
-    mapped into memory and has its labels beside it: ``NAME.labels.npy``, ``NAME_labels.npy`` or ``labels.npy``.
+    mapped into memory and has its labels beside it: ``NAME.labels.npy``, ``NAME_labels.npy`` or ``labels.npy``; of type
+    uint8 and shape (n, H, W, 3) it holds images.
 
     Parameters
     ----------
@@ -42,8 +43,7 @@ def read_arrays(
     labels : path or None
         File of the labels for ``.npy``.
     labelled : bool
-        False needs no labels and leaves labels, class names, splits and groups aside. A ``.npy`` file of type uint8 and
-        shape (n, H, W, 3) then holds images.
+        False needs no labels and leaves labels, class names, splits and groups aside.
 
     Raises
     ------
@@ -54,10 +54,10 @@ def read_arrays(
     suffix = file.suffix.lower()
     if suffix == ".npy":
         found: dict[str, Any] = {"tokens": _load(file, mapped=True)}
+        if found["tokens"].dtype == np.uint8 and found["tokens"].ndim == 4:
+            found["images"] = found.pop("tokens")
         if labelled:
             found["labels"] = _load(_beside(file, labels))
-        elif found["tokens"].dtype == np.uint8 and found["tokens"].ndim == 4:
-            found["images"] = found.pop("tokens")
     elif suffix == ".npz":
         found = _archive(file)
     else:
@@ -73,6 +73,8 @@ def read_arrays(
         said = f"{description}: {len(images) if np.ndim(images) else 0} images"
         return image_array_samples(images, y, class_names=names, description=said, where=file, **columns)
     tokens = _pick(file, found, _TOKENS, "tokens")
+    if tokens.ndim and not len(tokens):
+        raise InputError(f"{file} holds no samples: its tokens have shape {tokens.shape}")
     if tokens.dtype.kind not in "fiu" or tokens.ndim not in (2, 3, 4) or 0 in tokens.shape:
         raise InputError(
             f"{file}: tokens have shape {tokens.shape} and type {tokens.dtype}; numbers (n, s, d) are needed"
@@ -126,6 +128,8 @@ def image_array_samples(
         Not uint8, not images, one class only, or lengths that do not fit.
     """
     images = np.asarray(images)
+    if images.ndim and not len(images):
+        raise InputError(f"{where}: there are no samples, the images have shape {images.shape}")
     if images.ndim == 3:
         images = np.broadcast_to(images[..., None], (*images.shape, 3))
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
@@ -194,7 +198,14 @@ def _reason(file: Path, error: Exception, name: str = "it") -> str:
             f"{file}: {name} is ragged or pickled (an object array), which is never loaded; "
             "pad the tokens to one (n, s, d) array of numbers and add a boolean mask (n, s)"
         )
-    return f"{file} cannot be read: {error}"
+    return damaged(file, error)
+
+
+def damaged(file: Path, error: Exception) -> str:
+    """Why a file could not be read: the system refused it, or its content is not what its name says."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{file} cannot be read: {error.strerror}"
+    return f"{file} is cut short or damaged ({error}); make it or copy it again"
 
 
 def _beside(file: Path, labels: str | os.PathLike[str] | None) -> Path:
@@ -220,7 +231,7 @@ def _safetensors(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{file} does not exist") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from None
+        raise InputError(damaged(file, error)) from None
     texts = {
         name: metadata[name].splitlines() for name in ("class_names", "split", "groups", "ids") if name in metadata
     }

@@ -36,8 +36,7 @@ def read_folder(path: str | os.PathLike[str]) -> ImageSamples:
     Raises
     ------
     InputError
-        No class folders, no images, a class without images, a single class, or a class of another split that the
-        training split lacks.
+        No class folders, no images, a class without images, a single class, or a class that a split lacks.
     """
     root = Path(path)
     top = _subfolders(root)
@@ -63,9 +62,14 @@ def read_folder(path: str | os.PathLike[str]) -> ImageSamples:
     split = np.array([part for _, _, part in found]) if has_splits else None
     check_classes(labels, names, root)
     if split is not None:
-        unseen = sorted(set(labels.tolist()) - set(labels[split == "train"].tolist()))
-        if unseen:
-            raise InputError(f"{root}: class {names[unseen[0]]!r} has no training images; add some or remove the class")
+        for part in top:
+            held = {folder.name for folder in _subfolders(part)}
+            for folder in top:
+                if lacking := sorted({f.name for f in _subfolders(folder)} - held):
+                    raise InputError(
+                        f"{part / lacking[0]} is missing, and {folder / lacking[0]} is there; add the images or "
+                        "remove the class from all parts"
+                    )
     ids = tuple(plain_name(file.relative_to(root).as_posix()) for file in files_)
     said = f"image folder {plain_name(root.resolve().name)}: {len(ids)} images, {len(names)} classes"
     return file_samples(files_, ids, labels, names, said, split)
