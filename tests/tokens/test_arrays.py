@@ -78,7 +78,8 @@ def test_unusual_memory(tmp_path, tokens):
     ("values", "options", "message"),
     [
         (np.ones((2, 3, 4, 5)), {}, "shape"),
-        (np.ones((0, 3)), {}, "without a zero"),
+        (np.ones((0, 3)), {}, "no samples"),
+        (np.ones((3, 0)), {}, "without a zero"),
         ([[1.0], [1.0, 2.0]], {}, "ragged"),
         (np.array([["a"]]), {}, "numbers are needed"),
         (np.ones((2, 3), complex), {}, "numbers are needed"),
