@@ -6,6 +6,7 @@ Names are imported when first used, so that ``import headwise`` is quick.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .dissect import Dissection, dissect
     from .errors import ClaimError, HeadwiseError, InputError
     from .heads import (
+        BetaPath,
         Conditioner,
         Head,
         HeadClassifier,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         HeadRegressor,
         HeadRegressorCV,
         PartSpec,
+        PathPoint,
         Verification,
         verify,
     )
@@ -36,6 +39,7 @@ _HOMES = {
     "dissect": ("Dissection", "dissect"),
     "errors": ("ClaimError", "HeadwiseError", "InputError"),
     "heads": (
+        "BetaPath",
         "Conditioner",
         "Head",
         "HeadClassifier",
@@ -43,6 +47,7 @@ _HOMES = {
         "HeadRegressor",
         "HeadRegressorCV",
         "PartSpec",
+        "PathPoint",
         "Verification",
         "verify",
     ),
@@ -53,6 +58,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BetaPath",
     "Certificate",
     "ClaimError",
     "Conditioner",
@@ -65,6 +71,7 @@ __all__ = [
     "HeadwiseError",
     "InputError",
     "PartSpec",
+    "PathPoint",
     "Status",
     "Study",
     "TokenStore",
@@ -82,13 +89,20 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'headwise' has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    if name in _rooms():
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'headwise' has no attribute {name!r}")
+
+
+def _rooms() -> list[str]:
+    """Sub-packages and modules: ``headwise.tokens`` is there without an import of its own."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_rooms()})
 
 
 class _Package(ModuleType):

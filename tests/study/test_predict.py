@@ -139,7 +139,7 @@ def test_the_place_in_the_backbone_is_that_of_the_head(made, tmp_path, at):
         )
         == 20
     )
-    with pytest.raises(InputError, match=r"layer: 3 here, 2 in the head.*--layer 2"):
+    with pytest.raises(InputError, match=r"layer: 3 here, 2 in the head.*give layer 2"):
         predict(head, made / "photos", layer=3)
     with pytest.raises(InputError, match="layer 6 is asked for"):
         predict(head, made / "photos", layer=6)
@@ -152,7 +152,7 @@ def test_another_backbone_is_refused(made, head):
         InputError, match=r"weights: embedded with weights .* here, embedded with weights 000000000000 "
     ):
         predict(changed(head, weights_hash="0" * 64), made / "photos")
-    with pytest.raises(InputError, match=r"leave --backbone out, or .*--backbone timm/vit@FILE\.safetensors"):
+    with pytest.raises(InputError, match=r"leave the backbone out, or .* as backbone timm/vit@FILE\.safetensors"):
         predict(changed(head, backbone="timm/vit", weights_hash="0" * 64), made / "photos", backbone="embedded")
     with pytest.raises(InputError, match="preprocessing"):
         predict(changed(head, preprocessing={}), made / "photos")

@@ -4,7 +4,7 @@ from .conditioning import Conditioner
 from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
 from .parts import PartSpec
-from .path import BetaPath
+from .path import BetaPath, PathPoint
 from .selection import HeadClassifierCV, HeadRegressorCV
 from .verify import Verification, verify
 
@@ -17,6 +17,7 @@ __all__ = [
     "HeadRegressor",
     "HeadRegressorCV",
     "PartSpec",
+    "PathPoint",
     "Verification",
     "verify",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ..contracts import GateFamily, Progress
-from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
+from .base import ClassifierHead, EstimatedHead, RegressorHead, warn_unproved
 from .conditioning import Conditioner
 from .inputs import training_rows
 from .parts import PartSpec
@@ -34,7 +34,7 @@ class _AtOneBeta(EstimatedHead):
 
         Parameters
         ----------
-        X : array or Tensor ``(n, s, d)`` or ``(n, d)``, or TokenStore
+        X : array or Tensor ``(n, s, d)`` or ``(n, d)``, data frame ``(n, d)``, TokenStore or its path
             Tokens, prefix tokens first. Of a store with splits the training split is used.
         y : array
             Labels, one for each sample; those of the store by default.
@@ -47,10 +47,9 @@ class _AtOneBeta(EstimatedHead):
         Raises
         ------
         InputError
-            NaN or infinite tokens, one class only, no such tokens, targets that are not of the loss, or a beta or tol
-            that is not positive.
+            NaN or infinite tokens, one class only, no such tokens, targets that are not of the loss, or a parameter
+            that no fit can use.
         """
-        check_positive(beta=self.beta)
         source = self._open(X, mask)
         rows = training_rows(source)
         targets = self._targets(y, source, rows)
@@ -69,7 +68,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
 
     Parameters
     ----------
-    block : str or sequence of PartSpec
+    block : str, PartSpec or sequence of PartSpec
         "default" (linear on the prefix tokens + attention on the patch tokens), "linear_prefix", any block on the patch
         tokens ("linear", "mlp", "attention", "mlp_mixer", "fno", "bfno", "hadamard"), or parts of your own.
     beta : float
@@ -121,6 +120,10 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         How the fit ended.
     n_iter_ : int
         Quasi-Newton iterations.
+    n_features_in_ : int
+        d.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X was a data frame; data frames with other columns are then refused.
 
     References
     ----------
@@ -139,7 +142,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
 
     def __init__(
         self,
-        block: str | Sequence[PartSpec] = "default",
+        block: str | PartSpec | Sequence[PartSpec] = "default",
         beta: float = 1e-3,
         tol: float = 1e-3,
         *,
@@ -193,7 +196,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
 
     Attributes
     ----------
-    certificate_, rank_, intercept_, head_, status_, n_iter_
+    certificate_, rank_, intercept_, head_, status_, n_iter_, n_features_in_, feature_names_in_
         As in `HeadClassifier`.
 
     Examples
@@ -209,7 +212,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
 
     def __init__(
         self,
-        block: str | Sequence[PartSpec] = "default",
+        block: str | PartSpec | Sequence[PartSpec] = "default",
         beta: float = 1e-3,
         tol: float = 1e-3,
         *,

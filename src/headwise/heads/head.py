@@ -196,11 +196,20 @@ class Head(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Outputs ``(n, c)`` of tokens ``(n, s, d)``, prefix tokens first; ``mask`` ``(n, s)`` is True where real."""
+        if not isinstance(tokens, Tensor):
+            raise InputError(
+                f"tokens must be a torch tensor, got {type(tokens).__name__}; give torch.as_tensor(tokens)"
+            )
         if tokens.ndim == 2:
             tokens = tokens.unsqueeze(1)
         if tokens.ndim != 3:
             raise InputError(f"tokens must be (n, s, d) or (n, d), got shape {tuple(tokens.shape)}")
         self.check(tokens.shape[1], tokens.shape[2])
+        if mask is not None and not (
+            isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == tokens.shape[:2]
+        ):
+            found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise InputError(f"mask must be a bool tensor of shape {tuple(tokens.shape[:2])}, got {found}")
         batch = Tokens(tokens.to(self.intercept.dtype), self.facts.num_prefix, self.facts.grid, mask)
         out = self.intercept.expand(len(tokens), -1)
         for part in self.parts:
@@ -218,7 +227,15 @@ class Head(nn.Module):
         return LOSSES.get(self.loss["name"]).link(outputs)
 
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
-        """A copy in ``dtype``, for use inside other modules and for export."""
+        """A copy in ``dtype``, for use inside other modules and for export.
+
+        Raises
+        ------
+        InputError
+            ``dtype`` is no real floating-point type of torch.
+        """
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise InputError(f"dtype must be a floating-point type such as torch.float32, got {dtype!r}")
         return copy.deepcopy(self).to(dtype)
 
     def save_pretrained(self, path: Any, overwrite: bool = False) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ..contracts import TokenShape
@@ -22,7 +24,7 @@ from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
 from .parts import PartSpec
 
-__all__ = ["FORMAT_VERSION", "load_head", "save_head"]
+__all__ = ["FORMAT_VERSION", "as_head", "load_head", "save_head"]
 
 FORMAT_VERSION = 1
 
@@ -56,6 +58,30 @@ def save_head(head: Head, path: str | Path, overwrite: bool = False) -> None:
         write_tensors(path / "training.safetensors", training)
 
 
+def as_head(head: Any) -> Head:
+    """A head from itself, a fitted estimator, or the folder where it was saved.
+
+    Raises
+    ------
+    InputError
+        It is none of these, or the folder holds no head.
+    sklearn.exceptions.NotFittedError
+        An estimator that was not fitted.
+    """
+    if isinstance(head, Head):
+        return head
+    if isinstance(head, BaseEstimator):
+        check_is_fitted(head)
+        head = getattr(head, "head_", None)
+        if isinstance(head, Head):
+            return head
+    if isinstance(head, (str, Path)):
+        return load_head(head)
+    raise InputError(
+        f"a head is needed: one that was fitted (a headwise.Head or an estimator) or its folder, got {head!r}"
+    )
+
+
 def load_head(path: str | Path) -> Head:
     """Read a head from a folder.
 
@@ -66,7 +92,9 @@ def load_head(path: str | Path) -> Head:
     """
     path = Path(path)
     if not (path / "config.json").exists():
-        raise InputError(f"{path} is not a head: it has no config.json")
+        inside = path / "head"
+        hint = f"; its head is {inside}" if (inside / "config.json").exists() else ""
+        raise InputError(f"{path} is not a head: it has no config.json{hint}")
     config = read_json(path / "config.json")
     if config.get("kind") != "headwise head":
         raise InputError(f"{path / 'config.json'} does not describe a headwise head")

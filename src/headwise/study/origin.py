@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from ..backbones import load_backbone
+from ..checks import check_backbone
 from ..contracts import Backbone
 from ..errors import InputError
 from ..heads import Head
@@ -57,9 +58,9 @@ def backbone_of(
     }
     differs = _differences(origin, told)
     if differs:
-        hint = _hint(origin) if backbone is None else f"leave --backbone out, or {_hint(origin)}"
+        hint = _hint(origin) if backbone is None else f"leave the backbone out, or {_hint(origin)}"
         if wanted != origin["layer"]:
-            hint = f"leave --layer out or give --layer {origin['layer']}"
+            hint = f"leave the layer out, or give layer {origin['layer']}"
         raise InputError(f"backbone {model.name} does not give the tokens of this head ({differs}); {hint}")
     return model, wanted, origin["at"]
 
@@ -85,11 +86,14 @@ def check_store(head: Head, store: TokenStore) -> None:
 
 def _load(origin: Mapping[str, Any] | None, backbone: str | Backbone | None, device: str) -> Backbone:
     if backbone is not None:
-        return load_backbone(backbone, device) if isinstance(backbone, str) else backbone
+        model = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
+        check_backbone(model, "tokens")
+        return model
     if origin is None:
         raise InputError(
             "the head does not say which backbone made its tokens (they came from arrays, or it was saved by an older "
-            "headwise); give --backbone NAME, and --layer where it is not the last"
+            "headwise); give the backbone by its name (--backbone NAME on the command line), and the layer where it is "
+            "not the last"
         )
     try:
         return load_backbone(origin["backbone"], device)
@@ -112,5 +116,5 @@ def _differences(origin: Mapping[str, Any], told: Mapping[str, Any]) -> str:
 def _hint(origin: Mapping[str, Any]) -> str:
     family, _, rest = str(origin["backbone"]).partition("/")
     if family == "timm" and "@" not in rest:
-        return f"give the weights that the head was fitted on: --backbone timm/{rest}@FILE.safetensors"
+        return f"give the weights that the head was fitted on as backbone timm/{rest}@FILE.safetensors"
     return f"give the {origin['backbone']} backbone with weights {str(origin['weights_hash'])[:12]}"

@@ -15,10 +15,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..checks import check_backbone, check_whole
 from ..contracts import Backbone, Progress
+from ..devices import choose_device
 from ..errors import InputError, unknown_name
 from .from_arrays import shard_samples, split_codes
 from .manifest import DTYPES, Manifest
+from .readers import open_data
 from .rows import first_bad
 from .samples import ImageSamples, UnreadableImage, skipped_images
 from .store import TokenStore
@@ -35,7 +38,7 @@ _SPARE = 1.2
 
 def extract(
     backbone: Backbone,
-    samples: ImageSamples,
+    samples: ImageSamples | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
     layer: int = -1,
@@ -60,9 +63,9 @@ def extract(
     Parameters
     ----------
     backbone : Backbone
-        The frozen network; it must be in evaluation mode.
-    samples : ImageSamples
-        Images with labels.
+        The frozen network, for example of `headwise.load_backbone`; it must be in evaluation mode.
+    samples : ImageSamples, str or path
+        Images with labels, or what `headwise.open_data` takes.
     path : path
         Folder of the store.
     layer : int
@@ -76,7 +79,7 @@ def extract(
     views : int
         Copies of each image: the image itself, then ``views - 1`` random crops and flips.
     device : str or torch.device
-        Where the backbone runs; it is moved there.
+        Where the backbone runs ("auto": CUDA where there is one); it is moved there.
     seed : int
         Decides the crops and flips, image by image.
     shard_size : int or None
@@ -97,12 +100,19 @@ def extract(
     Raises
     ------
     InputError
-        Settings that the backbone does not have, a folder with something else, too little disk space, a full disk,
-        tokens that are NaN or infinite, no readable image, or (``strict``) an unreadable one.
+        No backbone, data that are no images, settings or a device that are not there, a folder with something else, too
+        little disk space, a full disk, tokens that are NaN or infinite, no readable image, or (``strict``) an
+        unreadable one.
     """
+    check_backbone(backbone, "tokens")
+    found = open_data(samples)
+    if not isinstance(found, ImageSamples):
+        raise InputError(f"images are needed to extract tokens from, got tokens ({type(found).__name__})")
+    samples = found
     for name, value in (("batch_size", batch_size), ("views", views)):
-        if value < 1:
-            raise InputError(f"{name} is {value}; at least 1 is needed")
+        check_whole(name, value, least=1)
+    check_whole("seed", seed)
+    device = choose_device(device)
     if not len(samples):
         raise InputError("there are no images to extract tokens from")
     manifest = _plan(backbone, samples, layer, at, dtype, views, seed, shard_size)
@@ -148,7 +158,7 @@ def _plan(
         raise unknown_name("dtype", dtype, DTYPES)
     if at not in ("output", "block_input"):
         raise unknown_name("place in a layer", at, ("output", "block_input"))
-    if not -backbone.depth <= layer < backbone.depth:
+    if not isinstance(layer, (int, np.integer)) or not -backbone.depth <= layer < backbone.depth:
         raise InputError(
             f"layer {layer} is asked for; {backbone.name} has layers 0 to {backbone.depth - 1}, or -1 for the last"
         )
