@@ -106,6 +106,36 @@ def test_tokens_without_labels(made, head, stored, tmp_path):
         predict(head, tmp_path / "few.npy")
 
 
+def test_every_form_of_a_head_and_of_tokens_in_memory(made, head, stored):
+    store = TokenStore.open(made / "out" / "tokens")
+    values = store.read().values
+    fitted = HeadClassifier("linear", beta=0.1).fit(store)
+    wanted = list(stored.values())
+    for given in (head, made / "out" / "head", str(made / "out" / "head")):
+        for tokens in (values, values.numpy()):
+            ids, probabilities = predict(given, tokens)
+            assert ids == [str(i) for i in range(40)]
+            np.testing.assert_allclose(probabilities, wanted, atol=1e-6)
+        assert same(predict(given, store), stored) == 40
+    np.testing.assert_allclose(predict(fitted, values)[1], fitted.predict_proba(values), atol=1e-12)
+    assert same(predict(head, open_data(made / "photos")), stored) == 40
+    with pytest.raises(InputError, match="65 tokens a sample, got 64"):
+        predict(head, values[:, 1:])
+    with pytest.raises(InputError, match=r"is not a head: it has no config\.json; its head is .*head"):
+        predict(made / "out", values)
+    with pytest.raises(InputError, match="a head is needed"):
+        predict(None, values)
+    with pytest.raises(InputError, match="device 'gpu' cannot be used"):
+        predict(head, made / "photos", device="gpu")
+
+
+def test_a_study_says_what_it_is_in_a_sentence(made):
+    said = repr(headwise.Study.load(made / "out"))
+    assert said.startswith("Study('photos on the embedded backbone': 40 samples of 2 classes; head ")
+    assert "test accuracy 0." in said or "test accuracy 1." in said
+    assert len(said) < 300
+
+
 def test_unreadable_pictures_are_left_out_and_named(made, head, stored, tmp_path):
     shutil.copytree(made / "photos" / "low", tmp_path / "new")
     for i in range(12):

@@ -391,3 +391,11 @@ def test_built_in_sets_and_stores_need_no_other_name(tmp_path, tokens):
     assert open_samples("digits").class_names[7] == "7"
     TokenStore.from_arrays(tmp_path / "s", tokens, np.arange(23) % 2)
     assert isinstance(open_samples(tmp_path / "s"), TokenStore)
+
+
+def test_what_is_open_is_given_back_and_arrays_are_refused():
+    digits = open_data("digits")
+    assert open_data(digits) is digits
+    for unknown in (np.ones((4, 3)), (np.ones((4, 3)), [0, 1, 0, 1]), None):
+        with pytest.raises(InputError, match=r"data is a .*TokenStore\.from_arrays"):
+            open_data(unknown)

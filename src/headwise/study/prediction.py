@@ -84,14 +84,13 @@ def predict(
     """
     head = as_head(head)
     if isinstance(data, (np.ndarray, Tensor)):
-        source = as_source(data, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
+        source = as_source(data)  # the layout is the head's: outputs refuses tokens that do not fit it
         return [str(i) for i in range(source.num_samples)], head.link(head.outputs(source)).numpy()
     found = open_samples(data)
     if isinstance(found, TokenStore):
         check_store(head, found)
         return list(found.ids), head.link(head.outputs(found)).numpy()
     if isinstance(found, ArrayData):
-        # the layout is the head's: outputs refuses tokens that do not fit it
         arrays = ArrayTokens(found.tokens, found.mask)
         ids = list(found.ids) if found.ids else [str(i) for i in range(len(found))]
         return ids, head.link(head.outputs(arrays)).numpy()
