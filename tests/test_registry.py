@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from headwise.blocks import BLOCKS
-from headwise.errors import InputError
+from headwise.errors import InputError, unknown_name
 from headwise.losses import LOSSES
 from headwise.penalties import PENALTIES
 from headwise.registry import Registry
@@ -50,6 +50,20 @@ def test_a_wrong_name_is_answered_with_close_ones(package):
         things.get("twoo")
     with pytest.raises(InputError, match="known: one, two"):
         things.get("xyz")
+    for name in (None, 3, ["one"]):
+        with pytest.raises(InputError, match="a thing is given by its name, got"):
+            things.get(name)
+
+
+def test_names_of_other_libraries_are_answered_with_ours(package):
+    things: Registry[type] = Registry("thing", package, elsewhere={"uno": "one"})
+    with pytest.raises(InputError, match=r"unknown thing 'Uno'; did you mean one\?"):
+        things.get("Uno")
+
+
+def test_long_lists_of_names_are_cut():
+    said = str(unknown_name("thing", "xyz", [f"name{i:03}" for i in range(300)]))
+    assert said.endswith("name019 and 280 more.")
 
 
 def test_two_things_of_one_name_are_refused():

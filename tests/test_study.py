@@ -127,3 +127,19 @@ def test_a_misspelt_backbone_leaves_no_folder(photos, tmp_path):
     with pytest.raises(headwise.InputError, match="did you mean embedded"):
         run(photos, tmp_path / "out", backbone="embeded")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"data": (np.ones((4, 3)), [0, 1, 0, 1])}, r"data is a tuple.*TokenStore\.from_arrays"),
+        ({"backbone": 3}, "a backbone is needed"),
+        ({"betas": 1}, "betas must be a whole number of at least 2"),
+        ({"tol": 1}, "tol must be a positive number below 1"),
+        ({"seed": -1}, "seed must be a whole number"),
+    ],
+)
+def test_arguments_that_no_study_can_use(tmp_path, wrong, said):
+    with pytest.raises(headwise.InputError, match=said):
+        headwise.study(**{"out": tmp_path / "out", **wrong})
+    assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ Names are imported when first used, so that ``import headwise`` is quick.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .heads import (
         Atom,
         Atoms,
+        BetaPath,
         Conditioner,
         GateClusters,
         Head,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         ImageModel,
         Measure,
         PartSpec,
+        PathPoint,
         ReluHead,
         Verification,
         evaluate,
@@ -48,6 +51,7 @@ _HOMES = {
     "heads": (
         "Atom",
         "Atoms",
+        "BetaPath",
         "Conditioner",
         "GateClusters",
         "Head",
@@ -58,6 +62,7 @@ _HOMES = {
         "ImageModel",
         "Measure",
         "PartSpec",
+        "PathPoint",
         "ReluHead",
         "Verification",
         "evaluate",
@@ -76,6 +81,7 @@ __all__ = [
     "Atom",
     "Atoms",
     "Augmentation",
+    "BetaPath",
     "Certificate",
     "ClaimError",
     "Conditioner",
@@ -92,6 +98,7 @@ __all__ = [
     "InputError",
     "Measure",
     "PartSpec",
+    "PathPoint",
     "ReluHead",
     "Status",
     "Study",
@@ -115,13 +122,20 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'headwise' has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    if name in _rooms():
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'headwise' has no attribute {name!r}")
+
+
+def _rooms() -> list[str]:
+    """Sub-packages and modules: ``headwise.tokens`` is there without an import of its own."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_rooms()})
 
 
 class _Package(ModuleType):

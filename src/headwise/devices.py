@@ -9,8 +9,9 @@ from .errors import InputError
 __all__ = ["choose_device"]
 
 
-def choose_device(name: str) -> str:
+def choose_device(name: str | torch.device) -> str:
     """The device that a name means ("auto": CUDA where there is one), checked."""
+    name = str(name)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from .errors import unknown_name
@@ -23,6 +23,8 @@ class Registry(Generic[T]):
         What is registered, for error messages ("block", "loss").
     package : str
         Package whose modules are imported on first use.
+    elsewhere : mapping, optional
+        Names that other libraries use, with ours, for error messages.
 
     Examples
     --------
@@ -31,9 +33,10 @@ class Registry(Generic[T]):
     True
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, elsewhere: Mapping[str, str] | None = None) -> None:
         self.kind = kind
         self.package = package
+        self._elsewhere = elsewhere
         self._items: dict[str, T] = {}
         self._loaded = False
 
@@ -62,6 +65,6 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """The thing called ``name``; an `InputError` with close matches where there is none."""
         self._load()
-        if name not in self._items:
-            raise unknown_name(self.kind, name, self._items)
+        if not isinstance(name, str) or name not in self._items:
+            raise unknown_name(self.kind, name, self._items, self._elsewhere)
         return self._items[name]

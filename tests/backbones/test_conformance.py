@@ -275,6 +275,24 @@ def test_other_structures_are_refused_by_name(name, found):
     assert found in str(caught.value)
 
 
+def test_other_structures_are_refused_before_their_weights_are_downloaded(monkeypatch):
+    timm = import_timm()
+    asked = []
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: (asked.append(pretrained), create(name))[1])
+    with pytest.raises(InputError, match=r"ResNet without \.blocks"):
+        headwise.load_backbone("timm/resnet18")
+    assert asked == [False]
+    headwise.load_backbone(TINY)
+    assert asked == [False, False, True]
+
+
+@pytest.mark.parametrize("name", ["embedded", f"{TINY}@random"])
+def test_devices_that_are_not_there_are_refused(name):
+    with pytest.raises(InputError, match="device 'gpu' cannot be used"):
+        headwise.load_backbone(name, "gpu")
+
+
 LAYER, ATTENTION = "a plain pre-norm layer was expected", "plain softmax attention was expected"
 
 

@@ -217,7 +217,7 @@ def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path
     assert call("predict", head, photos, "--backbone", "embedded", "--layer", -1)[0] == 0
     code, _, said = call("predict", head, photos, "--layer", 2)
     assert code == 2
-    assert "--layer 5" in said
+    assert "give layer 5" in said
     config = json.loads((head / "config.json").read_text())
     config["tokens"]["origin"]["weights_hash"] = "0" * 64
     (head / "config.json").write_text(json.dumps(config))

@@ -236,3 +236,8 @@ def test_first_layers_group_and_last_layers_do_not(data_dir):
     assert float(means[0]) > 0.7 and abs(float(means[-1])) < 0.1
     assert bool((found.weighted_cosine[0] > found.weighted_chance[0]).all())
     assert float(mode_cosines(found.modes[0]).mean()) > found.chance
+
+
+def test_the_name_of_a_backbone_is_no_backbone():
+    with pytest.raises(InputError, match=r"a backbone is needed, got 'embedded'; give headwise\.load_backbone"):
+        dissect("embedded")

@@ -157,8 +157,8 @@ def test_interruption_keeps_an_honest_certificate(make):
 
 
 def test_other_losses_and_many_features_are_refused(make, monkeypatch):
-    with pytest.raises(InputError, match=r"only the squared loss .* got multinomial: use solve"):
+    with pytest.raises(InputError, match=r"only the squared loss .* got multinomial; give solver='factored'"):
         condense(make("linear").problem)
     monkeypatch.setattr(gram, "FEATURE_LIMIT", 29)
-    with pytest.raises(InputError, match=r"30 features are more than the 29 .*factored solver"):
+    with pytest.raises(InputError, match=r"30 features are more than the 29 .*solver='factored'"):
         condense(make("linear+attention", "squared").problem)

@@ -106,6 +106,36 @@ def test_tokens_without_labels(made, head, stored, tmp_path):
         predict(head, tmp_path / "few.npy")
 
 
+def test_every_form_of_a_head_and_of_tokens_in_memory(made, head, stored):
+    store = TokenStore.open(made / "out" / "tokens")
+    values = store.read().values
+    fitted = HeadClassifier("linear", beta=0.1).fit(store)
+    wanted = list(stored.values())
+    for given in (head, made / "out" / "head", str(made / "out" / "head")):
+        for tokens in (values, values.numpy()):
+            ids, probabilities = predict(given, tokens)
+            assert ids == [str(i) for i in range(40)]
+            np.testing.assert_allclose(probabilities, wanted, atol=1e-6)
+        assert same(predict(given, store), stored) == 40
+    np.testing.assert_allclose(predict(fitted, values)[1], fitted.predict_proba(values), atol=1e-12)
+    assert same(predict(head, open_data(made / "photos")), stored) == 40
+    with pytest.raises(InputError, match="65 tokens a sample, got 64"):
+        predict(head, values[:, 1:])
+    with pytest.raises(InputError, match=r"is not a head: it has no config\.json; its head is .*head"):
+        predict(made / "out", values)
+    with pytest.raises(InputError, match="a head is needed"):
+        predict(None, values)
+    with pytest.raises(InputError, match="device 'gpu' cannot be used"):
+        predict(head, made / "photos", device="gpu")
+
+
+def test_a_study_says_what_it_is_in_a_sentence(made):
+    said = repr(headwise.Study.load(made / "out"))
+    assert said.startswith("Study('photos on the embedded backbone': 40 samples of 2 classes; head ")
+    assert "test accuracy 0." in said or "test accuracy 1." in said
+    assert len(said) < 300
+
+
 def test_unreadable_pictures_are_left_out_and_named(made, head, stored, tmp_path):
     shutil.copytree(made / "photos" / "low", tmp_path / "new")
     for i in range(12):
@@ -139,7 +169,7 @@ def test_the_place_in_the_backbone_is_that_of_the_head(made, tmp_path, at):
         )
         == 20
     )
-    with pytest.raises(InputError, match=r"layer: 3 here, 2 in the head.*--layer 2"):
+    with pytest.raises(InputError, match=r"layer: 3 here, 2 in the head.*give layer 2"):
         predict(head, made / "photos", layer=3)
     with pytest.raises(InputError, match="layer 6 is asked for"):
         predict(head, made / "photos", layer=6)
@@ -152,7 +182,7 @@ def test_another_backbone_is_refused(made, head):
         InputError, match=r"weights: embedded with weights .* here, embedded with weights 000000000000 "
     ):
         predict(changed(head, weights_hash="0" * 64), made / "photos")
-    with pytest.raises(InputError, match=r"leave --backbone out, or .*--backbone timm/vit@FILE\.safetensors"):
+    with pytest.raises(InputError, match=r"leave the backbone out, or .* as backbone timm/vit@FILE\.safetensors"):
         predict(changed(head, backbone="timm/vit", weights_hash="0" * 64), made / "photos", backbone="embedded")
     with pytest.raises(InputError, match="preprocessing"):
         predict(changed(head, preprocessing={}), made / "photos")

@@ -377,3 +377,24 @@ print(extract(FakeBackbone(), samples, sys.argv[2], batch_size=3, shard_size=6).
     assert resumed.stdout == whole.stdout, resumed.stderr
     assert len(whole.stdout.strip()) == 64
     assert content(tmp_path / "s") == content(tmp_path / "whole")
+
+
+def test_what_is_no_backbone_or_no_images(samples, make_backbone, tmp_path):
+    for backbone, data, said in (
+        ("embedded", "digits", r"headwise\.load_backbone\('embedded'\)"),
+        (samples, make_backbone(), "a backbone is needed, got a ImageSamples"),
+        (make_backbone(), TokenStore.from_arrays(tmp_path / "t", np.ones((4, 3)), range(4)), "images are needed"),
+        (make_backbone(), np.ones((4, 3)), r"data is a ndarray of shape \(4, 3\).*TokenStore\.from_arrays"),
+        (make_backbone(), "digit", "did you mean digits"),
+    ):
+        with pytest.raises(InputError, match=said):
+            extract(backbone, data, tmp_path / "s")
+    with pytest.raises(InputError, match="device 'gpu' cannot be used"):
+        extract(make_backbone(), samples, tmp_path / "s", device="gpu")
+    with pytest.raises(InputError, match="batch_size must be a whole number of at least 1"):
+        extract(make_backbone(), samples, tmp_path / "s", batch_size="a")
+    assert not (tmp_path / "s").exists()
+
+
+def test_images_may_be_named(make_backbone, tmp_path):
+    assert extract(make_backbone(), "digits", tmp_path / "s", batch_size=600).num_samples == 1797

@@ -428,3 +428,11 @@ def test_labelled_pictures_in_one_array(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 3), np.uint8))
     np.save(tmp_path / "labels.npy", [0, 1, 0, 1])
     assert open_data(tmp_path / "a.npy").image(0).size == (8, 8)
+
+
+def test_what_is_open_is_given_back_and_arrays_are_refused():
+    digits = open_data("digits")
+    assert open_data(digits) is digits
+    for unknown in (np.ones((4, 3)), (np.ones((4, 3)), [0, 1, 0, 1]), None):
+        with pytest.raises(InputError, match=r"data is a .*TokenStore\.from_arrays"):
+            open_data(unknown)

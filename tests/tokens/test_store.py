@@ -299,3 +299,19 @@ def test_format_version_1_still_opens(tmp_path):
 def test_no_store(tmp_path):
     with pytest.raises(InputError, match="not a token store"):
         TokenStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"ids": ["a", "b", "a", "c"]}, r"ids must differ; 'a' is given more than once"),
+        ({"tokens": np.ma.masked_less(np.arange(12.0).reshape(4, 3), 2)}, "tokens are a NumPy masked array"),
+        ({"labels": np.ma.masked_equal([0, 1, 0, 1], 1)}, "labels are a NumPy masked array"),
+        ({"grid": 3}, "grid must be two whole numbers"),
+        ({"num_prefix": 0.5}, "num_prefix must be a whole number"),
+    ],
+)
+def test_arrays_that_would_be_misread_are_refused(tmp_path, changed, said):
+    given = {"tokens": np.ones((4, 3)), "labels": [0, 1, 0, 1]} | changed
+    with pytest.raises(InputError, match=said):
+        TokenStore.from_arrays(tmp_path / "s", **given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..contracts import Backbone
+from ..devices import choose_device
 from ..errors import InputError
 from ..registry import Registry
 
@@ -35,7 +36,7 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
         "embedded" (ships with the package), "timm/NAME" (weights from timm's hub or its cache),
         "timm/NAME@FILE.safetensors" (local weights, no network) or "timm/NAME@random" (untrained, seed 0).
     device : str
-        Where it runs.
+        Where it runs: "cpu", "cuda", "mps", or "auto" (CUDA where there is one).
 
     Returns
     -------
@@ -46,7 +47,7 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
     ------
     InputError
         An unknown name (with the closest ones), weights that do not fit, a structure that the adapter does not
-        understand, or a missing package.
+        understand, a device that is not there, or a missing package.
 
     Examples
     --------
@@ -58,4 +59,4 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
     if not isinstance(name, str) or not name:
         raise InputError(f"a backbone is given by its name, got {name!r}; known: {', '.join(list_backbones())}")
     family, _, rest = name.partition("/")
-    return BACKBONES.get(family)(rest, device)
+    return BACKBONES.get(family)(rest, choose_device(device))

@@ -61,6 +61,8 @@ def load_timm(rest: str, device: str = "cpu") -> PlainBackbone:
         raise InputError(f"timm/{name}@ names no weights; give timm/{name}@FILE.safetensors or timm/{name}@random")
     file = Path(weights) if weights and weights != "random" else None
     found = _read(file) if file else {}
+    if not weights:
+        _check_before_download(timm, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
@@ -156,6 +158,16 @@ def check_structure(model: Any, name: str) -> None:
             f"{name}: patch_embed is a {_kind(model.patch_embed)} without a grid_size; patches on a fixed grid were "
             "expected"
         )
+
+
+def _check_before_download(timm: Any, name: str) -> None:
+    """Refuse by its structure alone a model whose weights would be downloaded, from a copy without numbers."""
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(name, pretrained=False)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+        return  # its constructor needs numbers: the check after the download has to do
+    check_structure(model, f"timm/{name}")
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..checks import check_whole
 from ..contracts import GateKind, GateValues, TokenShape
 from ..errors import InputError
 from . import BLOCKS
@@ -56,7 +57,8 @@ class Hadamard:
         if filter_size is None:
             self.u_shape = (shape.width, shape.width)
             return
-        if filter_size < 1 or filter_size % 2 == 0:
+        check_whole("filter_size", filter_size, least=1)
+        if filter_size % 2 == 0:
             raise InputError(f"hadamard takes an odd filter_size, got {filter_size}")
         if self._grid is not None and self._grid[0] * self._grid[1] != shape.num_tokens:
             raise InputError(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import check_backbone
 from ..contracts import Backbone
 from .capture import BOUND, check_logits
 from .metrics import (
@@ -92,7 +93,7 @@ def dissect(
     Raises
     ------
     InputError
-        A layer with something that modes do not describe, by name.
+        What is given is no backbone, or a layer with something that modes do not describe, by name.
     HeadwiseError
         Modes that do not reproduce the model's logits.
 
@@ -103,6 +104,7 @@ def dissect(
     >>> headwise.dissect(model).weighted_cosine.shape  # doctest: +SKIP
     torch.Size([6, 4])
     """
+    check_backbone(model, "query_keys")
     records = model.query_keys()
     found = all_modes(records, fold)
     difference = max(check_logits(model, records, found, images)) if images is not None and fold else None

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_whole
 from ..contracts import Block, GateKind, GateValues, TokenShape
 from ..errors import InputError
 from . import GATES
@@ -57,6 +58,7 @@ class Gaussian:
     kinds: tuple[GateKind, ...] = ("token", "feature", "pair")
 
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> GaussianGates:
+        check_whole("num_gates", count, least=1)
         rng = np.random.default_rng(seed)
         # one draw a gate, so that fewer gates are the first of more
         atoms = torch.from_numpy(np.stack([rng.standard_normal(block.u_shape) for _ in range(count)]))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_whole
 from ..contracts import Block, GateKind, GateValues, PairGate, TokenShape
 from ..errors import InputError
 from . import GATES
@@ -55,6 +56,7 @@ class RankOne:
     kinds: tuple[GateKind, ...] = ("pair",)
 
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> RankOneGates:
+        check_whole("num_gates", count, least=1)
         rng = np.random.default_rng(seed)
         directions = torch.from_numpy(np.stack([rng.standard_normal((2, shape.width)) for _ in range(count)]))
         gates = RankOneGates(directions)

@@ -8,7 +8,7 @@ from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
 from .metrics import Measure, evaluate, paired_difference, reliability
 from .parts import PartSpec
-from .path import BetaPath
+from .path import BetaPath, PathPoint
 from .relu import ReluHead, relu
 from .selection import HeadClassifierCV, HeadRegressorCV
 from .verify import Verification, verify
@@ -27,6 +27,7 @@ __all__ = [
     "ImageModel",
     "Measure",
     "PartSpec",
+    "PathPoint",
     "ReluHead",
     "Verification",
     "evaluate",

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..contracts import Progress, TargetKind, TokenSource
 from ..errors import InputError
@@ -24,11 +24,12 @@ from .head import Head, Views
 from .inputs import as_labels, as_source, as_weights, class_weights
 from .memory import as_memory
 from .metrics import METRICS
+from .parameters import check_parameters
 from .parts import resolve_parts
 from .reading import Reading
 from .targets import Targets, bind, encode
 
-__all__ = ["ClassifierHead", "EstimatedHead", "RegressorHead", "check_positive", "warn_unproved"]
+__all__ = ["ClassifierHead", "EstimatedHead", "RegressorHead", "warn_unproved"]
 
 
 class EstimatedHead(BaseEstimator):  # type: ignore[misc]
@@ -61,16 +62,25 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _open(self, X: Any, mask: Any) -> TokenSource:
-        check_positive(tol=self.tol)
+        check_parameters(self.get_params(deep=False))
         kind = LOSSES.get(self.loss).kind
         if kind not in self.kinds:
             raise InputError(
                 f"the loss {self.loss!r} is for {kind}; {type(self).__name__} fits {' or '.join(self.kinds)}"
             )
+        self._name_features(X, reset=True)
         return as_source(X, mask=mask, num_prefix=self.num_prefix, grid=self.grid)
 
+    def _name_features(self, X: Any, reset: bool) -> None:
+        """Keep the column names of a data frame, or compare them with those of the fit, as scikit-learn does."""
+        try:
+            validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(str(error)) from None
+
     def _targets(self, y: ArrayLike | None, source: TokenSource, rows: NDArray[Any]) -> Targets:
-        return encode(LOSSES.get(self.loss).kind, as_labels(y, source, rows))
+        kind = LOSSES.get(self.loss).kind
+        return encode(kind, as_labels(y, source, rows, kind))
 
     def _weights(
         self, sample_weight: ArrayLike | None, source: TokenSource, rows: NDArray[Any], targets: Targets
@@ -110,9 +120,14 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         self.status_ = solution.status
         self.n_iter_ = max(1, solution.history[-1].iterations)
         self.n_features_in_ = self.head_.facts.width
-        self._kind, self._flat = prepared.problem.loss.kind, targets.flat
+        self._flat = targets.flat
         if targets.classes is not None:
             self.classes_ = targets.classes
+
+    @property
+    def _kind(self) -> TargetKind:
+        check_is_fitted(self)
+        return LOSSES.get(self.head_.loss["name"]).kind
 
     @property
     def certificate_(self) -> Certificate:
@@ -136,6 +151,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any, mask: Any = None, views: Views = "first") -> torch.Tensor:
         check_is_fitted(self)
+        self._name_features(X, reset=False)
         facts = self.head_.facts
         source = as_source(X, mask=mask, num_prefix=facts.num_prefix, grid=facts.grid)
         if source.width != facts.width:
@@ -187,6 +203,10 @@ class ClassifierHead(ClassifierMixin, EstimatedHead):  # type: ignore[misc]
             found = self.head_.link(self._outputs(X, mask, views)).numpy()
         return found
 
+    def predict_log_proba(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
+        """Natural logarithms of `predict_proba`, of the same shape."""
+        return torch.from_numpy(self.predict_proba(X, mask, views)).log().numpy()
+
     def predict(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
         """Most probable class of each sample, or zeros and ones of the labels, shape (n, labels)."""
         probabilities = self.predict_proba(X, mask, views)
@@ -207,9 +227,10 @@ class RegressorHead(RegressorMixin, EstimatedHead):  # type: ignore[misc]
         return tags
 
     def predict(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
-        """Numbers or rates of the shape of the targets; for Cox the logarithm of the relative risk, shape (n,).
+        """Numbers or rates, ``(n,)`` or ``(n, outputs)`` as the targets were.
 
-        ``views`` is for stores with several: the outputs of view 0 ("first"), or their mean over the views ("average").
+        For Cox the logarithm of the relative risk, shape (n,). ``views`` is for stores with several: the outputs of
+        view 0 ("first"), or their mean over the views ("average").
         """
         outputs = self._outputs(X, mask, views)
         found: NDArray[Any] = (outputs if self._kind == "survival" else self.head_.link(outputs)).numpy()
@@ -233,13 +254,6 @@ def warn_unproved(solution: Solution, tol: float) -> None:
             ConvergenceWarning,
             stacklevel=3,
         )
-
-
-def check_positive(**values: float) -> None:
-    """Refuse parameters that are not positive, finite numbers."""
-    for name, value in values.items():
-        if not (isinstance(value, (int, float, np.number)) and 0 < float(value) < float("inf")):
-            raise InputError(f"{name} must be a positive number, got {value!r}")
 
 
 def as_conditioner(condition: Conditioner | bool, n_components: int | None, source: TokenSource) -> Conditioner | None:

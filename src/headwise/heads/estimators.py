@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ..contracts import GateFamily, Progress
-from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
+from .base import ClassifierHead, EstimatedHead, RegressorHead, warn_unproved
 from .conditioning import Conditioner
 from .inputs import training_rows
 from .parts import PartSpec
@@ -34,7 +34,7 @@ class _AtOneBeta(EstimatedHead):
 
         Parameters
         ----------
-        X : array or Tensor ``(n, s, d)`` or ``(n, d)``, or TokenStore
+        X : array or Tensor ``(n, s, d)`` or ``(n, d)``, data frame ``(n, d)``, TokenStore or its path
             Tokens, prefix tokens first. Of a store with splits the training split is used. Of a store with several
             views of a sample all are used: the loss of a sample is the mean over its views.
         y : array
@@ -49,9 +49,8 @@ class _AtOneBeta(EstimatedHead):
         ------
         InputError
             NaN or infinite tokens, one class only, no such tokens, targets that are not of the loss, several views of
-            a sample for a loss that counts all samples together (Cox), or a beta or tol that is not positive.
+            a sample for a loss that counts all samples together (Cox), or a parameter that no fit can use.
         """
-        check_positive(beta=self.beta)
         source = self._open(X, mask)
         rows = training_rows(source)
         targets = self._targets(y, source, rows)
@@ -70,7 +69,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
 
     Parameters
     ----------
-    block : str or sequence of PartSpec
+    block : str, PartSpec or sequence of PartSpec
         "default" (linear on the prefix tokens + attention on the patch tokens), "linear_prefix", any block on the patch
         tokens ("linear", "mlp", "attention", "mlp_mixer", "fno", "bfno", "hadamard"), or parts of your own.
     beta : float
@@ -122,6 +121,10 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         How the fit ended.
     n_iter_ : int
         Quasi-Newton iterations.
+    n_features_in_ : int
+        d.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X was a data frame; data frames with other columns are then refused.
 
     References
     ----------
@@ -140,7 +143,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
 
     def __init__(
         self,
-        block: str | Sequence[PartSpec] = "default",
+        block: str | PartSpec | Sequence[PartSpec] = "default",
         beta: float = 1e-3,
         tol: float = 1e-3,
         *,
@@ -194,7 +197,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
 
     Attributes
     ----------
-    certificate_, rank_, intercept_, head_, status_, n_iter_
+    certificate_, rank_, intercept_, head_, status_, n_iter_, n_features_in_, feature_names_in_
         As in `HeadClassifier`.
 
     Examples
@@ -210,7 +213,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
 
     def __init__(
         self,
-        block: str | Sequence[PartSpec] = "default",
+        block: str | PartSpec | Sequence[PartSpec] = "default",
         beta: float = 1e-3,
         tol: float = 1e-3,
         *,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..blocks import BLOCKS
+from ..checks import check_whole
 from ..contracts import Block, FittedGates, GateValues, Tokens, TokenShape, TokenSource
 from ..errors import InputError
 from ..penalties import PENALTIES
@@ -74,9 +75,11 @@ class FittedPart:
                 own = replace(conditioner, constant=False, n_components=None)
             elif hasattr(BLOCKS.get(spec.block), "groups"):  # a constant would fill a channel group of its own
                 own = replace(conditioner, constant=False)
-            fitted = own.fit(
-                source, rows, spec, lambda width: _ungated(spec, _shape(spec, source, width)), weights, reading
-            )
+
+            def ungated(width: int) -> Block:  # the same scale with and without gates makes betas comparable
+                return _block(spec, _shape(spec, source, width), gated=False)
+
+            fitted = own.fit(source, rows, spec, ungated, weights, reading)
         family = spec.family
         bare = cls.build(spec, fitted, _shape(spec, source, fitted.width(_raw_width(spec, source))), num_outputs)
         if family is None:
@@ -100,9 +103,9 @@ class FittedPart:
         gates: Sequence[Mapping[str, Tensor]] | None = None,
     ) -> FittedPart:
         """The part on conditioned tokens of ``shape``; ``gates`` holds saved numbers of each channel group."""
-        kind, options = BLOCKS.get(spec.block), dict(spec.options)
-        default = min(getattr(kind, "groups", 1), shape.width, num_outputs)
-        groups = int(options.pop("groups", default))
+        default = min(getattr(BLOCKS.get(spec.block), "groups", 1), shape.width, num_outputs)
+        groups = spec.options.get("groups", default)
+        check_whole("groups", groups, least=1)
         if not 1 <= groups <= min(shape.width, num_outputs):
             raise InputError(
                 f"{spec.block} with {groups} channel groups needs at least as many features and outputs, got "
@@ -113,10 +116,7 @@ class FittedPart:
             zip(_runs(shape.width, groups), _runs(num_outputs, groups), strict=True)
         ):
             own = replace(shape, width=features.stop - features.start)
-            try:
-                block = kind(own, gated=spec.family is not None, **options)  # type: ignore[call-arg]
-            except TypeError as error:
-                raise InputError(f"{spec.block} does not take these options: {error}") from None
+            block = _block(spec, own, gated=spec.family is not None)
             found = None
             if gates is not None and spec.family is not None:
                 found = spec.family.restore(block, own, gates[number])
@@ -231,7 +231,10 @@ def _shape(spec: PartSpec, source: TokenSource, width: int) -> TokenShape:
     return TokenShape(count, width, None if spec.tokens == "prefix" else source.grid)
 
 
-def _ungated(spec: PartSpec, shape: TokenShape) -> Block:
-    """The block that sets the global scale: the same scale with and without gates makes betas comparable."""
+def _block(spec: PartSpec, shape: TokenShape, gated: bool) -> Block:
+    """A block of one channel group."""
     options = {k: v for k, v in spec.options.items() if k != "groups"}
-    return BLOCKS.get(spec.block)(shape, **options)  # type: ignore[call-arg]
+    try:
+        return BLOCKS.get(spec.block)(shape, gated=gated, **options)  # type: ignore[call-arg]
+    except TypeError as error:
+        raise InputError(f"{spec.block} does not take options={dict(spec.options)}: {error}") from None

@@ -205,11 +205,20 @@ class Head(nn.Module):
 
     def batch(self, tokens: Tensor, mask: Tensor | None = None) -> Tokens:
         """Tokens ``(n, s, d)`` or ``(n, d)`` as the parts take them; refused where they do not fit the head."""
+        if not isinstance(tokens, Tensor):
+            raise InputError(
+                f"tokens must be a torch tensor, got {type(tokens).__name__}; give torch.as_tensor(tokens)"
+            )
         if tokens.ndim == 2:
             tokens = tokens.unsqueeze(1)
         if tokens.ndim != 3:
             raise InputError(f"tokens must be (n, s, d) or (n, d), got shape {tuple(tokens.shape)}")
         self.check(tokens.shape[1], tokens.shape[2])
+        if mask is not None and not (
+            isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == tokens.shape[:2]
+        ):
+            found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise InputError(f"mask must be a bool tensor of shape {tuple(tokens.shape[:2])}, got {found}")
         return Tokens(tokens.to(self.intercept.dtype), self.facts.num_prefix, self.facts.grid, mask)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -245,7 +254,15 @@ class Head(nn.Module):
         return LOSSES.get(self.loss["name"]).link(outputs)
 
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
-        """A copy in ``dtype``, for use inside other modules and for export."""
+        """A copy in ``dtype``, for use inside other modules and for export.
+
+        Raises
+        ------
+        InputError
+            ``dtype`` is no real floating-point type of torch.
+        """
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise InputError(f"dtype must be a floating-point type such as torch.float32, got {dtype!r}")
         return copy.deepcopy(self).to(dtype)
 
     @property

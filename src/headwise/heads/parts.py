@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..blocks import BLOCKS
+from ..checks import check_whole
 from ..contracts import GateFamily, Tokens, TokenSource
 from ..errors import InputError, unknown_name
 from ..gates import GATES
@@ -64,6 +66,10 @@ class PartSpec:
     def __post_init__(self) -> None:
         block = BLOCKS.get(self.block)
         PENALTIES.get(self.penalty)
+        check_gate(self.gate)
+        check_whole("num_gates", self.num_gates)
+        check_whole("gate_seed", self.gate_seed)
+        _check_options(self.block, self.options)
         if self.tokens not in ("patch", "prefix", "all"):
             raise unknown_name("token scope", self.tokens, ("patch", "prefix", "all"))
         if self.penalty == "ridge" and self.block != "linear":
@@ -126,8 +132,29 @@ class PartSpec:
         return f"{self.block}{gates} on {where}{query}"
 
 
+def check_gate(gate: Any) -> None:
+    """Refuse what is neither a name nor a family of gates."""
+    if not isinstance(gate, str) and not all(hasattr(gate, name) for name in ("name", "kinds", "fit", "restore")):
+        raise InputError(
+            f"gate must be a name ('none', {', '.join(map(repr, GATES.names()))}) or an object with the methods of "
+            f"headwise.contracts.GateFamily, got {gate!r}"
+        )
+
+
+def _check_options(name: str, options: Any) -> None:
+    """Refuse options that the constructor of a block does not have."""
+    if not isinstance(options, Mapping):
+        raise InputError(f"options must be a mapping of names to values, got {options!r}")
+    block = BLOCKS.get(name)
+    known = set(inspect.signature(block).parameters) - {"shape", "gated"}
+    known |= {"groups"} if hasattr(block, "groups") else set()
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of {name}", option, known) if known else InputError(f"{name} has no options")
+
+
 def resolve_parts(
-    block: str | Sequence[PartSpec],
+    block: str | PartSpec | Sequence[PartSpec],
     source: TokenSource,
     gate: str | GateFamily = "none",
     num_gates: int = 8,
@@ -137,7 +164,7 @@ def resolve_parts(
 
     Parameters
     ----------
-    block : str or sequence of PartSpec
+    block : str, PartSpec or sequence of PartSpec
         "default" is linear on the prefix tokens plus attention on the patch tokens; where there is one token only it is
         linear, and where there are no prefix tokens the linear part acts on the mean patch token. "linear_prefix" is
         linear on the prefix tokens. Any other name is that of a block, on the patch tokens.
@@ -151,6 +178,7 @@ def resolve_parts(
         An unknown name, or a part on tokens that the source does not have.
     """
     patches = source.num_tokens - source.num_prefix
+    check_gate(gate)
     if isinstance(block, str):
         linear_on: Scope = "prefix" if source.num_prefix else "patch"
         gates: dict[str, Any] = {"gate": gate, "num_gates": num_gates, "gate_seed": gate_seed}
@@ -165,9 +193,9 @@ def resolve_parts(
         else:
             raise unknown_name("head", block, ("default", "linear_prefix", *BLOCKS.names()))
     else:
-        parts = tuple(block)
+        parts = (block,) if isinstance(block, PartSpec) else tuple(block) if isinstance(block, Iterable) else ()
         if not parts or not all(isinstance(p, PartSpec) for p in parts):
-            raise InputError("block takes a name or a non-empty sequence of PartSpec")
+            raise InputError(f"block takes a name, a PartSpec or a non-empty sequence of PartSpec, got {block!r}")
     for part in parts:
         if part.tokens == "prefix" and not source.num_prefix:
             raise InputError(f"{part} was asked for, but these tokens have no prefix tokens")

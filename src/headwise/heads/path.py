@@ -59,6 +59,10 @@ class BetaPath(Sequence[PathPoint]):
     >>> path = BetaPath([PathPoint(0.1, 1e-4, 2, 0.8, 0.5, 0.01, 0.2)], chosen=0, score_name="accuracy")
     >>> path.chosen.beta
     0.1
+    >>> path
+         beta  relative gap  rank  accuracy  held-out loss  seconds
+    *     0.1        0.0001     2       0.8            0.5      0.2
+    * chosen
     """
 
     def __init__(self, points: Sequence[PathPoint], chosen: int, score_name: str) -> None:
@@ -78,13 +82,31 @@ class BetaPath(Sequence[PathPoint]):
         """One dict for each point, as JSON."""
         return [{**p.to_dict(), "chosen": i == self.best} for i, p in enumerate(self.points)]
 
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Names of the columns, and the rows as text."""
+        names = ["beta", "relative gap", "rank", self.score_name, "held-out loss", "seconds"]
+        values = [(p.beta, p.relative_gap, p.rank, p.score, p.loss, p.seconds) for p in self.points]
+        return names, [[f"{value:.3g}" for value in row] for row in values]
+
+    def __repr__(self) -> str:
+        names, rows = self._table()
+        widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+        widths[0] = max(widths[0], 7)
+        lines = [
+            mark + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+            for mark, row in zip(
+                ["  ", *("* " if i == self.best else "  " for i in range(len(rows)))], [names, *rows], strict=True
+            )
+        ]
+        return "\n".join([*lines, "* chosen"])
+
     def _repr_html_(self) -> str:
-        names = ("beta", "relative gap", "rank", self.score_name, "held-out loss", "seconds")
+        names, table = self._table()
         rows = [
             f"<tr{' style=font-weight:bold' if i == self.best else ''}>"
-            + "".join(f"<td>{value:.3g}</td>" for value in (p.beta, p.relative_gap, p.rank, p.score, p.loss, p.seconds))
+            + "".join(f"<td>{text}</td>" for text in row)
             + "</tr>"
-            for i, p in enumerate(self.points)
+            for i, row in enumerate(table)
         ]
         return f"<table><tr>{''.join(f'<th>{n}</th>' for n in names)}</tr>{''.join(rows)}</table>"
 

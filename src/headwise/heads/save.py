@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ..contracts import TokenShape
@@ -26,7 +28,7 @@ from .head import Head, TokenFacts, Training
 from .parts import PartSpec
 from .relu import ReluModule
 
-__all__ = ["FORMAT_VERSION", "fetch_head", "load_head", "push_head", "save_head"]
+__all__ = ["FORMAT_VERSION", "as_head", "fetch_head", "load_head", "push_head", "save_head"]
 
 FORMAT_VERSION = 1
 
@@ -97,6 +99,30 @@ def fetch_head(repo_id: str | Path, revision: str | None, token: str | None) -> 
     return download(str(repo_id), files=FILES, revision=revision, token=token)
 
 
+def as_head(head: Any) -> Head:
+    """A head from itself, a fitted estimator, or the folder where it was saved.
+
+    Raises
+    ------
+    InputError
+        It is none of these, or the folder holds no head.
+    sklearn.exceptions.NotFittedError
+        An estimator that was not fitted.
+    """
+    if isinstance(head, Head):
+        return head
+    if isinstance(head, BaseEstimator):
+        check_is_fitted(head)
+        head = getattr(head, "head_", None)
+        if isinstance(head, Head):
+            return head
+    if isinstance(head, (str, Path)):
+        return load_head(head)
+    raise InputError(
+        f"a head is needed: one that was fitted (a headwise.Head or an estimator) or its folder, got {head!r}"
+    )
+
+
 def load_head(path: str | Path) -> Head:
     """Read a head from a folder.
 
@@ -112,7 +138,9 @@ def load_head(path: str | Path) -> Head:
             f"Head.from_pretrained({str(path)!r}, hub=True)"
         )
     if not (path / "config.json").exists():
-        raise InputError(f"{path} is not a head: it has no config.json")
+        inside = path / "head"
+        hint = f"; its head is {inside}" if (inside / "config.json").exists() else ""
+        raise InputError(f"{path} is not a head: it has no config.json{hint}")
     config = read_json(path / "config.json")
     kinds = {f"headwise {known.kind}": known for known in (Head, ReluModule)}
     if config.get("kind") not in kinds:

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Solution, beta_grid, beta_max
 from ..tokens import make_splits
-from .base import ClassifierHead, EstimatedHead, RegressorHead, check_positive, warn_unproved
+from .base import ClassifierHead, EstimatedHead, RegressorHead, warn_unproved
 from .conditioning import Conditioner
 from .fitting import Prepared
 from .inputs import training_rows
@@ -54,15 +54,11 @@ class _AlongAPath(EstimatedHead):
         Held-out samples are scored without weights, and by view 0 where a store has several. ``groups`` (those of a
         store by default) keep samples of one group on one side of every split; the views of a sample always are.
         """
-        check_positive(ratio=self.ratio)
-        if not 0 < self.validation < 1:
-            raise InputError(f"validation must lie between 0 and 1, got {self.validation!r}")
-        if self.rule not in ("best", "one_standard_error"):
-            raise InputError(f"rule must be 'best' or 'one_standard_error', got {self.rule!r}")
         source = self._open(X, mask)
         folds = self._folds(source, y, groups)
         every = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
         targets = self._targets(y, source, every)
+        _check_folds(folds, every, targets)
         weights = self._weights(sample_weight, source, every, targets)
 
         def part(rows: NDArray[Any]) -> tuple[Targets, NDArray[Any] | None]:
@@ -118,14 +114,8 @@ class _AlongAPath(EstimatedHead):
         return PathRecord.of(self.checkpoint, prepared, targets.values, [self.solver, self.max_rounds, self.tol])
 
     def _grid(self) -> NDArray[Any] | None:
-        if isinstance(self.betas, (int, np.integer)):
-            if self.betas < 1:
-                raise InputError(f"betas must be positive numbers, or how many (at least 1), got {self.betas}")
-            return None
         grid = np.asarray(self.betas, dtype=float)
-        if grid.ndim != 1 or not len(grid) or not np.isfinite(grid).all() or (grid <= 0).any():
-            raise InputError(f"betas must be positive numbers, or how many, got {self.betas!r}")
-        return np.sort(grid)[::-1]
+        return None if grid.ndim == 0 else np.sort(grid)[::-1]
 
     def _folds(
         self, source: TokenSource, y: ArrayLike | None, groups: ArrayLike | None
@@ -138,9 +128,11 @@ class _AlongAPath(EstimatedHead):
             return [(np.flatnonzero(np.asarray(split) == "train"), np.flatnonzero(np.asarray(split) == "val"))]
         rows = training_rows(source)
         targets = self._targets(y, source, rows)
-        own = None if groups is None else np.asarray(groups)[rows]
+        own = None if groups is None else _groups(groups, source)[rows]
         by_class = targets.classes is not None
-        strata = targets.values.flatten().long().numpy() if by_class else np.zeros(len(rows))
+        strata = targets.values.flatten().long().numpy() if by_class else np.zeros(len(rows), dtype=np.int64)
+        if self.cv is None or isinstance(self.cv, (int, np.integer)):
+            _check_divisible(strata, own, targets.classes)
         if self.cv is None:
             share = (1 - self.validation, self.validation, 0.0)
             if by_class:
@@ -148,14 +140,62 @@ class _AlongAPath(EstimatedHead):
             else:
                 names = make_splits(np.arange(len(rows), dtype=float), own, fractions=share, seed=self.seed)
             return [(rows[names == "train"], rows[names == "val"])]
-        if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
-            return [(rows[np.asarray(a)], rows[np.asarray(b)]) for a, b in self.cv]
-        splitter = _splitter(self.cv, by_class, own is not None, self.seed)
         try:
-            found = list(splitter.split(np.zeros(len(rows)), strata, own))
-        except ValueError as error:
-            raise InputError(f"cv={self.cv!r} cannot split these samples: {error}") from None
-        return [(rows[a], rows[b]) for a, b in found]
+            if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
+                return [(rows[np.asarray(a)], rows[np.asarray(b)]) for a, b in self.cv]
+            splitter = _splitter(self.cv, by_class, own is not None, self.seed)
+            return [(rows[a], rows[b]) for a, b in splitter.split(np.zeros(len(rows)), strata, own)]
+        except (IndexError, TypeError, ValueError) as error:
+            reason = str(error).rstrip(".")
+            raise InputError(
+                f"cv={self.cv!r} cannot split these samples: {reason}. A number of folds (at least 2), a scikit-learn "
+                "splitter or pairs of row arrays are needed"
+            ) from None
+
+
+def _groups(groups: Any, source: TokenSource) -> NDArray[Any]:
+    """One group for each sample."""
+    found = np.asarray(groups)
+    if found.shape != (source.num_samples,):
+        raise InputError(f"groups have shape {found.shape}; ({source.num_samples},) is needed, one for each sample")
+    return found
+
+
+def _check_divisible(strata: NDArray[Any], groups: NDArray[Any] | None, classes: NDArray[Any] | None) -> None:
+    """Refuse samples, or a class of them, of which none can be held out while others are fitted on."""
+    if groups is None:
+        counts = np.bincount(strata)
+    else:
+        names, codes = np.unique(groups, return_inverse=True)
+        counts = np.bincount(np.unique(strata * len(names) + codes) // len(names))
+    if counts.min() > 1:
+        return
+    which = "" if classes is None else f" of class {classes.tolist()[int(counts.argmin())]!r}"
+    unit = "sample" if groups is None else "group"
+    raise InputError(
+        f"there is one {unit}{which} only; choosing beta needs two, one to fit on and one to hold out. Add some"
+        f"{', remove the class' if which else ''}{'' if groups is None else ', leave the groups out'}, or fit at one "
+        "beta (HeadClassifier, HeadRegressor)"
+    )
+
+
+def _check_folds(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], every: NDArray[Any], targets: Targets) -> None:
+    """Refuse folds with an empty side, or without a training sample of some class."""
+    for number, (train, held_out) in enumerate(folds, 1):
+        if not len(train) or not len(held_out):
+            raise InputError(
+                f"fold {number} of {len(folds)} has {len(train)} training and {len(held_out)} held-out samples; "
+                "both need some"
+            )
+        if targets.classes is None:
+            continue
+        present = targets[np.searchsorted(every, train)].values.flatten().long().numpy()
+        missing = np.setdiff1d(np.arange(len(targets.classes)), present)
+        if len(missing):
+            raise InputError(
+                f"class {targets.classes.tolist()[missing[0]]!r} has no training sample in fold {number} of "
+                f"{len(folds)} ({len(missing)} such classes); add some, remove the class, or give other folds"
+            )
 
 
 def _splitter(cv: Any, by_class: bool, grouped: bool, seed: int) -> Any:
@@ -225,7 +265,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         Beta, gap, rank, held-out scores and seconds of every solution; ``path_.plot()``.
     beta_ : float
         The chosen beta.
-    certificate_, rank_, intercept_, classes_, head_
+    certificate_, rank_, intercept_, classes_, head_, n_features_in_, feature_names_in_
         As in `HeadClassifier`.
 
     Examples
@@ -241,7 +281,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
 
     def __init__(
         self,
-        block: str | Sequence[PartSpec] = "default",
+        block: str | PartSpec | Sequence[PartSpec] = "default",
         betas: int | ArrayLike = 12,
         tol: float = 1e-3,
         *,
@@ -306,7 +346,7 @@ fit_intercept, solver, max_rounds, max_memory
 
     Attributes
     ----------
-    path_, beta_, certificate_, rank_, intercept_, head_
+    path_, beta_, certificate_, rank_, intercept_, head_, n_features_in_, feature_names_in_
         As in `HeadClassifierCV`.
 
     Examples
@@ -322,7 +362,7 @@ fit_intercept, solver, max_rounds, max_memory
 
     def __init__(
         self,
-        block: str | Sequence[PartSpec] = "default",
+        block: str | PartSpec | Sequence[PartSpec] = "default",
         betas: int | ArrayLike = 12,
         tol: float = 1e-3,
         *,

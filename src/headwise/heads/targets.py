@@ -56,6 +56,8 @@ def encode(kind: TargetKind, y: NDArray[Any], classes: NDArray[Any] | None = Non
     """
     if kind == "survival":
         return Targets(torch.from_numpy(_survival(y)), 1)
+    if y.dtype.kind not in "biufcOUS":
+        raise InputError(f"the labels are of type {y.dtype}, such as {y.flat[0]!r}; text or numbers are needed")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise InputError("the labels hold NaN or infinity; leave these samples out")
     if kind == "classes" or (kind == "labels" and y.ndim == 1):
@@ -76,8 +78,11 @@ def _classes(y: NDArray[Any], classes: NDArray[Any] | None, kind: TargetKind) ->
         raise InputError(
             f"class labels have shape {y.shape}; (n,) is needed (for several labels a sample: loss='binary')"
         )
-    check_classification_targets(y)
-    found, codes = np.unique(y, return_inverse=True)
+    try:
+        check_classification_targets(y)
+        found, codes = np.unique(y, return_inverse=True)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the labels are no classes: {error}") from None
     if classes is None:
         classes = found
     else:

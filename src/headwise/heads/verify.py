@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..contracts import TokenSource
 from ..errors import InputError
@@ -16,7 +17,8 @@ from ..solvers import Certificate, certify
 from ..tokens import TokenStore, num_views, view_rows
 from .fitting import build_problem
 from .head import Head
-from .save import load_head
+from .inputs import as_labels, as_source
+from .save import as_head
 from .targets import bind, encode
 
 __all__ = ["Verification", "verify"]
@@ -43,17 +45,19 @@ class Verification:
     reasons: tuple[str, ...]
 
 
-def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np.ndarray | None = None) -> Verification:
+def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = None) -> Verification:
     """Recompute a head's certificate in float64 and compare it with the stored claim.
 
     Parameters
     ----------
-    head : Head or path
-        A saved head, with its certificate and training rows.
-    tokens : TokenSource or path
-        The store it was fitted on. The content of a store is hashed again.
-    labels : ndarray, optional
+    head : Head, fitted estimator or path
+        A head with its certificate and training rows, or its folder.
+    tokens : TokenSource, path of a store, array or Tensor ``(n, s, d)`` or ``(n, d)``
+        The tokens it was fitted on. The content of a store is hashed again.
+    labels : array, shape (n,) or (n, outputs), optional
         Labels of all samples, where ``tokens`` is not a store.
+    mask : array of bool, shape (n, s), optional
+        The mask of an array.
 
     Returns
     -------
@@ -64,15 +68,23 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     Raises
     ------
     InputError
-        There is nothing to verify: no certificate, no training rows, or not a store; or the certificate's numbers are
+        There is nothing to verify: no certificate, no training rows, or no labels; or the certificate's numbers are
         none; or the tokens have another number or width.
+
+    Examples
+    --------
+    >>> import headwise, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(40, 5, 4)), np.repeat([0, 1], 20)
+    >>> headwise.verify(headwise.HeadClassifier("linear", beta=0.1).fit(X, y), X, y).holds
+    True
     """
-    head = head if isinstance(head, Head) else load_head(head)
+    head = as_head(head)
     claimed, training = head.certificate, head.training_data
     if claimed is None or training is None:
         raise InputError("this head carries no certificate or no training rows; there is no claim to verify")
     _check_claim(claimed)
-    source = TokenStore.open(tokens) if isinstance(tokens, (str, Path)) else tokens
+    source = as_source(tokens, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
     head.check(source.num_tokens, source.width)
     reasons: list[str] = []
     if isinstance(source, TokenStore):
@@ -98,8 +110,9 @@ def verify(head: Head | str | Path, tokens: TokenSource | str | Path, labels: np
     views = context.get("views", 1)  # certificates of the first days know of view 0 alone
     if views not in (1, num_views(source)):
         return Verification(False, claimed, None, (*reasons, f"{views!r} views are claimed, {num_views(source)} there"))
+    values = as_labels(labels, source, np.arange(source.num_samples), LOSSES.get(head.loss["name"]).kind)
     try:
-        found = _recompute(head, source, rows, np.asarray(labels), claimed, views)
+        found = _recompute(head, source, rows, values, claimed, views)
     except InputError as error:
         return Verification(False, claimed, None, (*reasons, str(error)))
     slack = SLACK * max(abs(claimed.primal), 1.0)

@@ -169,14 +169,19 @@ def condense(problem: Problem) -> CondensedProblem:
     """
     loss: Any = problem.loss
     if loss.name != "squared":
-        raise InputError(f"only the squared loss can be condensed to moments, got {loss.name}: use solve")
+        raise InputError(
+            f"only the squared loss can be condensed to moments, got {loss.name}; "
+            "give solver='factored', which is for every loss"
+        )
     if any(part.outputs(loss.num_outputs) < loss.num_outputs for part in problem.parts):
-        raise InputError("parts for some of the outputs only (channel groups) are not condensed: use solve")
+        raise InputError(
+            "parts for some of the outputs only (channel groups) are not condensed to moments; give solver='factored'"
+        )
     width = sum(part.p * part.k for part in problem.parts)
     if width > FEATURE_LIMIT:
         raise InputError(
-            f"{width:,} features are more than the {FEATURE_LIMIT:,} whose moments are kept: use the factored solver "
-            "(solve) or fewer features"
+            f"{width:,} features are more than the {FEATURE_LIMIT:,} whose moments are kept; give "
+            "solver='factored', or fewer features"
         )
     weights, targets = loss.weights.double()[:, None], loss.targets.double()
     centred = problem.fit_intercept

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backbones import load_backbone
+from ..checks import check_backbone
 from ..contracts import Backbone
 from ..errors import InputError
 from ..heads import Head
@@ -41,9 +42,9 @@ def backbone_of(
     if origin is None:
         head.check(model.num_prefix_tokens + model.grid[0] * model.grid[1], model.width)
     elif differs:
-        hint = _hint(origin) if backbone is None else f"leave --backbone out, or {_hint(origin)}"
+        hint = _hint(origin) if backbone is None else f"leave the backbone out, or {_hint(origin)}"
         if wanted != origin["layer"]:
-            hint = f"leave --layer out or give --layer {origin['layer']}"
+            hint = f"leave the layer out, or give layer {origin['layer']}"
         raise InputError(f"backbone {model.name} does not give the tokens of this head ({differs}); {hint}")
     return model, wanted, at
 
@@ -69,11 +70,14 @@ def check_store(head: Head, store: TokenStore) -> None:
 
 def _load(origin: Mapping[str, Any] | None, backbone: str | Backbone | None, device: str) -> Backbone:
     if backbone is not None:
-        return load_backbone(backbone, device) if isinstance(backbone, str) else backbone
+        model = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
+        check_backbone(model, "tokens")
+        return model
     if origin is None:
         raise InputError(
             "the head does not say which backbone made its tokens (they came from arrays, or it was saved by an older "
-            "headwise); give --backbone NAME, and --layer where it is not the last"
+            "headwise); give the backbone by its name (--backbone NAME on the command line), and the layer where it is "
+            "not the last"
         )
     try:
         return load_backbone(origin["backbone"], device)
@@ -84,5 +88,5 @@ def _load(origin: Mapping[str, Any] | None, backbone: str | Backbone | None, dev
 def _hint(origin: Mapping[str, Any]) -> str:
     family, _, rest = str(origin["backbone"]).partition("/")
     if family == "timm" and "@" not in rest:
-        return f"give the weights that the head was fitted on: --backbone timm/{rest}@FILE.safetensors"
+        return f"give the weights that the head was fitted on as backbone timm/{rest}@FILE.safetensors"
     return f"give the {origin['backbone']} backbone with weights {str(origin['weights_hash'])[:12]}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,7 +15,9 @@ from ..contracts import Backbone, Progress
 from ..errors import InputError
 from ..heads import Head
 from ..heads.head import Views
+from ..heads.inputs import as_source
 from ..heads.origin import At
+from ..heads.save import as_head
 from ..tokens import ArrayData, ArrayTokens, ImageSamples, TokenStore, UnreadableImage, open_samples
 from ..tokens.samples import skipped_images
 from .origin import backbone_of, check_store
@@ -26,8 +28,8 @@ BATCH = 64  # images in one pass of the backbone
 
 
 def predict(
-    head: Head,
-    data: str | Path,
+    head: Any,
+    data: Any,
     *,
     backbone: str | Backbone | None = None,
     layer: int | None = None,
@@ -43,11 +45,11 @@ def predict(
 
     Parameters
     ----------
-    head : Head
-        For example of `Head.from_pretrained`.
-    data : str or path
-        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, arrays, or a token store.
-        Labels are not needed.
+    head : Head, fitted estimator or path
+        For example of `Head.from_pretrained`, or its folder.
+    data : str, path, ImageSamples, ArrayData, TokenStore, array or Tensor
+        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, arrays in a file, or a token
+        store; or tokens ``(n, s, d)`` or ``(n, d)``. Labels are not needed.
     backbone : str, Backbone or None
         For images: the one that made the head's tokens, where the head does not say which, or where its weights are in
         a file of their own. One with other weights is refused.
@@ -56,7 +58,7 @@ def predict(
     views : {"first", "average"}
         Outputs of view 0, or their mean over the views of each sample; for a token store, which holds the views.
     device : str
-        Where the backbone runs.
+        Where the backbone runs ("auto": CUDA where there is one).
     strict : bool
         Stop at the first image that cannot be read, instead of leaving it out.
     progress : callable, optional
@@ -67,15 +69,29 @@ def predict(
     Returns
     -------
     ids : list of str
-        Of the samples that could be read.
+        Of the samples that could be read; numbers where they have no names.
     predictions : array, shape (len(ids), outputs)
 
     Raises
     ------
     InputError
-        Data that cannot be read, a store whose files have changed, no readable image, tokens or a backbone that are not
-        those of the head, or an average over views that are not there.
+        No head, data that cannot be read, a store whose files have changed, no readable image, tokens or a backbone
+        that are not those of the head, or an average over views that are not there.
+
+    Examples
+    --------
+    >>> import headwise, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(40, 5, 4)), np.repeat([0, 1], 20)
+    >>> model = headwise.HeadClassifier("linear", beta=0.1).fit(X, y)
+    >>> ids, probabilities = headwise.predict(model, X[:3])
+    >>> ids, probabilities.shape
+    (['0', '1', '2'], (3, 2))
     """
+    head = as_head(head)
+    if isinstance(data, (np.ndarray, Tensor)):
+        source = as_source(data)  # the layout is the head's: outputs refuses tokens that do not fit it
+        return [str(i) for i in range(source.num_samples)], head.link(head.outputs(source)).numpy()
     found = open_samples(data)
     if views != "first" and not isinstance(found, TokenStore):
         raise InputError(
@@ -87,10 +103,9 @@ def predict(
         check_store(head, found)
         return list(found.ids), head.link(head.outputs(found, views=views)).numpy()
     if isinstance(found, ArrayData):
-        # the layout is the head's: outputs refuses tokens that do not fit it
-        source = ArrayTokens(found.tokens, found.mask)
+        arrays = ArrayTokens(found.tokens, found.mask)
         ids = list(found.ids) if found.ids else [str(i) for i in range(len(found))]
-        return ids, head.link(head.outputs(source)).numpy()
+        return ids, head.link(head.outputs(arrays)).numpy()
     model, layer, at = backbone_of(head, backbone, layer, device)
     pieces, ids, skipped = list[Tensor](), list[str](), list[tuple[str, UnreadableImage]]()
     for start in range(0, len(found), BATCH):

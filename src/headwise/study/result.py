@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["FORMAT_VERSION", "Study"]
 FORMAT_VERSION = 1
 
 
-@dataclass
+@dataclass(repr=False)
 class Study:
     """Everything that one run found: plain data, arrays for the pictures, and where the files are.
 
@@ -36,7 +36,7 @@ class Study:
     """
 
     data: dict[str, Any]
-    arrays: dict[str, NDArray[Any]] = field(repr=False)
+    arrays: dict[str, NDArray[Any]]
     path: Path
 
     @property
@@ -75,6 +75,15 @@ class Study:
         file = path / "study.safetensors"
         arrays = {k: v.numpy() for k, v in load_file(file).items()} if file.exists() else {}
         return cls(data, arrays, path)
+
+    def __repr__(self) -> str:
+        counts = self.data["data"]
+        used = next(row for row in self.data["heads"] if row["chosen"])
+        return (
+            f"Study({self.data['title']!r}: {counts['num_samples']} samples of {len(counts['classes'])} classes; head "
+            f"{used['name']}, test accuracy {used['scores']['test']['accuracy']:.3f}, relative gap "
+            f"{used['relative_gap']:.1e}; in {str(self.path)!r})"
+        )
 
     def _repr_html_(self) -> str:
         return summary_html(self.data)

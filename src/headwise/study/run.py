@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backbones import load_backbone
+from ..checks import check_backbone, check_number, check_whole
 from ..contracts import Backbone, Progress
 from ..devices import choose_device
 from ..errors import InputError
@@ -103,10 +104,13 @@ def study(
     >>> result = headwise.study("digits", out="my-study")  # doctest: +SKIP
     >>> result.answer  # doctest: +SKIP
     """
-    if betas < 2:
-        raise InputError(f"a path of {betas} betas was asked for; at least 2 are needed")
-    if not 0 < tol < 1:
-        raise InputError(f"tol is {tol}; a relative gap above 0 and below 1 is needed")
+    check_whole("betas", betas, least=2)
+    check_number("tol", tol, below=1)
+    check_whole("seed", seed)
+    check_whole("n_components", n_components, least=1)
+    check_whole("batch_size", batch_size, least=1)
+    if not isinstance(backbone, str):
+        check_backbone(backbone, "tokens")
     out, clock, warnings = Path(out), _Clock(), list[str]()
     tell = progress or (lambda step, done, total: None)
     if not str(out).strip():
@@ -120,7 +124,7 @@ def study(
         "betas": betas,
         "n_components": n_components,
     }
-    found = open_data(data) if isinstance(data, (str, Path)) else data
+    found = open_data(data)
     check_classes(found)
     model: Backbone | None = None
     if isinstance(found, ImageSamples):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_unmasked, check_whole
 from ..contracts import Tokens
 from ..errors import InputError
 from ..files import hash_tensors
@@ -159,6 +161,7 @@ def as_tokens(tokens: Any, convert: bool = True) -> Tensor:
     if isinstance(tokens, Tensor):
         values = tokens.detach()
     else:
+        check_unmasked("tokens", tokens)
         try:
             array = np.asarray(tokens)
         except ValueError:
@@ -185,7 +188,10 @@ def as_mask(mask: Any, shape: tuple[int, ...]) -> Tensor | None:
     """A boolean mask of ``shape``; each row of the last axis needs one True."""
     if mask is None:
         return None
-    mask = torch.as_tensor(mask)
+    try:
+        mask = torch.as_tensor(mask)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"mask is {type(mask).__name__}; a bool array of shape {tuple(shape)} is needed") from None
     if mask.dtype != torch.bool or tuple(mask.shape) != tuple(shape):
         raise InputError(
             f"mask has shape {tuple(mask.shape)} and type {mask.dtype}; bool of shape {tuple(shape)} is needed"
@@ -198,11 +204,15 @@ def as_mask(mask: Any, shape: tuple[int, ...]) -> Tensor | None:
 
 def check_layout(num_prefix: int, grid: Any, num_tokens: int) -> tuple[int, tuple[int, int] | None]:
     """Check that prefix tokens and grid make ``num_tokens``."""
-    if not 0 <= num_prefix <= num_tokens:
+    check_whole("num_prefix", num_prefix)
+    if num_prefix > num_tokens:
         raise InputError(f"num_prefix is {num_prefix}; samples have {num_tokens} tokens")
     if grid is None:
         return int(num_prefix), None
-    grid = tuple(int(v) for v in grid)
+    try:
+        grid = tuple(operator.index(v) for v in grid)
+    except TypeError:
+        raise InputError(f"grid must be two whole numbers, rows and columns, or None, got {grid!r}") from None
     if len(grid) != 2 or min(grid) < 1 or grid[0] * grid[1] + num_prefix != num_tokens:
         raise InputError(
             f"grid {grid} and {num_prefix} prefix tokens do not make {num_tokens} tokens; "

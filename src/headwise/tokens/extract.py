@@ -15,11 +15,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..checks import check_backbone, check_whole
 from ..contracts import Backbone, Progress
+from ..devices import choose_device
 from ..errors import InputError, unknown_name
 from .augmentation import Augmentation
 from .from_arrays import shard_samples, split_codes
 from .manifest import DTYPES, Manifest
+from .readers import open_data
 from .rows import first_bad
 from .samples import ImageSamples, UnreadableImage, skipped_images
 from .store import TokenStore
@@ -34,7 +37,7 @@ _SPARE = 1.2
 
 def extract(
     backbone: Backbone,
-    samples: ImageSamples,
+    samples: ImageSamples | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
     layer: int = -1,
@@ -60,9 +63,9 @@ def extract(
     Parameters
     ----------
     backbone : Backbone
-        The frozen network; it must be in evaluation mode.
-    samples : ImageSamples
-        Images with labels.
+        The frozen network, for example of `headwise.load_backbone`; it must be in evaluation mode.
+    samples : ImageSamples, str or path
+        Images with labels, or what `headwise.open_data` takes.
     path : path
         Folder of the store.
     layer : int
@@ -80,7 +83,7 @@ def extract(
     augmentation : Augmentation or None
         Limits of the crops, and whether to flip; ``Augmentation()`` by default.
     device : str or torch.device
-        Where the backbone runs; it is moved there.
+        Where the backbone runs ("auto": CUDA where there is one); it is moved there.
     shard_size : int or None
         Images in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
     progress : callable or None
@@ -99,16 +102,21 @@ def extract(
     Raises
     ------
     InputError
-        Settings that the backbone does not have, a folder with something else, too little disk space, a full disk,
-        tokens that are NaN or infinite, no readable image, or (``strict``) an unreadable one.
+        No backbone, data that are no images, settings or a device that are not there, a folder with something else, too
+        little disk space, a full disk, tokens that are NaN or infinite, no readable image, or (``strict``) an
+        unreadable one.
     """
+    check_backbone(backbone, "tokens")
+    found = open_data(samples)
+    if not isinstance(found, ImageSamples):
+        raise InputError(f"images are needed to extract tokens from, got tokens ({type(found).__name__})")
+    samples = found
     for name, value in (("batch_size", batch_size), ("views", views)):
-        if value < 1:
-            raise InputError(f"{name} is {value}; at least 1 is needed")
+        check_whole(name, value, least=1)
+    check_whole("view_seed", view_seed)
+    device = choose_device(device)
     if not len(samples):
         raise InputError("there are no images to extract tokens from")
-    if view_seed < 0:
-        raise InputError(f"view_seed is {view_seed}; a whole number from 0 is needed")
     augmentation = augmentation or Augmentation()
     manifest = _plan(backbone, samples, layer, at, dtype, views, view_seed, augmentation, shard_size)
     writer = StoreWriter(Path(path), manifest, _config(manifest), overwrite)
@@ -156,7 +164,7 @@ def _plan(
         raise unknown_name("dtype", dtype, DTYPES)
     if at not in ("output", "block_input"):
         raise unknown_name("place in a layer", at, ("output", "block_input"))
-    if not -backbone.depth <= layer < backbone.depth:
+    if not isinstance(layer, (int, np.integer)) or not -backbone.depth <= layer < backbone.depth:
         raise InputError(
             f"layer {layer} is asked for; {backbone.name} has layers 0 to {backbone.depth - 1}, or -1 for the last"
         )

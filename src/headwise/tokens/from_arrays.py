@@ -47,47 +47,7 @@ def write_arrays(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write arrays as a token store, shard by shard; memory maps are never read whole.
-
-    Parameters
-    ----------
-    path : path
-        Folder to make.
-    tokens : array or Tensor, shape (n, d), (n, s, d) or (n, views, s, d)
-        Tokens.
-    labels : array-like, shape (n,) or (n, k)
-        Text, class codes, or real numbers for regression.
-    split : array-like of str, shape (n,), or None
-        Split of each sample; "" for none.
-    groups : array-like, shape (n,), or None
-        Group of each sample (patient, scene); samples of a group are never parted.
-    class_names : sequence of str or None
-        Names of the class codes.
-    mask : array or Tensor of bool, shape (n, s) or (n, views, s), or None
-        True where a token is real. Tokens behind the mask are stored as zero.
-    grid : (int, int) or None
-        Rows and columns of the patch tokens.
-    num_prefix : int
-        Prefix tokens, first in each sample.
-    ids : sequence of str or None
-        Names of the samples; their numbers by default.
-    dtype : {"float16", "bfloat16", "float32", "float64"}
-        Number format on disk.
-    description : str
-        What the data is, for people.
-    shard_size : int or None
-        Samples in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
-    progress : callable or None
-        See `headwise.contracts.Progress`.
-    overwrite : bool
-        Replace the store that is there.
-
-    Raises
-    ------
-    InputError
-        Shapes that do not fit, ragged tokens without a mask, NaN or infinities (also those that ``dtype`` makes), a
-        full disk, or a folder that holds something else.
-    """
+    """Write arrays as a token store, shard by shard; parameters as in `TokenStore.from_arrays`."""
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
     values = as_tokens(tokens, convert=False)  # a memory map of whole numbers is converted shard by shard

@@ -110,7 +110,63 @@ class TokenStore:
         progress: Progress | None = None,
         overwrite: bool = False,
     ) -> TokenStore:
-        """Write arrays as a store; see `headwise.tokens.from_arrays.write_arrays` for the parameters."""
+        """Write arrays as a store, shard by shard, and open it; memory maps are never read whole.
+
+        Parameters
+        ----------
+        path : path
+            Folder to make.
+        tokens : array or Tensor, shape (n, d), (n, s, d) or (n, views, s, d)
+            Tokens, prefix tokens first; a matrix means one token a sample.
+        labels : array-like, shape (n,) or (n, k)
+            Text or whole numbers: classes. Real numbers: targets of a regression. Text is stored as codes of the sorted
+            names (or of ``class_names``), and the names are kept.
+        split : array-like of str, shape (n,), or None
+            Split of each sample ("train", "val", "test"); "" for none.
+        groups : array-like, shape (n,), or None
+            Group of each sample (patient, scene); samples of a group are never parted.
+        class_names : sequence of str or None
+            Names of the classes, in the order of their codes.
+        mask : array or Tensor of bool, shape (n, s) or (n, views, s), or None
+            True where a token is real. Tokens behind the mask are stored as zero.
+        grid : (int, int) or None
+            Rows and columns of the patch tokens: ``rows x columns + num_prefix = s``.
+        num_prefix : int
+            Prefix tokens, first in each sample.
+        ids : sequence of str or None
+            Names of the samples, each once; their numbers by default.
+        dtype : {"float16", "bfloat16", "float32", "float64"}
+            Number format on disk. float16, the default, keeps three digits and numbers up to 65,504; certificates are
+            about the tokens as stored.
+        description : str
+            What the data is, for people.
+        shard_size : int or None
+            Samples in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
+        progress : callable or None
+            See `headwise.contracts.Progress`.
+        overwrite : bool
+            Replace the store that is there.
+
+        Returns
+        -------
+        store : TokenStore
+
+        Raises
+        ------
+        InputError
+            Shapes that do not fit, ragged tokens without a mask, NaN or infinities (also those that ``dtype`` makes),
+            ids that repeat, a full disk, or a folder that holds something else.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np
+        >>> from headwise.tokens import TokenStore
+        >>> tokens = np.random.default_rng(0).normal(size=(4, 5, 3))  # a class token and 2 x 2 patches
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = TokenStore.from_arrays(folder, tokens, ["cat", "dog", "cat", "dog"], num_prefix=1, grid=(2, 2))
+        >>> store.labels.tolist(), store.class_names, store.manifest.dtype
+        ([0, 1, 0, 1], ('cat', 'dog'), 'float16')
+        """
         from .from_arrays import write_arrays  # a store is opened far more often than made
 
         write_arrays(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..checks import check_unmasked
 from ..errors import InputError
 
 __all__ = ["SPLIT_NAMES", "as_ids", "as_labels", "as_names", "as_splits", "encode_names", "hash_samples", "no_labels"]
@@ -147,6 +149,9 @@ def as_ids(ids: Sequence[str] | None, num_samples: int) -> tuple[str, ...]:
     names = tuple(str(name) for name in ids)
     if len(names) != num_samples:
         raise InputError(f"{len(names)} ids are given; {num_samples} samples need one each")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(f"ids must differ; {repeated[0]!r} is given more than once ({len(repeated)} such)")
     return names
 
 
@@ -167,6 +172,7 @@ def hash_samples(
 
 
 def _numpy(values: Any, what: str) -> np.ndarray:
+    check_unmasked(what, values)
     values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
     try:
         array = np.asarray(values)

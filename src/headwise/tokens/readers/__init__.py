@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 from ..samples import ArrayData, ImageSamples
@@ -43,14 +44,14 @@ _ACCEPTED_UNLABELLED = (
 )
 
 
-def open_data(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenStore | ArrayData:
+def open_data(path_or_name: Any) -> ImageSamples | TokenStore | ArrayData:
     """Open data by path or name.
 
     Parameters
     ----------
     path_or_name : path or str
         A token store, a folder of images, a list of images, a file of arrays, or the name of a built-in set. A built-in
-        name wins over a path of the same name; write ``./digits`` for the path.
+        name wins over a path of the same name; write ``./digits`` for the path. What is open already is given back.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def open_data(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenStore
     return _open(path_or_name, True)
 
 
-def open_samples(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenStore | ArrayData:
+def open_samples(path_or_name: Any) -> ImageSamples | TokenStore | ArrayData:
     """Open data whose labels are not needed, and not read where they are there.
 
     Parameters
@@ -103,10 +104,18 @@ def open_samples(path_or_name: str | os.PathLike[str]) -> ImageSamples | TokenSt
     return _open(path_or_name, False)
 
 
-def _open(path_or_name: str | os.PathLike[str], labelled: bool) -> ImageSamples | TokenStore | ArrayData:
+def _open(path_or_name: Any, labelled: bool) -> ImageSamples | TokenStore | ArrayData:
     if isinstance(path_or_name, str) and path_or_name in DATA_SETS:
         return DATA_SETS[path_or_name]()
     accepted = _ACCEPTED if labelled else _ACCEPTED_UNLABELLED
+    if isinstance(path_or_name, (ImageSamples, ArrayData, TokenStore)):
+        return path_or_name
+    if not isinstance(path_or_name, (str, os.PathLike)):
+        shape = f" of shape {tuple(path_or_name.shape)}" if hasattr(path_or_name, "shape") else ""
+        raise InputError(
+            f"data is a {type(path_or_name).__name__}{shape}; give {accepted}. Arrays in memory: "
+            "headwise.TokenStore.from_arrays(PATH, tokens, labels) makes a token store of them"
+        )
     path = Path(path_or_name)
     if not path.exists():
         close = get_close_matches(str(path_or_name), DATA_SETS, n=1)

@@ -1,0 +1,65 @@
+"""Checks of single values that users give, one sentence for each kind of value."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+__all__ = ["check_backbone", "check_flag", "check_number", "check_unmasked", "check_whole"]
+
+
+def check_whole(name: str, value: Any, least: int = 0, or_none: bool = False) -> None:
+    """Refuse what is no whole number of at least ``least``.
+
+    Examples
+    --------
+    >>> check_whole("seed", 3)
+    """
+    if or_none and value is None:
+        return
+    if not _is(value, Integral) or value < least:
+        none = " or None" if or_none else ""
+        raise InputError(f"{name} must be a whole number of at least {least}{none}, got {value!r}")
+
+
+def check_number(name: str, value: Any, below: float = float("inf")) -> None:
+    """Refuse what is no number above zero, finite, and below ``below``.
+
+    Examples
+    --------
+    >>> check_number("beta", 0.1)
+    """
+    if not _is(value, Real) or not 0 < float(value) < below:
+        under = "" if below == float("inf") else f" below {below:g}"
+        raise InputError(f"{name} must be a positive number{under}, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} must be True or False, got {value!r}")
+
+
+def check_unmasked(name: str, values: Any) -> None:
+    """Refuse NumPy masked arrays that hide something: what reads them sees the values behind the mask."""
+    if np.ma.is_masked(values):
+        raise InputError(
+            f"{name} are a NumPy masked array with hidden values; leave these samples out, or give plain numbers and, "
+            "for tokens, a boolean mask (n, s) that is True where a token is real"
+        )
+
+
+def check_backbone(given: Any, needs: str) -> None:
+    """Refuse what has not the method ``needs`` of `headwise.contracts.Backbone`."""
+    if not hasattr(given, needs):
+        what = repr(given) if isinstance(given, str) else f"a {type(given).__name__}"
+        name = repr(given) if isinstance(given, str) else "NAME"
+        raise InputError(f"a backbone is needed, got {what}; give headwise.load_backbone({name})")
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
