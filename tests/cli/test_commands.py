@@ -229,7 +229,7 @@ def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path
     (head / "config.json").write_text(json.dumps(config))
     code, _, said = call("predict", head, photos)
     assert code == 2
-    assert "give --backbone" in said
+    assert "--backbone NAME on the command line" in said
 
 
 @pytest.mark.parametrize(
