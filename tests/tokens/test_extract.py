@@ -292,7 +292,7 @@ def test_settings_of_views_do_not_concern_a_store_without(samples, make_backbone
         ({"at": "middle"}, "block_input"),
         ({"dtype": "int8"}, "dtype"),
         ({"views": 0}, "at least 1"),
-        ({"view_seed": -1}, "view_seed is -1"),
+        ({"view_seed": -1}, "view_seed must be a whole number of at least 0, got -1"),
     ],
 )
 def test_bad_settings(samples, make_backbone, tmp_path, options, message):

@@ -113,7 +113,7 @@ def certified_results(
     conditioner: Conditioner,
     betas: int,
     tol: float,
-    checkpoint: Path,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[HeadResult]:
     """Fit the path of each named head, choose beta on the validation samples, and score on both held-out parts.
