@@ -91,7 +91,7 @@ def test_a_stopped_study_keeps_the_heads_that_were_fitted(tmp_path, monkeypatch)
     def stopping(problem, beta, **options):
         if len(betas) == 4:
             raise KeyboardInterrupt
-        betas.append(beta)
+        betas.append((*(part.block.name for part in problem.parts), beta))
         return real(problem, beta, **options)
 
     monkeypatch.setattr("headwise.solvers.choice.solve", stopping)
@@ -99,7 +99,7 @@ def test_a_stopped_study_keeps_the_heads_that_were_fitted(tmp_path, monkeypatch)
         run(tmp_path / "features.npz", tmp_path / "out")
     assert len(list((tmp_path / "out" / "path").iterdir())) == 4
     solved = list(betas)
-    betas[:] = [0] * 5  # no stop any more
+    betas[:] = [None] * 5  # no stop any more
     again = run(tmp_path / "features.npz", tmp_path / "out")
     assert not set(solved) & set(betas), "no beta is solved twice"
     assert not (tmp_path / "out" / "path").exists()

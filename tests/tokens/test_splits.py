@@ -67,7 +67,7 @@ def test_missing_class_is_named():
     ):
         make_splits([0] * 20 + [1])
     with pytest.raises(InputError, match=r"\(nor has 1 other\)"):
-        make_splits([0] * 20 + [1, 2])
+        make_splits([0, 0, 0, 1, 2], split=["train", "val", "test", "train", "train"])
 
 
 def test_val_is_carved_from_train():
