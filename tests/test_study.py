@@ -87,24 +87,24 @@ def test_a_stopped_study_keeps_the_heads_that_were_fitted(tmp_path, monkeypatch)
     X = rng.normal(size=(90, 4, 5)).astype(np.float32)
     X[:, :, 0] += y[:, None]
     np.savez(tmp_path / "features.npz", X=X, y=y)
-    betas, real, limit = [], factored.solve, 10**6
+    solved, real, limit = [], factored.solve, 10**6
 
     def stopping(problem, beta, **options):
-        if len(betas) == limit:
+        if len(solved) == limit:
             raise KeyboardInterrupt
-        betas.append((*(part.block.name for part in problem.parts), beta))
+        solved.append(([part.block.name for part in problem.parts], beta))
         return real(problem, beta, **options)
 
     monkeypatch.setattr("headwise.solvers.choice.solve", stopping)
     whole = run(tmp_path / "features.npz", tmp_path / "whole")
-    every, betas[:], limit = list(betas), [], 4
+    every, limit = list(solved), 4
+    solved.clear()
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "features.npz", tmp_path / "out")
     assert len(list((tmp_path / "out" / "path").iterdir())) == 4
-    solved = list(betas)
-    betas[:] = [None] * 5  # no stop any more
+    limit = 10**6
     again = run(tmp_path / "features.npz", tmp_path / "out")
-    assert betas == every, "no beta is solved twice"
+    assert solved == every, "nothing is solved twice"
     assert not (tmp_path / "out" / "path").exists()
     kept, first = numbers(again), numbers(whole)
     for study in (kept, first):

@@ -331,7 +331,7 @@ def test_fit_refuses_another_head_before_the_work(call, features, tmp_path, monk
     monkeypatch.setattr("headwise.heads.HeadClassifier.fit", lambda *a, **k: pytest.fail("fitted"))
     code, _, said = call(*fit, "--beta", 0.2)
     assert code == 2
-    assert "made with other settings (beta: 0.1 there, 0.2 asked); give another folder or --overwrite" in said
+    assert "made with other settings (beta: 0.1 there, 0.2 asked); give another folder" in said
     monkeypatch.undo()
     assert call(*fit, "--beta", 0.2, "--overwrite")[0] == 0
     assert call("verify", head, "--tokens", store)[0] == 0

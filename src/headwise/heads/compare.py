@@ -129,7 +129,9 @@ def certified_results(
         loss = bind("multinomial", targets, views=num_views(source))
         prepared = prepare(source, rows["train"], loss, specs, conditioner)
         seconds = time.perf_counter() - began
-        record = checkpoint and PathRecord.of(checkpoint, prepared, torch.from_numpy(y["train"]), [tol])
+        record = None
+        if checkpoint is not None:
+            record = PathRecord.of(checkpoint, prepared, torch.from_numpy(y["train"]), [tol])
 
         def tell(step: str, done: int, total: int, name: str = name) -> None:
             if progress:
