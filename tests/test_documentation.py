@@ -47,6 +47,7 @@ def test_constraints_pin_every_direct_dependency() -> None:
         "docs/concepts.md",
         "docs/data.md",
         "docs/modules.md",
+        "docs/scale.md",
         pytest.param("README.md", marks=pytest.mark.slow),
     ],
 )
