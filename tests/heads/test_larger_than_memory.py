@@ -91,24 +91,24 @@ def test_a_full_disk_is_refused_before_anything_is_written(monkeypatch):
         SpilledPasses(40).append([{"a": torch.ones(40, 2).double()}])
 
 
-def test_the_limit_decides(monkeypatch):
+def test_the_limit_decides():
     X, y = data()
     parts = HeadClassifier("attention", n_components=4).fit(X, y).head_.parts
     source, rows = spilled_source(X), np.arange(70)
     fitted = [part.fitted for part in parts]
     assert isinstance(condense(source, rows, fitted), HeldPasses)
-    monkeypatch.setattr(memory_room, "resident", lambda: 0)
-    roomy = Reading(Memory(memory_room.SMALLEST_ROOM))
-    assert isinstance(condense(source, rows, fitted, roomy), HeldPasses)
-    monkeypatch.setattr(memory_room, "SMALLEST_ROOM", 0)
-    assert isinstance(condense(source, rows, fitted, Reading(Memory(1000))), SpilledPasses)
+    work = memory_room.WORK
+    assert isinstance(condense(source, rows, fitted, Reading(Memory(work + 2**20))), HeldPasses)
+    assert isinstance(condense(source, rows, fitted, Reading(Memory(work + 1000))), SpilledPasses)
 
 
 @pytest.mark.parametrize(
     ("given", "size"),
     [("1GB", 2**30), ("1.5 GiB", 3 * 2**29), ("900mb", 900 * 2**20), ("2048", 2048), (7, 7), (None, None)],
 )
-def test_sizes(given, size):
+def test_sizes(given, size, monkeypatch):
+    monkeypatch.setattr(memory_room, "resident", lambda: 0)
+    monkeypatch.setattr(memory_room, "WORK", 0)
     assert as_memory(given).limit == size
 
 
