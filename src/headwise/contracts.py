@@ -357,7 +357,7 @@ class FittedGates(Protocol):
     count: int
 
     def values(self, tokens: Tensor, index: int) -> GateValues:
-        """Gate ``index`` on conditioned tokens ``(n, s, d)``."""
+        """Gate ``index`` on tokens ``(n, s, d)``, conditioned unless the family is `GateFamily.raw`."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -370,9 +370,11 @@ class GateFamily(Protocol):
 
     name: str
     kinds: tuple[GateKind, ...]
+    raw: bool
+    """Whether gates see the part's tokens as they came, instead of conditioned ones."""
 
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> FittedGates:
-        """Choose ``count`` gates for a block from chunks of conditioned training tokens ``(n, s, d)``."""
+        """Choose ``count`` gates for a block from chunks of training tokens ``(n, s, d)``, some of them."""
         ...
 
     def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> FittedGates:

@@ -60,7 +60,7 @@ class Processes:
     def agree(self, *tensors: Tensor) -> None:
         """Replace each tensor by that of the first process, in place."""
         if self.size > 1:
-            for x in tensors:
+            for x in (x for x in tensors if x.numel()):
                 kept = x.contiguous()
                 with _answered():
                     dist.broadcast(kept, 0)

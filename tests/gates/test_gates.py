@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from headwise.blocks import BLOCKS
-from headwise.contracts import PairGate, TokenShape
+from headwise.contracts import Norm, PairGate, QueryKey, TokenShape
 from headwise.errors import InputError
 from headwise.gates import GATES
+from headwise.gates.attention_maps import AttentionMaps
 from headwise.heads import HeadClassifier, PartSpec, verify
 from headwise.heads.fitted_part import FittedPart
 from headwise.heads.save import load_head
@@ -57,7 +60,7 @@ def test_the_same_seed_gives_the_same_gates_and_saved_numbers_give_them_back(blo
         wanted = as_mask(one.values(X, index))
         torch.testing.assert_close(as_mask(two.values(X, index)), wanted, rtol=0, atol=0)
         torch.testing.assert_close(as_mask(back.values(X, index)), wanted, rtol=0, atol=0)
-        assert 0 < float((wanted > 0).double().mean()) < 1
+        assert float(wanted.min()) < float(wanted.max())
 
 
 @pytest.mark.parametrize("gate", ["gaussian", "rank_one"])
@@ -171,3 +174,73 @@ def test_blocks_that_need_every_place_refuse_hidden_tokens():
     with pytest.raises(InputError, match="masked"):
         HeadClassifier("fno", beta=0.1, condition=False).fit(X, y, mask=mask)
     HeadClassifier("attention", beta=0.1, gate="rank_one", n_components=3).fit(X, y, mask=mask)
+
+
+def record(**more):
+    """A layer of two attention heads on tokens of width 4, that share one key head where ``groups`` says so."""
+    generator = torch.Generator().manual_seed(0)
+
+    def numbers(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    norm = Norm("layer", 1 + 0.1 * numbers(4), numbers(4), 1e-5)
+    keys = 1 if more.get("groups", 1) == 2 else 2
+    told = {"query_bias": numbers(2, 3), "key_bias": numbers(keys, 3), "input_norm": norm, "scale": 0.7, **more}
+    return QueryKey(0, "blocks.0.attn", numbers(2, 3, 4), numbers(keys, 3, 4), **told)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", ["layer", "rms", None])
+def test_attention_maps_are_those_of_the_layer(kind, groups):
+    layer = record(groups=groups)
+    norm = None if kind is None else Norm(kind, layer.input_norm.weight, layer.input_norm.bias, 1e-5)
+    layer = replace(layer, input_norm=norm)
+    X = torch.from_numpy(data(5)[0])
+    gates = AttentionMaps(layer).fit(None, SHAPE, [X], 8, 0)
+    assert gates.count == 2
+    x = X
+    if kind == "layer":
+        x = (X - X.mean(-1, keepdim=True)) / (X.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    elif kind == "rms":
+        x = X / (X.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    if norm is not None:
+        x = x * norm.weight + norm.bias
+    for head in range(2):
+        k = 0 if groups == 2 else head
+        query = x @ layer.query[head].T + layer.query_bias[head]
+        key = x @ layer.key[k].T + layer.key_bias[k]
+        torch.testing.assert_close(gates.values(X, head), (0.7 * query @ key.mT).softmax(-1))
+
+
+def test_attention_maps_leave_hidden_tokens_out():
+    X = torch.from_numpy(data(5)[0])
+    gates = AttentionMaps(record()).fit(None, SHAPE, [X], 8, 0)
+    padded = torch.cat([X, torch.zeros(5, 2, 4)], 1)
+    torch.testing.assert_close(gates.values(padded, 1)[:, :6, :6], gates.values(X, 1))
+
+
+def test_attention_maps_of_layers_that_they_do_not_describe():
+    with pytest.raises(InputError, match="rotary"):
+        AttentionMaps(record(rotary=object()))
+    with pytest.raises(InputError, match="width 4, got width 5"):
+        AttentionMaps(record()).fit(None, SHAPE, [torch.zeros(1, 6, 5)], 1, 0)
+
+
+def test_a_head_on_the_backbones_own_attention(tmp_path):
+    """The class is told by what the layer attends to; certified, saved, and the maps see tokens before conditioning."""
+    layer = record()
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 6, 4))
+    maps = AttentionMaps(layer).fit(None, SHAPE, [torch.from_numpy(X)], 2, 0).values(torch.from_numpy(X), 0)
+    seen = torch.einsum("nts,nsd->nd", maps, torch.from_numpy(X)).numpy()
+    y = (seen[:, 0] > np.median(seen[:, 0])).astype(int)
+    part = PartSpec("attention", gate=AttentionMaps(layer))
+    store = TokenStore.from_arrays(tmp_path / "store", X, y, dtype="float64")
+    model = HeadClassifier([part], beta=1e-3, n_components=3).fit(store)
+    plain = HeadClassifier("attention", beta=1e-3, n_components=3).fit(store)
+    assert model.certificate_.relative_gap <= 1e-3
+    assert model.score(X, y) > plain.score(X, y)
+    model.head_.save_pretrained(tmp_path / "head")
+    back = load_head(tmp_path / "head")
+    torch.testing.assert_close(back.outputs(store), model.head_.outputs(store), rtol=0, atol=0)
+    assert verify(tmp_path / "head", store).holds

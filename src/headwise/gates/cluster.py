@@ -65,6 +65,7 @@ class Cluster:
 
     name = "cluster"
     kinds: tuple[GateKind, ...] = ("pair", "token")
+    raw = False
 
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> ClusterGates:
         if count < 2:

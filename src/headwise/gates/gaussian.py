@@ -56,6 +56,7 @@ class Gaussian:
 
     name = "gaussian"
     kinds: tuple[GateKind, ...] = ("token", "feature", "pair")
+    raw = False
 
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> GaussianGates:
         check_whole("num_gates", count, least=1)

@@ -54,6 +54,7 @@ class RankOne:
 
     name = "rank_one"
     kinds: tuple[GateKind, ...] = ("pair",)
+    raw = False
 
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> RankOneGates:
         check_whole("num_gates", count, least=1)

@@ -59,6 +59,7 @@ class Window:
 
     name = "window"
     kinds: tuple[GateKind, ...] = ("pair",)
+    raw = False
 
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> WindowGates:
         if count < 0:

@@ -88,17 +88,17 @@ def clusters(head: Head, tokens: Tokens, found: Atoms | None = None) -> list[Gat
             part.spec.tokens
         ]
         groups = {id(cell): group for group, cell in enumerate(part.fitted.cells)}
-        for matrix, (cell, index, values, _) in enumerate(part.fitted.matrices(tokens)):
-            labels = _labels(cell.gate(values, index))
-            if matrix not in weights or index is None or labels is None:
+        for matrix, z in enumerate(part.fitted.matrices(tokens)):
+            labels = _labels(z.gate)
+            if matrix not in weights or z.index is None or labels is None:
                 continue
             query, key = (np.full((n, s), -1) for _ in range(2))
             # prefix tokens are joined into one: each of them has its label
             query[:, start:stop], key[:, start:stop] = (x.numpy(force=True) for x in labels[:2])
             query[~seen], key[~seen] = -1, -1
-            group = groups[id(cell)] if len(groups) > 1 else None
+            group = groups[id(z.cell)] if len(groups) > 1 else None
             table = None if labels[2] is None else labels[2].numpy(force=True)
-            made.append(GateClusters(number, index, group, str(part.spec), weights[matrix], query, key, table))
+            made.append(GateClusters(number, z.index, group, str(part.spec), weights[matrix], query, key, table))
     return sorted(made, key=lambda gate: -gate.weight)
 
 

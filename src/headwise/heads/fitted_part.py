@@ -37,9 +37,23 @@ class Cell:
     def indices(self) -> Sequence[int | None]:
         return (None,) if self.gates is None else range(self.gates.count)
 
-    def gate(self, values: Tensor, index: int | None) -> GateValues | None:
-        """Gate ``index`` on the cell's own conditioned tokens."""
-        return None if index is None or self.gates is None else self.gates.values(values, index)
+
+@dataclass(frozen=True)
+class Matrix:
+    """What one matrix Z acts on: the tokens of its cell ``(n, s, d)``, pooling weights ``(n, s)``, and its gate."""
+
+    cell: Cell
+    index: int | None
+    values: Tensor
+    pooling: Tensor
+    sees: Tensor
+    """Tokens that decide the gate."""
+
+    @property
+    def gate(self) -> GateValues | None:
+        """Made anew each time: masks are larger than tokens."""
+        gates = self.cell.gates
+        return None if self.index is None or gates is None else gates.values(self.sees, self.index)
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,10 @@ class FittedPart:
         cells, some = [], rows[spread_samples(len(rows), weights)]
         for cell in bare.cells:
             shape = replace(bare.shape, width=len(range(bare.shape.width)[cell.features]))
-            chunks = _Chunks(fitted, source, some, spec, cell.features)
+            if family.raw:
+                chunks = _Chunks(FittedConditioner.identity(), source, some, spec, slice(None))
+            else:
+                chunks = _Chunks(fitted, source, some, spec, cell.features)
             gates = family.fit(cell.block, shape, chunks, spec.num_gates, spec.gate_seed)
             current().agree(*gates.tensors().values())
             cells.append(replace(cell, gates=gates))
@@ -135,47 +152,50 @@ class FittedPart:
 
     def conditioned(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """The part's tokens ``(n, s, d)`` in its coordinates, and their pooling weights ``(n, s)``."""
+        _, values, pooling = self._read(tokens)
+        return values, pooling
+
+    def _read(self, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+        """The part's tokens as they came and in its coordinates, and their pooling weights."""
         values, pooling, seen = part_tokens(self.spec, tokens)
         if not self.takes_mask and tokens.mask is not None:
             if torch.compiler.is_exporting():  # the program is the same for all tokens: it could not refuse some
                 raise InputError(f"{self.spec} needs every token in its place; export it without a mask")
             if not bool(seen.all()):
                 raise InputError(f"{self.spec} needs every token in its place; these tokens are masked (padded)")
-        return self.conditioner(values, seen), pooling
+        return values, self.conditioner(values, seen), pooling
 
-    def matrices(self, tokens: Tokens) -> Iterator[tuple[Cell, int | None, Tensor, Tensor]]:
-        """For each matrix Z its cell, the number of its gate, conditioned tokens and pooling weights."""
-        values, pooling = self.conditioned(tokens)
+    def matrices(self, tokens: Tokens) -> Iterator[Matrix]:
+        """For each matrix Z what it acts on."""
+        raw, values, pooling = self._read(tokens)
+        family = self.spec.family
         for cell in self.cells:
             own = values[..., cell.features]
             for index in cell.indices:
-                yield cell, index, own, pooling
+                yield Matrix(cell, index, own, pooling, raw if family is not None and family.raw else own)
 
     def statistics(self, tokens: Tokens) -> list[dict[str, Tensor]]:
         """Statistics of each matrix Z, in the dtype of the tokens."""
-        return [
-            cell.block.statistics(values, pooling, cell.gate(values, index))
-            for cell, index, values, pooling in self.matrices(tokens)
-        ]
+        return [z.cell.block.statistics(z.values, z.pooling, z.gate) for z in self.matrices(tokens)]
 
     def outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
         """Share of the part in all outputs, ``(n, c)``."""
         total = tokens.values.new_zeros(tokens.values.shape[0], self.num_outputs)
-        for (cell, index, values, pooling), u, v in zip(self.matrices(tokens), us, vs, strict=True):
+        for z, u, v in zip(self.matrices(tokens), us, vs, strict=True):
             if len(u):  # a strong penalty leaves gates without atoms
-                stats = cell.block.statistics(values, pooling, cell.gate(values, index))
-                total[:, cell.columns] += cell.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
+                block = z.cell.block
+                stats = block.statistics(z.values, z.pooling, z.gate)
+                total[:, z.cell.columns] += block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
         return total
 
     def token_outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
         """Share of each of the part's tokens in all outputs, ``(n, s, c)``; summed over tokens they are `outputs`."""
         total: Tensor | None = None
-        for (cell, index, values, pooling), u, v in zip(self.matrices(tokens), us, vs, strict=True):
+        for z, u, v in zip(self.matrices(tokens), us, vs, strict=True):
             if total is None:
-                total = values.new_zeros(*values.shape[:2], self.num_outputs)
+                total = z.values.new_zeros(*z.values.shape[:2], self.num_outputs)
             if len(u):
-                gate = cell.gate(values, index)
-                total[..., cell.columns] += cell.block.token_outputs(values, pooling, u, v, gate)
+                total[..., z.cell.columns] += z.cell.block.token_outputs(z.values, z.pooling, u, v, z.gate)
         assert total is not None, "a part has at least one matrix Z"
         return total
 

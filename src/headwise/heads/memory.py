@@ -12,8 +12,9 @@ from ..errors import InputError
 __all__ = ["Memory", "as_memory"]
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-CHUNK_SHARE = 32  # a chunk of tokens, its float64 copy and what conditioning makes of it: about ten chunks at once
-SMALLEST_ROOM = 128 * 2**20
+CHUNK_SHARE = 128  # about ten times a chunk is at work at once, and the allocator keeps as much again
+WORK = 192 * 2**20
+"""What passes and solvers take whatever the number of samples: chunks, libraries that load late, kept pieces."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +25,28 @@ class Memory:
     ----------
     limit : int or None
         Bytes that the process may hold in all, with what Python and torch take; None for no limit.
+    taken : int
+        Bytes that it held before the fit.
+
+    Raises
+    ------
+    InputError
+        What is left is too little for any fit.
     """
 
     limit: int | None = None
+    taken: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit - self.taken < WORK:
+            raise InputError(
+                f"max_memory is {self.limit / 2**20:.0f} MiB and the process holds {self.taken / 2**20:.0f} MiB before "
+                f"it fits; give at least {(self.taken + WORK) / 2**20:.0f} MiB"
+            )
 
     def room(self) -> int | None:
-        """Bytes left now; None without a limit.
-
-        Raises
-        ------
-        InputError
-            What is left is too little for any fit.
-        """
-        if self.limit is None:
-            return None
-        taken = resident()
-        if self.limit - taken < SMALLEST_ROOM:
-            raise InputError(
-                f"max_memory is {self.limit / 2**20:.0f} MiB and the process holds {taken / 2**20:.0f} MiB before it "
-                f"fits; give at least {(taken + SMALLEST_ROOM) / 2**20:.0f} MiB"
-            )
-        return self.limit - taken
+        """Bytes left for the fit; None without a limit."""
+        return None if self.limit is None else self.limit - self.taken
 
     def chunk(self, bytes_per_sample: int) -> int | None:
         """Samples of a chunk of tokens; None leaves it to the source."""
@@ -52,9 +54,9 @@ class Memory:
         return None if room is None else max(1, min(8 * 2**20, room // CHUNK_SHARE) // max(1, bytes_per_sample))
 
     def holds(self, size: int) -> bool:
-        """Whether ``size`` bytes of statistics may stay in memory: half of what is left, the rest is for the work."""
+        """Whether ``size`` bytes of statistics may stay in memory: half of what the work leaves."""
         room = self.room()
-        return room is None or 2 * size <= room
+        return room is None or 2 * size <= room - WORK
 
 
 def as_memory(limit: int | str | None) -> Memory:
@@ -62,8 +64,8 @@ def as_memory(limit: int | str | None) -> Memory:
 
     Examples
     --------
-    >>> as_memory("1GB").limit
-    1073741824
+    >>> as_memory("100GB").limit == 100 * 2**30
+    True
     """
     if isinstance(limit, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", limit.upper())
@@ -72,7 +74,7 @@ def as_memory(limit: int | str | None) -> Memory:
         limit = int(float(found[1]) * UNITS[found[2]])
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0):
         raise InputError(f"max_memory must be a positive number of bytes, a size such as '1GB', or None, got {limit!r}")
-    return Memory(limit)
+    return Memory(limit, 0 if limit is None else resident())
 
 
 def resident() -> int:

@@ -36,8 +36,8 @@ class PartSpec:
     penalty : str
         Registered penalty ("nuclear", or "ridge" for linear parts).
     gate : str or GateFamily
-        Registered family of gates ("gaussian", "rank_one", "cluster", "window"), "none" for a linear activation, or an
-        object of your own that keeps the protocol.
+        Registered family of gates ("gaussian", "rank_one", "cluster", "window", "attention_maps"), "none" for a linear
+        activation, or an object of your own that keeps the protocol.
     num_gates : int
         Number of gates; clusters of "cluster", radius of "window".
     gate_seed : int
@@ -127,6 +127,7 @@ class PartSpec:
             "none": "",
             "cluster": f" within {self.num_gates} clusters",
             "window": f" in windows of radius {self.num_gates}",
+            "attention_maps": " under attention maps",
         }.get(self.gate_name, f" with {self.num_gates} {self.gate_name} gates")
         query = ", class token as query" if self.pooling == "class" else ""
         return f"{self.block}{gates} on {where}{query}"
@@ -134,7 +135,9 @@ class PartSpec:
 
 def check_gate(gate: Any) -> None:
     """Refuse what is neither a name nor a family of gates."""
-    if not isinstance(gate, str) and not all(hasattr(gate, name) for name in ("name", "kinds", "fit", "restore")):
+    if not isinstance(gate, str) and not all(
+        hasattr(gate, name) for name in ("name", "kinds", "raw", "fit", "restore")
+    ):
         raise InputError(
             f"gate must be a name ('none', {', '.join(map(repr, GATES.names()))}) or an object with the methods of "
             f"headwise.contracts.GateFamily, got {gate!r}"

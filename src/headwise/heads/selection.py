@@ -194,7 +194,7 @@ def _check_folds(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], every: NDAr
         if len(missing):
             raise InputError(
                 f"class {targets.classes.tolist()[missing[0]]!r} has no training sample in fold {number} of "
-                f"{len(folds)} ({len(missing)} such classes); add some, remove the class, or give other folds"
+                f"{len(folds)}; add some, remove the class, or give other folds"
             )
 
 

@@ -26,7 +26,10 @@ def command(
         ),
     ] = "default",
     gate: Annotated[
-        str, typer.Option("--gate", help="none, gaussian, rank_one, cluster or window; linear parts take none")
+        str,
+        typer.Option(
+            "--gate", help="none, gaussian, rank_one, cluster, window or attention_maps; linear parts take none"
+        ),
     ] = "none",
     num_gates: Annotated[
         int, typer.Option("--num-gates", help="Gates; clusters of cluster, radius of window", min=0)
