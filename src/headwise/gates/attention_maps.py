@@ -27,12 +27,12 @@ class AttentionMapGates:
     def __init__(self, query: Tensor, query_bias: Tensor, key: Tensor, norm: Tensor) -> None:
         self.query, self.query_bias, self.key, self.norm = query, query_bias, key, norm
         self.count = len(query) if len(query) else 1
+        self._kind, self._eps = NORMS[int(norm[0])], float(norm[1])
 
     def _normalised(self, tokens: Tensor) -> Tensor:
-        kind, eps = NORMS[int(self.norm[0])], float(self.norm[1])
-        if kind == "layer":
-            return F.layer_norm(tokens, tokens.shape[-1:], eps=eps)
-        return tokens if kind is None else tokens / (tokens.square().mean(-1, keepdim=True) + eps).sqrt()
+        if self._kind == "layer":
+            return F.layer_norm(tokens, tokens.shape[-1:], eps=self._eps)
+        return tokens if self._kind is None else tokens / (tokens.square().mean(-1, keepdim=True) + self._eps).sqrt()
 
     def values(self, tokens: Tensor, index: int) -> GateValues:
         x = self._normalised(tokens)
