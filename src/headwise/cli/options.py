@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
 
@@ -12,7 +13,11 @@ from ..errors import unknown_name
 __all__ = [
     "BackboneOption",
     "BatchOption",
+    "DataArgument",
     "DeviceOption",
+    "HeadArgument",
+    "HeadBackboneOption",
+    "HeadLayerOption",
     "JsonOption",
     "OverwriteOption",
     "SeedOption",
@@ -45,3 +50,15 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Decides splits and resa
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read")]
 TolOption = Annotated[float, typer.Option("--tol", help="Certified relative gap to reach")]
 BatchOption = Annotated[int, typer.Option("--batch-size", help="Images in one pass of the backbone")]
+HeadArgument = Annotated[Path, typer.Argument(metavar="HEAD", help="Folder of a saved head")]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="PATH", help="One image, a folder or a table of images, arrays, or a token store")
+]
+HeadBackboneOption = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--backbone", "-b", metavar="NAME", help="Backbone for images; without it, that of the head"),
+]
+HeadLayerOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--layer", help="Layer of the backbone; without it, that of the head"),
+]

@@ -190,8 +190,9 @@ class FittedConditioner:
             square += float(block.mean_square(stats) @ own)
             mean = mean + block.adjoint(stats, own[:, None])
         size = square - float(mean.square().sum())
-        scale = size ** (-0.5 / block.degree) if size > 1e-12 * square else 1.0
-        return replace(self, scale=scale)
+        scale = torch.tensor(size ** (-0.5 / block.degree) if size > 1e-12 * square else 1.0, dtype=torch.float64)
+        current().agree(scale)  # every process has its own sums, which round as its machine does
+        return replace(self, scale=float(scale))
 
     def chunks(self, source: TokenSource, rows: np.ndarray, spec: PartSpec) -> Iterator[tuple[Tensor, Tensor]]:
         """Conditioned tokens and pooling weights of ``rows``, chunk by chunk, in float64."""

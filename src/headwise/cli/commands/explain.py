@@ -5,32 +5,31 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from ..console import out, print_json, say
-from ..options import DeviceOption, JsonOption, StrictOption
+from ..options import (
+    DataArgument,
+    DeviceOption,
+    HeadArgument,
+    HeadBackboneOption,
+    HeadLayerOption,
+    JsonOption,
+    StrictOption,
+)
 
 
 def command(
-    head: Annotated[Path, typer.Argument(metavar="HEAD", help="Folder of a saved head")],
-    path: Annotated[
-        str,
-        typer.Argument(metavar="PATH", help="One image, a folder or a table of images, arrays, or a token store"),
-    ],
+    head: HeadArgument,
+    path: DataArgument,
     page: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page to write")] = Path(
         "explanation.html"
     ),
     samples: Annotated[int, typer.Option("--samples", help="Samples to show, spread over the data; 100 at most")] = 8,
-    backbone: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--backbone", "-b", metavar="NAME", help="Backbone for images; without it, that of the head"),
-    ] = None,
-    layer: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--layer", help="Layer of the backbone; without it, that of the head"),
-    ] = None,
+    backbone: HeadBackboneOption = None,
+    layer: HeadLayerOption = None,
     device: DeviceOption = "auto",
     strict: StrictOption = False,
     json: JsonOption = False,

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import csv
 import sys
-from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..console import print_json, progress_bars, say
-from ..options import DeviceOption, JsonOption, StrictOption
+from ..options import (
+    DataArgument,
+    DeviceOption,
+    HeadArgument,
+    HeadBackboneOption,
+    HeadLayerOption,
+    JsonOption,
+    StrictOption,
+)
 
 
 def command(
-    head: Annotated[Path, typer.Argument(metavar="HEAD", help="Folder of a saved head")],
-    path: Annotated[
-        str,
-        typer.Argument(metavar="PATH", help="One image, a folder or a table of images, arrays, or a token store"),
-    ],
-    backbone: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--backbone", "-b", metavar="NAME", help="Backbone for images; without it, that of the head"),
-    ] = None,
-    layer: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--layer", help="Layer of the backbone; without it, that of the head"),
-    ] = None,
+    head: HeadArgument,
+    path: DataArgument,
+    backbone: HeadBackboneOption = None,
+    layer: HeadLayerOption = None,
     views: Annotated[
         Literal["first", "average"],
         typer.Option("--views", help="Of a store with several views of a sample: the first, or the mean of the logits"),
