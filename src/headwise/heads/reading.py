@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..ahead import ahead
 from ..contracts import Progress, Tokens, TokenSource
 from ..errors import InputError
 from ..processes import current
@@ -45,12 +45,9 @@ class Reading:
         run = processes.run(len(rows))
         chunks = source.chunks(rows[run], self.memory.chunk(4 * source.num_tokens * source.width))
         start = run.start
-        with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(next, chunks, None)
-            while (found := ahead.result()) is not None:
-                ahead = reader.submit(next, chunks, None)
-                place = slice(start, start + len(found[0]))
-                yield place, found[1]
-                start = place.stop
-                if self.progress:
-                    self.progress(step, start - run.start, run.stop - run.start)
+        for chunk, tokens in ahead(chunks):
+            place = slice(start, start + len(chunk))
+            yield place, tokens
+            start = place.stop
+            if self.progress:
+                self.progress(step, start - run.start, run.stop - run.start)

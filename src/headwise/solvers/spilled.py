@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..ahead import ahead
 from ..errors import InputError
 from ..processes import ALONE, Processes
 from .passes import Stats, chunk_samples
@@ -125,17 +125,9 @@ class SpilledPasses:
         if layout is None or self._written != self._count:
             raise RuntimeError(f"{self._written} of {self._count} samples were written")
         numpy_type = np.float64 if dtype == torch.float64 else np.float32
-        starts = np.cumsum([0, *self._pieces])
-
-        with self._file(dtype).open("rb") as file, ThreadPoolExecutor(1) as reader:
-
-            def read(count: int) -> Tensor:
-                return torch.from_numpy(np.fromfile(file, numpy_type, count * layout.numbers))
-
-            ahead = reader.submit(read, self._pieces[0])
-            for number, count in enumerate(self._pieces):
-                flat = ahead.result()
-                if number + 1 < len(self._pieces):
-                    ahead = reader.submit(read, self._pieces[number + 1])
-                start = self._first + int(starts[number])
-                yield slice(start, start + count), layout.unpack(flat, count)
+        start = self._first
+        with self._file(dtype).open("rb") as file:
+            flats = (np.fromfile(file, numpy_type, count * layout.numbers) for count in self._pieces)
+            for count, flat in zip(self._pieces, ahead(flats), strict=True):
+                yield slice(start, start + count), layout.unpack(torch.from_numpy(flat), count)
+                start += count
