@@ -67,8 +67,8 @@ def cifar_store(data: Path, n: int) -> Path:
 
 
 def large_store(data: Path) -> Path:
-    """Tokens of 10,000 training images (split "train"), their mirror images from the left half ("mirror"), 5,000 test
-    images ("test"): 20,000 samples, extracted in about twenty minutes on two cores.
+    """Tokens of 10,000 training images (split "train"), mirror images of the first half (no part), 5,000 test images
+    ("test"): 20,000 samples, extracted in about twenty minutes on two cores.
     """
     from headwise.tokens.readers.arrays import image_array_samples
 
@@ -81,7 +81,7 @@ def large_store(data: Path) -> Path:
         class_names=tuple(str(name) for name in train["class_names"]),
         description="CIFAR-10 subset with mirror images of the first 5,000",
     )
-    split = np.repeat(["train", "mirror", "test"], [len(images), half, len(test["images"])])
+    split = np.repeat(["train", "", "test"], [len(images), half, len(test["images"])])
     return _extracted(data, samples.with_split(split), CACHE / "vit_tiny_20000")
 
 

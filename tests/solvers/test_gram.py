@@ -60,14 +60,14 @@ def test_moments_and_samples_see_the_same_function(make, kinds, intercept):
             eyes, [z.view(p.p, p.k, 3) for z, p in zip(numbers, problem.parts, strict=True)], zero.intercept
         )
         factors = problem.balanced(whole)
-        numbers = [*numbers, zero.intercept]
-        here = fista.Point(numbers, factors, condensed.image(numbers, factors))
+        iterate = fista.Iterate.of(problem, factors, 1.0)
+        here = fista.Point(iterate, condensed.image(iterate))
         factors = condensed.finished(here)
         assert intercept or not factors.intercept.any()
         outputs = problem.outputs(factors)
         if intercept:
             assert float(problem.loss.gradient(outputs).sum(0).abs().max()) < 1e-13
-        there = fista.Point([*numbers[:-1], factors.intercept], factors, outputs)
+        there = fista.Point(fista.Iterate.of(problem, factors, 1.0), outputs)
         for a, b in zip(condensed.gradient(here.image)[:-1], samples.gradient(outputs)[:-1], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
         assert condensed.look(here, 0.05) == pytest.approx(samples.look(there, 0.05), rel=1e-8)

@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from ..contracts import Loss
 from ..errors import InputError
 from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound
 from .problem import Factors, Problem
@@ -73,6 +74,15 @@ def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta
     def dual(alpha: float) -> float:
         return float(problem.loss.dual_value(alpha * theta)) - alpha * alpha * ridge / (2 * beta)
 
+    # near the optimum the best scale is near one (or the limit): the vertex of a parabola finds it
+    at, h = min(1.0, limit), 1e-3 * min(1.0, limit)
+    values = [dual(at), dual(at - h), dual(at - 2 * h)]
+    slope = (3 * values[0] - 4 * values[1] + values[2]) / 2
+    bend = values[0] - 2 * values[1] + values[2]
+    if at == limit and slope >= 0 > bend:
+        return values[0]  # still rising at the limit: concave, so the limit is best
+    if bend < 0 and abs(slope / bend) < 50:
+        return max(*values, dual(min(at - h * slope / bend, limit)))
     if limit == float("inf"):  # nothing bounds alpha; the dual is concave, so beyond a few doublings it only falls
         limit = 2.0
         while dual(2 * limit) > dual(limit):
@@ -87,27 +97,49 @@ def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta
     return max(-float(found.fun), at_limit, dual(0.0))
 
 
-def centre_intercept(problem: Problem, outputs: Tensor, steps: int = 20) -> Tensor:
-    """Shift of the intercept that makes the gradient's columns sum to zero, by damped Newton on the intercept alone."""
-    c = outputs.shape[1]
-    shift = outputs.new_zeros(c)
-    eye = torch.eye(c, dtype=outputs.dtype, device=outputs.device)
+def centre_intercept(problem: Problem, outputs: Tensor, enough: float = 1e-14, steps: int = 20) -> Tensor:
+    """Shift of the intercept that makes the gradient's columns sum to zero, by damped Newton on the intercept alone.
+
+    ``enough`` is the largest sum that may be left; `Loss.repair` removes it at a cost of the same order.
+    """
+    shift = outputs.new_zeros(outputs.shape[1])
     loss = problem.loss
     for _ in range(steps):
-        gradient = loss.gradient(outputs + shift).sum(0)
-        if float(gradient.abs().max()) < 1e-14:
+        here = outputs + shift
+        gradient = loss.gradient(here).sum(0)
+        if float(gradient.abs().max()) < enough:
             break
-        hessian = torch.stack([loss.hessian_product(outputs + shift, e.expand_as(outputs)).sum(0) for e in eye])
-        # softmax does not see a common shift of all outputs: that direction has no curvature, and must not drift
-        step = torch.linalg.pinv(hessian, rtol=1e-12, hermitian=True) @ gradient
-        size = 1.0
-        here = float(loss.value(outputs + shift))
-        while float(loss.value(outputs + shift - size * step)) > here and size > 1e-4:
+        step = _newton_step(loss, here, gradient)
+        size, value = 1.0, float(loss.value(here))
+        while float(loss.value(here - size * step)) > value and size > 1e-4:
             size /= 2
         if size <= 1e-4:
             break
         shift = shift - size * step
     return shift
+
+
+def _newton_step(loss: Loss, outputs: Tensor, gradient: Tensor, accuracy: float = 1e-4) -> Tensor:
+    """Newton step of the intercept by conjugate gradients: far fewer passes over the outputs than there are outputs.
+
+    Softmax does not see a common shift of all outputs: that direction has no curvature, and the iterates stay out of
+    it.
+    """
+    step, residual = torch.zeros_like(gradient), gradient
+    direction, size = residual, float(residual @ residual)
+    goal = accuracy**2 * size
+    for _ in range(len(gradient)):
+        bent = loss.hessian_product(outputs, direction.expand_as(outputs)).sum(0)
+        curvature = float(direction @ bent)
+        if curvature <= 0:
+            break
+        step = step + size / curvature * direction
+        residual = residual - size / curvature * bent
+        left = float(residual @ residual)
+        if left <= goal:
+            break
+        direction, size = residual + left / size * direction, left
+    return step
 
 
 def dual_point(problem: Problem, outputs: Tensor) -> Tensor:

@@ -43,8 +43,12 @@ class FactorDescent:
         self._inner: list[list[Tensor]] | None = [] if problem.passes.held and 2 * size <= HOLD_BYTES else None
         self.outputs = self._first_pass()
         self.iterations = 0
+        self.bound = float("inf")
+        """Where every part is quadratic: how far at most the last step began above the optimum, b at its best place."""
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
         self._last: tuple[Tensor, Tensor] | None = None
+        self._exact = self.outputs
+        """Gradient in the outputs, in float64, that the last step began with."""
         self.value = self._objective(self.outputs, self._pack(self.factors))
 
     # The variables as one flat vector; atoms of quadratic parts are left out.
@@ -71,16 +75,21 @@ class FactorDescent:
         b = take(self.factors.intercept) if self.problem.fit_intercept else fixed(self.factors.intercept)
         return Factors(u, v, b)
 
+    def _weights(self, flat: Tensor) -> Tensor:
+        """A flat vector without its intercept."""
+        return flat[: -self.problem.loss.num_outputs] if self.problem.fit_intercept else flat
+
     def _objective(self, outputs: Tensor, flat: Tensor) -> float:
-        weights = flat[: flat.numel() - self.problem.loss.num_outputs] if self.problem.fit_intercept else flat
-        return float(self.problem.loss.value(outputs)) + self.beta / 2 * float(weights.double().square().sum())
+        return float(self.problem.loss.value(outputs)) + self.beta / 2 * float(
+            self._weights(flat).double().square().sum()
+        )
 
     def _first_pass(self) -> Tensor:
         factors = self.factors
         b = factors.intercept.double()
         out = b.new_zeros(self.problem.passes.num_samples, len(b))
         for rows, stats in self.problem.passes.chunks(self.dtype):
-            inner = [part.block.inner(s, u) for part, s, u in zip(self.problem.parts, stats, factors.u, strict=True)]
+            inner = [part.inner(s, u) for part, s, u in zip(self.problem.parts, stats, factors.u, strict=True)]
             for part, h, v in zip(self.problem.parts, inner, factors.v, strict=True):
                 out[rows, part.columns] += h.flatten(1) @ v.flatten(0, 1)
             if self._inner is not None:
@@ -91,11 +100,11 @@ class FactorDescent:
     def _inner_of(self, chunk: int, stats: Sequence[Stats]) -> list[Tensor]:
         if self._inner is not None:
             return self._inner[chunk]
-        return [part.block.inner(s, u) for part, s, u in zip(self.problem.parts, stats, self.factors.u, strict=True)]
+        return [part.inner(s, u) for part, s, u in zip(self.problem.parts, stats, self.factors.u, strict=True)]
 
     def gradient(self) -> Tensor:
         """Gradient at the current point, flat; one pass."""
-        exact = self.problem.loss.gradient(self.outputs)
+        self._exact = exact = self.problem.loss.gradient(self.outputs)
         theta = exact.to(self.dtype)
         gu = [torch.zeros_like(u) for u in self.factors.u]
         gv = [torch.zeros_like(v) for v in self.factors.v]
@@ -155,6 +164,8 @@ class FactorDescent:
         """One iteration. Returns the decrease of the objective, 0 where no descent was found."""
         gradient = self.gradient()
         flat = self._pack(self.factors)
+        if not any(part.factored for part in self.problem.parts):  # strongly convex, with modulus beta
+            self.bound = float(self._weights(gradient).double().square().sum()) / (2 * self.beta)
         if self._last is not None:
             s, y = flat - self._last[0], gradient - self._last[1]
             if float(s @ y) > 1e-10 * float(s.norm() * y.norm()):
@@ -184,10 +195,7 @@ class FactorDescent:
     def _search(self, flat: Tensor, direction: Tensor, first: Tensor, second: Tensor) -> tuple[float, float]:
         """Minimum along the line by safeguarded Newton steps on the exact one-dimensional objective."""
         loss = self.problem.loss
-        if self.problem.fit_intercept:
-            c = loss.num_outputs
-            flat, direction = flat[:-c], direction[:-c]
-        flat, direction = flat.double(), direction.double()
+        flat, direction = self._weights(flat).double(), self._weights(direction).double()
         xx, xd, dd = float(flat @ flat), float(flat @ direction), float(direction @ direction)
 
         def at(t: float) -> tuple[float, float]:
@@ -197,7 +205,7 @@ class FactorDescent:
             return float(loss.value(outputs)) + self.beta / 2 * (xx + 2 * t * xd + t * t * dd), slope
 
         low, high, t = 0.0, float("inf"), 1.0
-        value0, slope0 = self.value, at(0.0)[1]
+        value0, slope0 = self.value, float((self._exact * first).sum()) + self.beta * xd
         best = (0.0, value0)
         if slope0 >= 0:  # descent in float32 only: rounding decides, there is nothing to gain
             return best

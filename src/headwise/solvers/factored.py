@@ -70,7 +70,7 @@ def solve(
         for number in range(max_rounds + 1):
             if progress:
                 progress("fit", number, max_rounds)
-            primal, gap, candidates = _look(problem, factors, beta, new_atoms)
+            primal, gap, candidates = _look(problem, factors, beta, new_atoms, tol)
             atoms = sum(len(u) for part, u in zip(problem.parts, factors.u, strict=True) if part.factored)
             history.append(
                 Round(time.perf_counter() - began, done, primal, gap, atoms, str(factors.intercept.dtype)[6:])
@@ -94,7 +94,7 @@ def solve(
             for _ in range(iterations):
                 decrease = descent.step()
                 quiet = quiet + 1 if decrease < care * tol * abs(primal) / iterations else 0
-                if quiet >= 5:
+                if quiet >= 5 or descent.bound <= 0.3 * tol * abs(descent.value):
                     break
             done += descent.iterations
             factors = problem.balanced(descent.factors)
@@ -130,11 +130,11 @@ def _epsilon(tol: float) -> float:
 Candidates = list[tuple[Tensor, Tensor, Tensor] | None]
 
 
-def _look(problem: Problem, factors: Factors, beta: float, count: int) -> tuple[float, float, Candidates]:
+def _look(problem: Problem, factors: Factors, beta: float, count: int, tol: float) -> tuple[float, float, Candidates]:
     """Objective, estimated gap and the best new atoms, in the working precision. Not a proof."""
     outputs = problem.outputs(factors)
     if problem.fit_intercept:
-        shift = centre_intercept(problem, outputs.double()).to(outputs.dtype)
+        shift = centre_intercept(problem, outputs.double(), 1e-4 * tol).to(outputs.dtype)
         factors.intercept += shift
         outputs = outputs + shift
     primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -15,21 +16,70 @@ from .certificate import Certificate, certify
 from .problem import Factors, Problem
 from .solution import Round, Solution, Status
 
-__all__ = ["MATRIX_LIMIT", "Numbers", "Oracle", "Point", "dual_terms", "minimise"]
+__all__ = ["MATRIX_LIMIT", "Iterate", "Numbers", "Oracle", "Point", "dual_terms", "minimise", "stacked"]
 
 MATRIX_LIMIT = 2_000_000
 """Most numbers in the matrix Z of one part: each iteration takes its singular value decomposition."""
 
 Numbers = list[Tensor]
-"""Z of each part, ``(p, k c)``, then the intercept ``(c,)`` in units of `Oracle.unit`."""
+"""Matrices Z of alike parts, ``(parts, p, k c)`` for each of `Problem.alike`, then the intercept ``(c,)`` in units of
+`Oracle.unit`."""
+
+
+class Iterate:
+    """One point of the loop: its numbers, and the same as atoms when asked.
+
+    Parameters
+    ----------
+    problem : Problem
+    numbers : list of Tensor
+    atoms : list of (Tensor, Tensor) or None
+        Balanced left and right atoms of each stack, ``(parts, p, r)`` and ``(parts, r, k c)``; None for ridge parts.
+    unit : float
+        That of the intercept.
+    """
+
+    def __init__(
+        self, problem: Problem, numbers: Numbers, atoms: list[tuple[Tensor, Tensor] | None], unit: float
+    ) -> None:
+        self.problem, self.numbers, self._atoms, self._unit = problem, numbers, atoms, unit
+
+    @classmethod
+    def of(cls, problem: Problem, factors: Factors, unit: float) -> Iterate:
+        """Some factors, which have to be balanced."""
+        whole = [u.flatten(1).T @ v.flatten(1) for u, v in zip(factors.u, factors.v, strict=True)]
+        found = cls(problem, [*stacked(problem, whole), factors.intercept / unit], [], unit)
+        found.factors = factors
+        return found
+
+    @cached_property
+    def factors(self) -> Factors:
+        """As the other solvers have them; atoms of size zero are left out."""
+        found = self.problem.zero(self.numbers[-1].dtype)
+        for indices, whole, atoms in zip(self.problem.alike, self.numbers, self._atoms, strict=False):
+            for place, index in enumerate(indices):
+                v = found.v[index]
+                if atoms is None:
+                    found.v[index] = whole[place].view_as(v)
+                    continue
+                left, right = atoms[0][place], atoms[1][place]
+                open_ = right.abs().amax(1) > 0
+                found.u[index] = left[:, open_].T.reshape(-1, *self.problem.parts[index].u_shape).contiguous()
+                found.v[index] = right[open_].reshape(-1, *v.shape[1:]).contiguous()
+        found.intercept = self.numbers[-1] * self._unit
+        return found
+
+
+def stacked(problem: Problem, matrices: list[Tensor]) -> Numbers:
+    """Matrices of the parts, alike ones as one tensor."""
+    return [torch.stack([matrices[index] for index in indices]) for indices in problem.alike]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One iterate: its numbers, the same as factors, and its image under the oracle."""
+    """An iterate with its image under the oracle."""
 
-    numbers: Numbers
-    factors: Factors
+    iterate: Iterate
     image: Tensor
 
 
@@ -44,8 +94,8 @@ class Oracle(Protocol):
         """Size of the features. The intercept is the weight of a constant feature of this size."""
         ...
 
-    def image(self, numbers: Numbers, factors: Factors) -> Tensor:
-        """Image of a point, given in both forms (an oracle takes the cheaper one)."""
+    def image(self, iterate: Iterate) -> Tensor:
+        """Image of an iterate, from its numbers or its factors, whichever is cheaper."""
         ...
 
     def gradient(self, image: Tensor) -> Numbers:
@@ -65,14 +115,14 @@ class Oracle(Protocol):
         ...
 
 
-def dual_terms(problem: Problem, matrices: list[Tensor]) -> tuple[float, float]:
+def dual_terms(problem: Problem, stacks: Numbers) -> tuple[float, float]:
     """Largest singular value over nuclear parts and the sum of squares over ridge parts of ``A*(theta)``."""
     bound, ridge = 0.0, 0.0
-    for part, matrix in zip(problem.parts, matrices, strict=True):
-        if part.factored:
-            bound = max(bound, float(torch.linalg.matrix_norm(matrix, 2)))
+    for indices, stack in zip(problem.alike, stacks, strict=True):
+        if problem.parts[indices[0]].factored:
+            bound = max(bound, float(torch.linalg.matrix_norm(stack, 2).max()))
         else:
-            ridge += float(matrix.square().sum())
+            ridge += float(stack.square().sum())
     return bound, ridge
 
 
@@ -91,12 +141,11 @@ def minimise(
     problem = oracle.problem
     factors = problem.zero() if start is None else problem.balanced(start.to(torch.float64), drop=0.0)
     _check_size(problem, factors)
-    numbers = [u.flatten(1).T @ v.flatten(1) for u, v in zip(factors.u, factors.v, strict=True)]
-    numbers.append(factors.intercept / oracle.unit)
-    here = Point(numbers, factors, oracle.image(numbers, factors))
+    first = Iterate.of(problem, factors, oracle.unit)
+    here = Point(first, oracle.image(first))
     if not bool(torch.isfinite(here.image).all()):
         raise InputError("the outputs at the start are not finite: look for NaN or infinite values in the tokens")
-    ahead, ahead_image, momentum = here.numbers, here.image, 1.0
+    ahead, ahead_image, momentum = first.numbers, here.image, 1.0
     size = oracle.unit**2 / 64  # likely too bold a step; the first search finds the right one
     history: list[Round] = []
     proved: tuple[Certificate, Factors] | None = None
@@ -108,7 +157,7 @@ def minimise(
                     progress("fit", number, max_iterations)
                 primal, gap = oracle.look(here, beta)
                 seconds = time.perf_counter() - began
-                history.append(Round(seconds, number, primal, gap, _rank(problem, here.factors), "float64"))
+                history.append(Round(seconds, number, primal, gap, _rank(problem, here.iterate.factors), "float64"))
                 if gap <= target * problem.size(primal):
                     proved = certify(problem, oracle.finished(here), beta)
                     if proved[0].relative_gap <= tol:
@@ -118,12 +167,13 @@ def minimise(
             if number == max_iterations:
                 break
             new, size = _step(oracle, ahead, ahead_image, beta, size)
-            change = [a - b for a, b in zip(new.numbers, here.numbers, strict=True)]
-            if _dot([a - b for a, b in zip(ahead, new.numbers, strict=True)], change) > 0:
+            there = new.iterate.numbers
+            change = [a - b for a, b in zip(there, here.iterate.numbers, strict=True)]
+            if _dot([a - b for a, b in zip(ahead, there, strict=True)], change) > 0:
                 momentum, size = 1.0, size / 2  # a restart is a fresh start, so the step may grow again
             after = (1 + (1 + 4 * momentum * momentum) ** 0.5) / 2
             push, momentum = (momentum - 1) / after, after
-            ahead = [a + push * b for a, b in zip(new.numbers, change, strict=True)]
+            ahead = [a + push * b for a, b in zip(there, change, strict=True)]
             ahead_image = new.image + push * (new.image - here.image)  # linear, so no pass
             here = new
     except KeyboardInterrupt:
@@ -161,9 +211,9 @@ def _step(oracle: Oracle, ahead: Numbers, image: Tensor, beta: float, size: floa
     gradient = oracle.gradient(image)
     for _ in range(200):
         trial = [a - g / size for a, g in zip(ahead, gradient, strict=True)]
-        numbers, factors = _proximal(oracle, trial, beta / size)
-        new = Point(numbers, factors, oracle.image(numbers, factors))
-        move = [a - b for a, b in zip(numbers, ahead, strict=True)]
+        iterate = _proximal(oracle, trial, beta / size)
+        new = Point(iterate, oracle.image(iterate))
+        move = [a - b for a, b in zip(iterate.numbers, ahead, strict=True)]
         moved = _dot(move, move)
         # moves of a few rounding errors have no curvature that could be measured
         if oracle.excess(new.image, image) <= size * moved or moved <= 1e-28 * _dot(ahead, ahead):
@@ -174,23 +224,28 @@ def _step(oracle: Oracle, ahead: Numbers, image: Tensor, beta: float, size: floa
     )
 
 
-def _proximal(oracle: Oracle, numbers: Numbers, strength: float) -> tuple[Numbers, Factors]:
-    """``argmin strength penalty(Z) + |Z - numbers|^2 / 2`` part by part, whole and as factors."""
+def _proximal(oracle: Oracle, numbers: Numbers, strength: float) -> Iterate:
+    """``argmin strength penalty(Z) + |Z - numbers|^2 / 2``, all alike parts at once."""
     problem = oracle.problem
-    *matrices, intercept = numbers
+    *stacks, intercept = numbers
     found: Numbers = []
-    factors = problem.zero(intercept.dtype)
-    for index, (part, matrix) in enumerate(zip(problem.parts, matrices, strict=True)):
-        v = factors.v[index]
-        if not part.factored:
-            found.append(matrix / (1 + strength))
-            factors.v[index] = found[-1].view_as(v)
+    atoms: list[tuple[Tensor, Tensor] | None] = []
+    for indices, stack in zip(problem.alike, stacks, strict=True):
+        if not problem.parts[indices[0]].factored:
+            found.append(stack / (1 + strength))
+            atoms.append(None)
             continue
-        left, sigma, right = torch.linalg.svd(matrix, full_matrices=False)
-        root = (sigma[sigma > strength] - strength).sqrt()
-        left, right = left[:, : len(root)] * root, root[:, None] * right[: len(root)]
+        left, sigma, right = _svd(stack)
+        root = (sigma - strength).clamp(min=0).sqrt()
+        left, right = left * root[:, None, :], root[:, :, None] * right
         found.append(left @ right)
-        factors.u[index] = left.T.reshape(-1, *part.u_shape).contiguous()
-        factors.v[index] = right.reshape(-1, *v.shape[1:]).contiguous()
-    factors.intercept = intercept * oracle.unit
-    return [*found, intercept], factors
+        atoms.append((left, right))
+    return Iterate(problem, [*found, intercept], atoms, oracle.unit)
+
+
+def _svd(stack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin singular value decompositions of ``(parts, p, q)``; one column is its length times a direction."""
+    if stack.shape[2] > 1:
+        return torch.linalg.svd(stack, full_matrices=False)
+    sigma = torch.linalg.vector_norm(stack, dim=1)
+    return stack / sigma[:, None].clamp(min=torch.finfo(stack.dtype).tiny), sigma, torch.ones_like(sigma)[:, None]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..contracts import Progress
 from ..errors import InputError
-from .fista import Numbers, Point, dual_terms, minimise
+from .fista import Iterate, Numbers, Point, dual_terms, minimise
 from .problem import Factors, Problem
 from .solution import Solution
 
@@ -24,8 +24,9 @@ FEATURE_LIMIT = 2048
 class CondensedProblem:
     """A problem with the squared loss as a quadratic function of Z; nothing in it grows with the samples.
 
-    With features ``Phi_i`` the outputs are ``f_i = Phi_i Z + b``, the parts' matrices Z one under the other as ``(F,
-    c)``. Where b is fitted, all moments are about the weighted means, which puts b at its best place for every Z.
+    With features ``Phi_i`` the outputs are ``f_i = Phi_i Z + b``, the matrices Z one under the other as ``(F, c)``,
+    alike parts together (`Problem.alike`). Where b is fitted, all moments are about the weighted means, which puts b at
+    its best place for every Z.
 
     Attributes
     ----------
@@ -79,12 +80,16 @@ class CondensedProblem:
             progress=progress,
         )
 
-    def _stacked(self, numbers: Numbers) -> Tensor:
+    def _column(self, numbers: Numbers) -> Tensor:
+        """All matrices Z one under the other, as rows of the features."""
         return torch.cat([z.reshape(-1, self.cross.shape[1]) for z in numbers[:-1]])
 
-    def _matrices(self, stacked: Tensor) -> list[Tensor]:
-        sizes = [part.p * part.k for part in self.problem.parts]
-        return [z.reshape(part.p, -1) for part, z in zip(self.problem.parts, stacked.split(sizes), strict=True)]
+    def _stacks(self, column: Tensor) -> Numbers:
+        alike = self.problem.alike
+        parts = [self.problem.parts[indices[0]] for indices in alike]
+        sizes = [len(indices) * part.p * part.k for indices, part in zip(alike, parts, strict=True)]
+        pieces = zip(alike, parts, column.split(sizes), strict=True)
+        return [z.reshape(len(indices), part.p, -1) for indices, part, z in pieces]
 
     # What the loop asks of an oracle. The image is Z and moments @ Z, one under the other.
 
@@ -92,13 +97,13 @@ class CondensedProblem:
     def unit(self) -> float:
         return float(self.moments.diagonal().sum()) ** 0.5 / 3 or 1.0
 
-    def image(self, numbers: Numbers, factors: Factors) -> Tensor:
-        stacked = self._stacked(numbers)
-        return torch.cat([stacked, self.moments @ stacked])
+    def image(self, iterate: Iterate) -> Tensor:
+        column = self._column(iterate.numbers)
+        return torch.cat([column, self.moments @ column])
 
     def gradient(self, image: Tensor) -> Numbers:
         # the intercept follows Z, so that its own gradient is zero
-        return [*self._matrices(image[len(self.means) :] - self.cross), torch.zeros_like(self.target_means)]
+        return [*self._stacks(image[len(self.means) :] - self.cross), torch.zeros_like(self.target_means)]
 
     def excess(self, new: Tensor, old: Tensor) -> float:
         z, product = (new - old).split(len(self.means))
@@ -115,12 +120,12 @@ class CondensedProblem:
         scale = max(slope / curve, 0.0) if curve > 0 else 0.0
         if bound > 0:
             scale = min(scale, beta / bound)
-        primal = loss + beta * float(self.problem.penalty(point.factors))
+        primal = loss + beta * float(self.problem.penalty(point.iterate.factors))
         return primal, primal - (scale * slope - scale * scale * curve / 2)
 
     def finished(self, point: Point) -> Factors:
-        b = self.target_means - self.means @ self._stacked(point.numbers)
-        return Factors(point.factors.u, point.factors.v, b)
+        b = self.target_means - self.means @ self._column(point.iterate.numbers)
+        return Factors(point.iterate.factors.u, point.iterate.factors.v, b)
 
 
 def fits_moments(problem: Problem, most: int = FEATURE_LIMIT) -> bool:
@@ -187,6 +192,7 @@ def condense(problem: Problem) -> CondensedProblem:
     centred = problem.fit_intercept
     target_means = (weights * targets).sum(0) * centred
     targets = targets - target_means
+    order = [index for indices in problem.alike for index in indices]
     eyes = [torch.eye(part.p, dtype=torch.float64, device=problem.device) for part in problem.parts]
     moments = targets.new_zeros(width, width)
     cross = targets.new_zeros(width, targets.shape[1])
@@ -194,7 +200,7 @@ def condense(problem: Problem) -> CondensedProblem:
     for number, (rows, stats) in enumerate(problem.passes.chunks(torch.float64)):
         inner = [
             part.block.inner(s, eye.view(-1, *part.u_shape)).flatten(1)
-            for part, s, eye in zip(problem.parts, stats, eyes, strict=True)
+            for part, s, eye in ((problem.parts[i], stats[i], eyes[i]) for i in order)
         ]
         features = torch.cat(inner, dim=1)
         if number == 0 and centred:

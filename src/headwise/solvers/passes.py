@@ -56,7 +56,8 @@ class HeldPasses:
         self.num_samples = self._count if num_samples is None else num_samples
         self.processes = processes
         self._first = processes.run(self.num_samples).start
-        self._chunk = chunk_samples(sum(v[0].numel() for part in stats for v in part.values()))
+        # parts are passed one after the other, so the largest decides
+        self._chunk = chunk_samples(max(sum(v[0].numel() for v in part.values()) for part in stats))
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype not in self._stats:

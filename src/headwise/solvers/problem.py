@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import Block, Loss, Penalty
-from .passes import Passes
+from .passes import Passes, Stats
 
 __all__ = ["Factors", "Part", "Problem", "singular_atoms"]
 
@@ -44,6 +44,10 @@ class Part:
     @property
     def factored(self) -> bool:
         return self.penalty.kind == "norm"
+
+    def inner(self, stats: Stats, u: Tensor) -> Tensor:
+        """Inner features ``(n, r, k)`` of atoms; those of a whole Z are the features that it is linear in."""
+        return self.block.inner(stats, u) if self.factored else stats["features"].unsqueeze(-1)
 
 
 @dataclass
@@ -84,6 +88,15 @@ class Problem:
         tiny = torch.finfo(torch.float64)
         return max(tiny.eps * abs(float(self.loss.value(outputs))), tiny.tiny)
 
+    @cached_property
+    def alike(self) -> list[list[int]]:
+        """Parts whose matrices Z have one shape and one kind of penalty (gates of a block), worked on at once."""
+        found: dict[tuple[int, int, bool], list[int]] = {}
+        for index, part in enumerate(self.parts):
+            shape = part.p, part.k * part.outputs(self.loss.num_outputs), part.factored
+            found.setdefault(shape, []).append(index)
+        return list(found.values())
+
     def zero(self, dtype: torch.dtype = torch.float64) -> Factors:
         """No atoms, and the best constant output."""
         c = self.loss.num_outputs
@@ -103,7 +116,7 @@ class Problem:
         for rows, stats in self.passes.chunks(b.dtype):
             for part, s, u, v in zip(self.parts, stats, factors.u, factors.v, strict=True):
                 if len(u):
-                    out[rows, part.columns] += part.block.inner(s, u).flatten(1) @ v.flatten(0, 1)
+                    out[rows, part.columns] += part.inner(s, u).flatten(1) @ v.flatten(0, 1)
         self.passes.processes.add(out)
         return out.add_(b)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..contracts import Progress
 from .certificate import best_scale, centre_intercept, dual_point
-from .fista import Numbers, Point, dual_terms, minimise
+from .fista import Iterate, Numbers, Point, dual_terms, minimise, stacked
 from .problem import Factors, Problem
 from .solution import Solution
 
@@ -32,14 +32,14 @@ class _Samples:
         problem.passes.processes.add(total)
         self.unit = (float(total) / problem.passes.num_samples) ** 0.5 / 3 or 1.0
 
-    def image(self, numbers: Numbers, factors: Factors) -> Tensor:
+    def image(self, iterate: Iterate) -> Tensor:
         # the few atoms that thresholding leaves cost far less than one atom for each row of Z
-        return self.problem.outputs(factors)
+        return self.problem.outputs(iterate.factors)
 
     def gradient(self, image: Tensor) -> Numbers:
         theta = self.problem.loss.gradient(image)
         free = self.unit * theta.sum(0) if self.problem.fit_intercept else torch.zeros_like(theta[0])
-        return [*self.problem.adjoint(theta), free]
+        return [*stacked(self.problem, self.problem.adjoint(theta)), free]
 
     def excess(self, new: Tensor, old: Tensor) -> float:
         loss, move = self.problem.loss, new - old
@@ -54,13 +54,13 @@ class _Samples:
         problem, outputs = self.problem, point.image
         if problem.fit_intercept:
             outputs = outputs + centre_intercept(problem, outputs)
-        primal = float(problem.loss.value(outputs) + beta * problem.penalty(point.factors))
+        primal = float(problem.loss.value(outputs) + beta * problem.penalty(point.iterate.factors))
         theta = dual_point(problem, outputs)
-        bound, ridge = dual_terms(problem, problem.adjoint(theta))
+        bound, ridge = dual_terms(problem, stacked(problem, problem.adjoint(theta)))
         return primal, primal - best_scale(problem, theta, bound, ridge, beta)
 
     def finished(self, point: Point) -> Factors:
-        return point.factors
+        return point.iterate.factors
 
 
 def solve_proximal(
