@@ -6,7 +6,8 @@
 For every head beta is chosen on the validation samples along a path (first gate seed); the other seeds are fitted at
 that beta. Probes: learning rate chosen with the first seed, epoch with every seed, both on the validation samples. The
 test samples are looked at once for each fit. Every fit is written to ``results/heads/DATASET/`` when it is done, and a
-later run with the same settings goes on where this one stopped.
+later run with the same settings goes on where this one stopped. Seconds are those of the processor, so that other work
+beside a run of hours hardly changes them; compare those of runs with one number of threads.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from harness.report import Table, number
 from headwise import InputError
 from headwise.files import read_json, replacing, write_json
 
-HEADER = ("head", "activation", "test accuracy", "certified gap", "rank", "parameters", "seconds", "beta", "remarks")
+HEADER = ("head", "activation", "test accuracy", "certified gap", "rank", "parameters", "CPU seconds", "beta", "remarks")
 
 
 def kept(file: Path, config: dict[str, Any], work: Callable[[], dict[str, Any]], say: str) -> dict[str, Any]:
