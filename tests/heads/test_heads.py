@@ -216,7 +216,7 @@ def test_the_conditioner_sees_training_rows_only():
     ]
     assert fitted[0].to_dict() == fitted[1].to_dict()
     assert all(torch.equal(value, fitted[1].tensors()[name]) for name, value in fitted[0].tensors().items())
-    values = torch.cat([v for v, _ in fitted[0].chunks(ArrayTokens(X), rows, spec)]).flatten(0, 1)
+    values = torch.cat([v for v, *_ in fitted[0].chunks(ArrayTokens(X), rows, spec)]).flatten(0, 1)
     whitened = values[:, :3] / fitted[0].scale
     torch.testing.assert_close(
         whitened.T @ whitened / len(whitened), torch.eye(3, dtype=torch.float64), atol=1e-5, rtol=0
