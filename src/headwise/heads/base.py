@@ -237,7 +237,9 @@ class ClassifierHead(ClassifierMixin, EstimatedHead):  # type: ignore[misc]
 
         Where every token has outputs of its own, (n, s, outputs); all zero for hidden tokens.
         """
-        source = self._tokens(X, mask)
+        return self._probabilities(self._tokens(X, mask), views)
+
+    def _probabilities(self, source: TokenSource, views: Views = "first") -> NDArray[Any]:
         outputs = self.head_.outputs(source, views=views)
         if self._two_classes:
             out = self._decision(outputs)
@@ -256,7 +258,10 @@ class ClassifierHead(ClassifierMixin, EstimatedHead):  # type: ignore[misc]
         Where every token has outputs of its own, the class of each token, (n, s), or (n, s, labels). Hidden tokens have
         no class: -1, or the empty text where classes are text.
         """
-        probabilities = self.predict_proba(X, mask, views)
+        return self._predicted(self._tokens(X, mask), views)
+
+    def _predicted(self, source: TokenSource, views: Views = "first") -> NDArray[Any]:
+        probabilities = self._probabilities(source, views)
         if not hasattr(self, "classes_"):
             return (probabilities > 0.5).astype(np.int64)
         found: NDArray[Any] = self.classes_[probabilities.argmax(-1)]
@@ -267,7 +272,7 @@ class ClassifierHead(ClassifierMixin, EstimatedHead):  # type: ignore[misc]
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, mask: Any = None) -> float:
         """Accuracy on samples, or on the tokens that have a label where every token has outputs of its own."""
         source = self._tokens(X, mask)
-        labels, predicted, weights = self._scored(source, y, self.predict(source), sample_weight)
+        labels, predicted, weights = self._scored(source, y, self._predicted(source), sample_weight)
         return float(accuracy_score(labels, predicted, sample_weight=weights))
 
 
@@ -288,7 +293,9 @@ class RegressorHead(RegressorMixin, EstimatedHead):  # type: ignore[misc]
         ``(n, s, outputs)``, zero for hidden tokens. ``views`` is for stores with several: the outputs of view 0
         ("first"), or their mean over the views ("average").
         """
-        source = self._tokens(X, mask)
+        return self._predicted(self._tokens(X, mask), views)
+
+    def _predicted(self, source: TokenSource, views: Views = "first") -> NDArray[Any]:
         outputs = self.head_.outputs(source, views=views)
         means = outputs if self._kind == "survival" else self._without_hidden(source, self.head_.link(outputs))
         found: NDArray[Any] = means.numpy()
@@ -300,7 +307,7 @@ class RegressorHead(RegressorMixin, EstimatedHead):  # type: ignore[misc]
         Where every token has outputs of its own, over the tokens that have a label.
         """
         source = self._tokens(X, mask)
-        predicted = self.predict(source)
+        predicted = self._predicted(source)
         if self._kind != "survival":
             labels, predicted, weights = self._scored(source, y, predicted, sample_weight)
             return float(r2_score(labels, predicted, sample_weight=weights))

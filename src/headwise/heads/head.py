@@ -258,6 +258,8 @@ class Head(nn.Module):
         if views not in ("first", "average"):
             raise unknown_name("views", views, ("first", "average"))
         count = num_views(source) if views == "average" else 1
+        if self.per_token and count > 1:
+            raise InputError("crops and flips move tokens: outputs of each token are not averaged over views")
         every, its = view_rows(source, rows, count)
         found = torch.cat([self(tokens.values, tokens.mask) for _, tokens in every.chunks(its)])
         return found.unflatten(0, (-1, count)).mean(1)

@@ -56,10 +56,10 @@ def labelled_tokens(kind: TargetKind, y: NDArray[Any], seen: NDArray[np.bool_] |
     """Which tokens have a label ``(n, s)``: NaN is none, a negative class is none, a hidden token has none."""
     given = np.ones(y.shape, dtype=bool)
     if y.dtype.kind == "f":
-        given &= ~np.isnan(y)
+        given[np.isnan(y)] = False
     if y.dtype.kind in "if" and kind in ("classes", "labels"):
-        given &= ~(y < 0)
-    labelled: NDArray[np.bool_] = given.reshape(*y.shape[:2], -1).all(-1)
+        given[y < 0] = False
+    labelled: NDArray[np.bool_] = np.all(given.reshape(*y.shape[:2], -1), axis=2)
     return labelled if seen is None else labelled & seen
 
 
