@@ -307,6 +307,9 @@ class Block(Protocol):
 
     A block first condenses the tokens of each sample, under one gate, to statistics; every later pass works on those
     alone. It is made for one `TokenShape`: ``Attention(shape, gated=False)``.
+
+    A sample has one row of outputs, that of its pooled tokens; or one for each token, where no pooling weights are
+    given to `statistics`. Below, ``rows`` is ``n`` or ``n s``, sample by sample.
     """
 
     name: str
@@ -316,12 +319,17 @@ class Block(Protocol):
     """Kinds of gates that it takes."""
     hides: bool
     """Whether tokens may be hidden (padded text); blocks on a grid refuse them."""
+    per_token: bool
+    """Whether every token may have a row of outputs of its own."""
     u_shape: tuple[int, ...]
     inner_width: int
     """k, the inner features of one atom."""
 
-    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
-        """Statistics of conditioned tokens ``(n, s, d)`` under pooling weights ``(n, s)``; first axes are samples."""
+    def statistics(self, values: Tensor, pooling: Tensor | None, gate: GateValues | None = None) -> dict[str, Tensor]:
+        """Statistics of conditioned tokens ``(n, s, d)`` under pooling weights ``(n, s)``; first axes are samples.
+
+        Without pooling weights every token is a row of outputs.
+        """
         ...
 
     def scores(self, values: Tensor, u: Tensor) -> Tensor:
@@ -329,11 +337,11 @@ class Block(Protocol):
         ...
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
-        """Inner features ``(n, atoms, k)``."""
+        """Inner features ``(rows, atoms, k)``."""
         ...
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
-        """Adjoint of `inner`: from ``(n, atoms, k)`` to ``(atoms, *u_shape)``, summed over samples."""
+        """Adjoint of `inner`: from ``(rows, atoms, k)`` to ``(atoms, *u_shape)``, summed over rows."""
         ...
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
@@ -341,13 +349,13 @@ class Block(Protocol):
         ...
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        """Squared norm of the features that multiply Z, ``(n,)``; conditioning scales their summed variance to one."""
+        """Squared norm of the features that multiply Z, ``(rows,)``; conditioning makes their summed variance one."""
         ...
 
     def token_outputs(
         self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
     ) -> Tensor:
-        """Share of each token in the outputs, ``(n, s, c)``; summed over tokens it is the block's output."""
+        """Share of each token in the pooled outputs, ``(n, s, c)``; summed over tokens it is the block's output."""
         ...
 
 

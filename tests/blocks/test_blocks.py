@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from headwise.blocks import BLOCKS
+from headwise.blocks.attention import Attention
 from headwise.blocks.fno import Fno
 from headwise.blocks.hadamard import Hadamard
 from headwise.contracts import PairGate, TokenShape
@@ -239,3 +240,90 @@ def test_no_atoms_give_nothing(case, gated):
     assert not outputs(block, stats, u, v).any()
     assert block.inner_adjoint(stats, block.inner(stats, u)).shape == (0, *block.u_shape)
     assert not block.token_outputs(values, pooling, u, v, gate).any()
+
+
+def make_per_token(case: str, gated: bool):
+    """A block with a row of outputs for each token; its matrices are whole, as under a gate."""
+    kind = BLOCKS.get(case.split(",")[0])
+    if gated and not kind.gates:
+        pytest.skip(f"{case} takes no gates")
+    return kind(TokenShape(S, D, GRID), gated=True, **CASES[case][0])
+
+
+@cases
+@both
+def test_outputs_of_each_token_are_the_textbook_formula(case, gated):
+    """Token by token: pooling that takes this token alone."""
+    block = make_per_token(case, gated)
+    values, _ = tokens()
+    gate = gate_of(block, values, gated)
+    u, v = atoms(block, 2)
+    found = outputs(block, block.statistics(values, None, gate), u, v)
+    assert found.shape == (N * S, C)
+    for i in range(N):
+        mask = torch.ones((), dtype=torch.float64).expand(S) if gate is None else gate[i]
+        if gate is None and case == "attention":
+            mask = torch.ones(S, S, dtype=torch.float64)
+        if gate is None and case.startswith(("hadamard", "mlp_mixer")):
+            mask = torch.ones(S, D, dtype=torch.float64)
+        for t, alone in enumerate(torch.eye(S, dtype=torch.float64)):
+            U = u[:, :, None] if case == "linear" else u
+            wanted = sum(CASES[case][1](values[i], alone, U[j], v[j], mask) for j in range(2))
+            torch.testing.assert_close(found[i * S + t], wanted)
+
+
+def check_adjoints(block, stats):
+    """`inner_adjoint`, `adjoint` and `mean_square` against `inner`, with one row of outputs for each token."""
+    generator = torch.Generator().manual_seed(2)
+    u, v = atoms(block, 3)
+    h = block.inner(stats, u)
+    assert h.shape == (N * S, 3, block.inner_width)
+    g = torch.randn(h.shape, dtype=h.dtype, generator=generator)
+    back = block.inner_adjoint(stats, g)
+    assert back.shape == u.shape
+    assert float((h * g).sum()) == pytest.approx(float((u * back).sum()))
+    theta = torch.randn(N * S, C, dtype=torch.float64, generator=generator)
+    matrix = block.adjoint(stats, theta)
+    assert matrix.shape == (prod(block.u_shape), block.inner_width * C)
+    Z = u.flatten(1).T @ v.flatten(1)
+    assert float((matrix * Z).sum()) == pytest.approx(float((theta * outputs(block, stats, u, v)).sum()))
+    square = block.mean_square(stats)
+    assert square.shape == (N * S,)
+    for row in (0, S, N * S - 1):
+        one = torch.zeros(N * S, 1, dtype=torch.float64)
+        one[row] = 1
+        assert float(square[row]) == pytest.approx(float(block.adjoint(stats, one).square().sum()))
+    u, v = atoms(block, 0)
+    assert block.inner(stats, u).shape == (N * S, 0, block.inner_width)
+    assert block.inner_adjoint(stats, block.inner(stats, u)).shape == (0, *block.u_shape)
+
+
+@cases
+@both
+def test_adjoints_with_outputs_of_each_token(case, gated):
+    block = make_per_token(case, gated)
+    values, _ = tokens()
+    stats = block.statistics(values, None, gate_of(block, values, gated))
+    assert all(len(x) == N for x in stats.values())
+    check_adjoints(block, stats)
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["Gram form", "token form"])
+def test_attention_of_each_token_keeps_labels_and_masks_alike(many):
+    block = Attention(TokenShape(S, 2, GRID), gated=True)
+    values = tokens()[0][..., :2]
+    generator = torch.Generator().manual_seed(5)
+    labels = S if many else 2
+    query, key = (torch.randint(labels, (N, S), generator=generator) for _ in range(2))
+    gate = PairGate(query, key, torch.randn(labels, labels, generator=generator, dtype=torch.float64))
+    u, v = atoms(block, 2)
+    by_label, by_mask = (block.statistics(values, None, own) for own in (gate, gate.mask()))
+    assert ("gram" in by_label) is not many
+    torch.testing.assert_close(outputs(block, by_label, u, v), outputs(block, by_mask, u, v))
+    check_adjoints(block, by_label)
+    check_adjoints(block, by_mask)
+
+
+def test_attention_without_gates_keeps_one_gram_matrix_a_sample():
+    stats = Attention(TokenShape(S, D)).statistics(tokens()[0], None)
+    assert {name: x.shape for name, x in stats.items()} == {"query": (N, S, D), "gram": (N, D, D)}

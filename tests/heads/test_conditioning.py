@@ -19,7 +19,7 @@ def tokens(n: int = 60, s: int = 5, d: int = 6) -> np.ndarray:
 
 
 def conditioned(fitted, X: np.ndarray, rows: np.ndarray, spec: PartSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    values, pooling = zip(*fitted.chunks(ArrayTokens(X), rows, spec), strict=True)
+    values, pooling, _ = zip(*fitted.chunks(ArrayTokens(X), rows, spec), strict=True)
     return torch.cat(values), torch.cat(pooling)
 
 
@@ -83,7 +83,7 @@ def test_hidden_tokens_are_zero_the_constant_included():
     fitted = Conditioner(n_components=4).fit(
         source, np.arange(60), spec, lambda width: BLOCKS.get("attention")(TokenShape(5, width))
     )
-    values = torch.cat([v for v, _ in fitted.chunks(source, np.arange(60), spec)])
+    values = torch.cat([v for v, *_ in fitted.chunks(source, np.arange(60), spec)])
     assert not values[torch.from_numpy(~mask)].any()
     assert (values[torch.from_numpy(mask)][:, -1] == fitted.scale).all()
 

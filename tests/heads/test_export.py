@@ -28,16 +28,19 @@ COUNTS = {"cluster": 2, "window": 1}
 CASES = [(name, options) for name in BLOCKS.names() for options in OPTIONS.get(name, [{}])]
 
 
-def specs(name, options):
+def specs(name, options, per_token=False):
     """All parts of a registered block, ungated and with every gate, on patch tokens and with the class token as query.
 
-    A new block or family of gates is in here by itself.
+    Or all with outputs of each token. A new block or family of gates is in here by itself.
     """
     found = []
     for gate in ["none", *GATES.names()]:
         if gate != "none" and not set(GATES.get(gate).kinds) & set(BLOCKS.get(name).gates):
             continue
         own = {"gate": gate, "num_gates": COUNTS.get(gate, 2), "options": options}
+        if per_token:
+            found.append(PartSpec(name, "patch", pooling="token", **own))
+            continue
         found.append(PartSpec(name, "patch", **own))
         on_grid = gate == "window" or options.get("filter_size") or name in ("fno", "bfno")
         if not on_grid or options.get("dims") == 1:  # the class token has no place on the grid
@@ -106,9 +109,10 @@ def test_a_sum_of_parts(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("per_token", [False, True])
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_every_block_and_gate(name, options, tmp_path):
-    head = head_of(*specs(name, options))
+def test_every_block_and_gate(name, options, per_token, tmp_path):
+    head = head_of(*specs(name, options, per_token))
     check_program(head, torch.from_numpy(tokens()))
     check_onnx(head, tmp_path / "head.onnx")
     if head.takes_mask:

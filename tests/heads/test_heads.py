@@ -59,6 +59,22 @@ def test_the_raw_head_is_exactly_the_formula():
     assert value == pytest.approx(model.certificate_.primal, rel=1e-9)
 
 
+def test_the_class_token_is_the_only_query():
+    X, y = data()
+    spec = PartSpec("attention", "all", pooling="class")
+    model = HeadClassifier(spec, beta=0.02, condition=False, num_prefix=1).fit(X, y)
+    (part,) = model.head_.parts
+    us, vs = part.u[0].detach().numpy(), part.v[0].detach().numpy()
+    assert len(us) > 0
+    wanted = [model.intercept_ + sum(x[0] @ U @ x.T @ x @ V for U, V in zip(us, vs, strict=True)) for x in X]
+    np.testing.assert_allclose(model.decision_function(X), wanted, atol=1e-10)
+    assert verify(model, X, y).holds
+    with pytest.raises(InputError, match="no prefix tokens"):
+        HeadClassifier(spec).fit(X, y)
+    with pytest.raises(InputError, match="tokens='all'"):
+        PartSpec("attention", pooling="class")
+
+
 def test_ridge_linear_head_is_logistic_regression():
     X, y = data()
     beta = 0.02
@@ -216,7 +232,7 @@ def test_the_conditioner_sees_training_rows_only():
     ]
     assert fitted[0].to_dict() == fitted[1].to_dict()
     assert all(torch.equal(value, fitted[1].tensors()[name]) for name, value in fitted[0].tensors().items())
-    values = torch.cat([v for v, _ in fitted[0].chunks(ArrayTokens(X), rows, spec)]).flatten(0, 1)
+    values = torch.cat([v for v, *_ in fitted[0].chunks(ArrayTokens(X), rows, spec)]).flatten(0, 1)
     whitened = values[:, :3] / fitted[0].scale
     torch.testing.assert_close(
         whitened.T @ whitened / len(whitened), torch.eye(3, dtype=torch.float64), atol=1e-5, rtol=0

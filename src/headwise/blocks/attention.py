@@ -1,4 +1,4 @@
-"""Attention head with a pooled output: linear activation, or gated."""
+"""Attention head, its output pooled or one for each token: linear activation, or gated."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class Attention:
     share m, and one Gram matrix a label is enough: d + d^2 numbers a sample without a gate, built once. The smaller
     of the two forms is kept.
 
+    Where every token has outputs of its own, ``f_t = sum_u D[t, u] (x_t^T U x_u) x_u^T V``, every token is a query of
+    the same Gram matrices; a mask that is not one of labels is kept with the tokens.
+
     Notes
     -----
     Sahiner et al., "Unraveling Attention via Convex Duality" (arXiv 2205.08078), self-attention with linear and gated
@@ -41,22 +44,33 @@ class Attention:
     degree = 3
     gates: tuple[GateKind, ...] = ("pair",)
     hides = True
+    per_token = True
 
     def __init__(self, shape: TokenShape, gated: bool = False) -> None:
         self.u_shape: tuple[int, ...] = (shape.width, shape.width)
         self.inner_width = shape.width
 
-    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
-        """ "query" ``(n, groups, d)`` with the Gram matrices of the groups' keys, or with the keys themselves."""
+    def statistics(self, values: Tensor, pooling: Tensor | None, gate: GateValues | None = None) -> dict[str, Tensor]:
+        """ "query" with the Gram matrices of the groups' keys, ``(n, groups d, d)``, or with the keys themselves.
+
+        Queries are ``(n, groups, d)``, or without pooling ``(n, s groups, d)``. To keys ``(n, s, d)`` there is one for
+        each; without pooling the keys are the queries, with a "mask" ``(n, s, s)``.
+        """
         if gate is None:
-            query = torch.einsum("nsd,ns->nd", values, pooling)[:, None]
+            query = values if pooling is None else torch.einsum("nsd,ns->nd", values, pooling)[:, None]
             return {"query": query, "gram": values.transpose(1, 2) @ values}
         s, d = values.shape[1:]
-        if not isinstance(gate, PairGate) or gate.table.shape[1] * d > 2 * s:
-            return {"query": _looked_at_through(values, pooling, gate), "keys": values}
-        labels = gate.table.shape[1]
-        weights = pooling[..., None] * gate.table.to(values)[gate.query]
-        query = weights.transpose(1, 2) @ values
+        labels = gate.table.shape[1] if isinstance(gate, PairGate) else s
+        if pooling is None:
+            if not isinstance(gate, PairGate) or (2 * labels - 1) * d > 2 * s:
+                mask = gate.mask() if isinstance(gate, PairGate) else gate
+                return {"keys": values, "mask": mask.to(values)}
+            query = (gate.table.to(values)[gate.query][..., None] * values[:, :, None]).flatten(1, 2)
+        else:
+            if not isinstance(gate, PairGate) or labels * d > 2 * s:
+                return {"query": _looked_at_through(values, pooling, gate), "keys": values}
+            weights = pooling[..., None] * gate.table.to(values)[gate.query]
+            query = weights.transpose(1, 2) @ values
         member = torch.nn.functional.one_hot(gate.key, labels).to(values)
         # keys of each label, one under the other: (n, labels d, d)
         gram = torch.cat([values.transpose(1, 2) @ (values * member[..., k, None]) for k in range(labels)], dim=1)
@@ -66,38 +80,61 @@ class Attention:
         return values @ u @ values.transpose(1, 2)
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
-        query = stats["query"]
-        n, groups, d = query.shape
+        query = _queries(stats)
+        n, d = query.shape[0], query.shape[2]
         atoms = len(u)
-        seen = (query.reshape(n * groups, d) @ u.permute(1, 0, 2).reshape(d, atoms * d)).view(n, groups, atoms, d)
+        seen = query.reshape(-1, d) @ u.permute(1, 0, 2).reshape(d, atoms * d)
         if "gram" in stats:
-            return seen.transpose(1, 2).reshape(n, atoms, groups * d) @ stats["gram"]
+            gram = stats["gram"]
+            groups = gram.shape[1] // d
+            each = query.shape[1] // groups
+            seen = seen.view(n, each, groups, atoms, d).transpose(2, 3).reshape(n, each * atoms, groups * d)
+            return (seen @ gram).view(n * each, atoms, d)
         keys = stats["keys"]
-        return torch.einsum("nura,nua->nru", seen, keys) @ keys
+        s = keys.shape[1]
+        if "mask" in stats:
+            scores = (seen.view(n, s * atoms, d) @ keys.transpose(1, 2)).view(n, s, atoms, s)
+            return ((scores * stats["mask"][:, :, None]).view(n, s * atoms, s) @ keys).view(n * s, atoms, d)
+        return torch.einsum("nura,nua->nru", seen.view(n, s, atoms, d), keys) @ keys
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
-        query = stats["query"]
-        n, groups, d = query.shape
+        query = _queries(stats)
+        n, d = query.shape[0], query.shape[2]
         atoms = grad.shape[1]
         if "gram" in stats:
-            seen = (grad @ stats["gram"].transpose(1, 2)).view(n, atoms, groups, d).transpose(1, 2)
+            gram = stats["gram"]
+            groups = gram.shape[1] // d
+            each = query.shape[1] // groups
+            seen = grad.reshape(n, each * atoms, d) @ gram.transpose(1, 2)
+            seen = seen.view(n, each, atoms, groups, d).transpose(2, 3)
+        elif "mask" in stats:
+            keys, s = stats["keys"], query.shape[1]
+            scores = (grad.reshape(n, s * atoms, d) @ keys.transpose(1, 2)).view(n, s, atoms, s)
+            seen = (scores * stats["mask"][:, :, None]).view(n, s * atoms, s) @ keys
         else:
             keys = stats["keys"]
             seen = torch.einsum("nru,nua->nura", grad @ keys.transpose(1, 2), keys)
-        found = query.reshape(n * groups, d).T @ seen.reshape(n * groups, atoms * d)
+        found = query.reshape(-1, d).T @ seen.reshape(n * query.shape[1], atoms * d)
         return found.view(d, atoms, d).permute(1, 0, 2)
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
-        query = stats["query"]
-        n, groups, d = query.shape
+        query = _queries(stats)
+        n, d = query.shape[0], query.shape[2]
         c = theta.shape[1]
-        left = (query[:, :, :, None] * theta[:, None, None, :]).reshape(n * groups, d * c)
+        if "gram" in stats:  # all rows of a sample share its Gram matrices
+            each = theta.shape[0] // n
+            left = query.reshape(n, each, -1).transpose(1, 2) @ theta.reshape(n, each, c)
+        elif "mask" in stats:
+            left = stats["mask"].transpose(1, 2) @ (query[..., None] * theta.view(n, -1, 1, c)).flatten(2)
+        else:
+            left = query[:, :, :, None] * theta[:, None, None, :]
+        left = left.reshape(-1, d * c)
         # products of two features of a key are symmetric: half of them is enough for the one large product
         row, column = torch.triu_indices(d, d, device=query.device)
         if "gram" in stats:
-            pairs = stats["gram"].view(n * groups, d, d)[:, row, column]
+            pairs = stats["gram"].reshape(-1, d, d)[:, row, column]
         else:
-            keys = stats["keys"].reshape(n * groups, d)
+            keys = stats["keys"].reshape(-1, d)
             pairs = keys[:, row] * keys[:, column]
         half = left.T @ pairs
         full = half.new_empty(d * c, d, d)
@@ -106,13 +143,17 @@ class Attention:
         return full.view(d, c, d, d).permute(0, 2, 3, 1).reshape(d * d, d * c)
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        query = stats["query"]
-        n, groups, d = query.shape
+        query = _queries(stats)
+        n, d = query.shape[0], query.shape[2]
         if "gram" in stats:
-            gram = stats["gram"].view(n, groups, d * d)
-            overlap = gram @ gram.transpose(1, 2)
-        else:
-            overlap = (stats["keys"] @ stats["keys"].transpose(1, 2)).square()
+            gram = stats["gram"].reshape(n, -1, d * d)
+            overlap = (gram @ gram.transpose(1, 2))[:, None]
+            query = query.reshape(n, -1, gram.shape[1], d)
+            return ((query @ query.transpose(2, 3)) * overlap).sum((2, 3)).flatten()
+        overlap = (stats["keys"] @ stats["keys"].transpose(1, 2)).square()
+        if "mask" in stats:
+            mask = stats["mask"]
+            return (query.square().sum(2) * ((mask @ overlap) * mask).sum(2)).flatten()
         return ((query @ query.transpose(1, 2)) * overlap).sum((1, 2))
 
     def token_outputs(
@@ -125,6 +166,11 @@ class Attention:
         seen = torch.einsum("nud,rde->nure", query, u)
         scores = (seen * values[:, :, None]).sum(-1)
         return torch.einsum("nsr,nsd,rdc->nsc", scores, values, v)
+
+
+def _queries(stats: Mapping[str, Tensor]) -> Tensor:
+    """The queries; under a mask between all tokens they are the keys."""
+    return stats["query"] if "query" in stats else stats["keys"]
 
 
 def _looked_at_through(values: Tensor, pooling: Tensor, gate: GateValues) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -21,7 +22,8 @@ class Fno(PooledFeatures):
     """``f = p^T (D o (u * X)) v^T``: every atom convolves all tokens with a filter as large as the grid, circularly.
 
     ``(u * X)[t] = sum_k sum_q X[t - k, q] u[k, q]``. Pooled over t, an atom sees only the correlation of the (gated)
-    pooling weights with the tokens, s d numbers a sample, found by one Fourier transform.
+    pooling weights with the tokens, s d numbers a sample, found by one Fourier transform. Where every token has outputs
+    of its own, each pass transforms the tokens.
 
     Parameters
     ----------
@@ -76,9 +78,40 @@ class Fno(PooledFeatures):
         """``sum_t weights[t] x[t - k]`` for every shift k, ``(..., s, d)``."""
         return self._back(self._fft(weights[..., None]) * self._fft(x).conj())
 
-    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+    def statistics(self, values: Tensor, pooling: Tensor | None, gate: GateValues | None = None) -> dict[str, Tensor]:
+        """ "features" of each sample; or its "tokens" and the "mask" on what they become."""
+        if pooling is None:
+            return {"tokens": values, "mask": token_weights(torch.ones_like(values[..., 0]), gate)}
         weights = token_weights(pooling, gate)
         return {"features": self._correlated(weights, values).flatten(1)}
+
+    def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        if "features" in stats:
+            return super().inner(stats, u)
+        tokens, mask = stats["tokens"], stats["mask"]
+        if not len(u):  # there is no transform of an empty batch
+            return tokens.new_zeros(mask.numel(), 0, 1)
+        convolved = self._back(torch.einsum("n...d,r...d->n...r", self._fft(tokens), self._fft(u)))
+        return (convolved * mask[..., None]).flatten(0, 1).unsqueeze(-1)
+
+    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        if "features" in stats:
+            return super().inner_adjoint(stats, grad)
+        tokens, mask = stats["tokens"], stats["mask"]
+        if not grad.shape[1]:
+            return tokens.new_zeros(0, *self.u_shape)
+        each = self._fft(grad.view(*mask.shape, -1) * mask[..., None])
+        return self._back(torch.einsum("n...r,n...d->r...d", each, self._fft(tokens).conj()))
+
+    def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
+        if "features" in stats:
+            return super().adjoint(stats, theta)
+        return self.inner_adjoint(stats, theta[..., None]).flatten(1).T  # each output is one more atom
+
+    def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
+        if "features" in stats:
+            return super().mean_square(stats)
+        return (stats["mask"].square() * stats["tokens"].square().sum((1, 2))[:, None]).flatten()
 
     def scores(self, values: Tensor, u: Tensor) -> Tensor:
         return self._back((self._fft(values) * self._fft(u)).sum(-1, keepdim=True)).squeeze(-1)

@@ -22,7 +22,8 @@ class Hadamard:
 
     One factor of the product is the data itself: with two learned factors the problem would not be convex in this way.
     Inner feature b of an atom is ``sum_a u[a, b] C[a, b]`` with the pooled products ``C[a, b] = sum_t p_t D[t, b]
-    x_t[a] x_t[b]``; with filters, a runs over the shifts of the same feature.
+    x_t[a] x_t[b]``; with filters, a runs over the shifts of the same feature. Where every token has outputs of its own
+    the products would be d times the tokens, so they are taken anew in every pass.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ class Hadamard:
     name = "hadamard"
     degree = 2
     gates: tuple[GateKind, ...] = ("feature", "token")
+    per_token = True
     u_shape: tuple[int, ...]
 
     def __init__(self, shape: TokenShape, gated: bool = False, filter_size: int | None = None) -> None:
@@ -79,8 +81,23 @@ class Hadamard:
         patches = image.unfold(1, self.filter_size, 1).unfold(2, self.filter_size, 1)
         return patches.reshape(n, s, d, -1).transpose(2, 3)
 
-    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
-        weighted = values * feature_weights(pooling, gate)
+    def _mixed(self, values: Tensor, u: Tensor) -> Tensor:
+        """What each atom makes of the tokens, ``(n, s, atoms, d)``."""
+        if self.filter_size is None:
+            return torch.einsum("nsa,rab->nsrb", values, u)
+        return torch.einsum("nsab,rab->nsrb", self._factors(values), u)
+
+    def _mixed_adjoint(self, values: Tensor, grad: Tensor) -> Tensor:
+        """Adjoint of `_mixed` in u, ``(atoms, a, d)``."""
+        if self.filter_size is None:
+            return torch.einsum("nsa,nsrb->rab", values, grad)
+        return torch.einsum("nsab,nsrb->rab", self._factors(values), grad)
+
+    def statistics(self, values: Tensor, pooling: Tensor | None, gate: GateValues | None = None) -> dict[str, Tensor]:
+        """ "products" of each sample; or its "tokens" and the "weighted" second factor of each token."""
+        weighted = values * feature_weights(values, pooling, gate)
+        if pooling is None:
+            return {"tokens": values, "weighted": weighted}
         if self.filter_size is None:
             return {"products": values.transpose(1, 2) @ weighted}
         return {"products": (self._factors(values) * weighted[:, :, None]).sum(1)}
@@ -89,25 +106,34 @@ class Hadamard:
         return (self._factors(values) * u).sum(2)
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        if "tokens" in stats:
+            return (self._mixed(stats["tokens"], u) * stats["weighted"][:, :, None]).flatten(0, 1)
         return torch.einsum("nab,rab->nrb", stats["products"], u)
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        if "tokens" in stats:
+            weighted = stats["weighted"]
+            return self._mixed_adjoint(stats["tokens"], grad.unflatten(0, weighted.shape[:2]) * weighted[:, :, None])
         return torch.einsum("nab,nrb->rab", stats["products"], grad)
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
-        products = stats["products"]
-        a, d = products.shape[1:]
+        if "tokens" in stats:  # each output is one more atom, the same for all features
+            products = self.inner_adjoint(stats, theta[..., None].expand(-1, -1, self.inner_width)).permute(1, 2, 0)
+        else:
+            products = torch.einsum("nab,nc->abc", stats["products"], theta)
+        a, d = products.shape[:2]
         found = theta.new_zeros(a, d, d, theta.shape[1])
         index = torch.arange(d, device=theta.device)
-        found[:, index, index] = torch.einsum("nab,nc->abc", products, theta)
+        found[:, index, index] = products
         return found.view(a * d, -1)
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
+        if "tokens" in stats:
+            return (self._factors(stats["tokens"]).square().sum(2) * stats["weighted"].square()).sum(2).flatten()
         return stats["products"].square().sum((1, 2))
 
     def token_outputs(
         self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None
     ) -> Tensor:
-        weighted = values * feature_weights(pooling, gate)
-        mixed = torch.einsum("nsab,rab->nsrb", self._factors(values).expand(-1, -1, -1, values.shape[-1]), u)
-        return torch.einsum("nsrb,nsb,rbc->nsc", mixed, weighted, v)
+        weighted = values * feature_weights(values, pooling, gate)
+        return torch.einsum("nsrb,nsb,rbc->nsc", self._mixed(values, u), weighted, v)

@@ -9,37 +9,39 @@ from torch import Tensor
 
 from ..contracts import GateKind, GateValues, TokenShape
 from . import BLOCKS
-from .weights import token_weights
+from .weights import feature_weights, token_weights
 
 __all__ = ["Linear", "PooledFeatures"]
 
 
 class PooledFeatures:
-    """What blocks share whose output is linear in one vector of features a sample: ``f = features^T Z``.
+    """What blocks share whose output is linear in one vector of features a row of outputs: ``f = features^T Z``.
 
-    Subclasses say which features (`statistics`, under the name "features") and what shape u has.
+    Subclasses say which features (`statistics`, under the name "features", ``(n, p)`` or, without pooling, ``(n, s,
+    p)``) and what shape u has.
     """
 
     degree = 1
     inner_width = 1
+    per_token = True
     u_shape: tuple[int, ...]
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
-        return (stats["features"] @ u.flatten(1).T).unsqueeze(-1)
+        return (stats["features"].flatten(0, -2) @ u.flatten(1).T).unsqueeze(-1)
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
-        return (grad.squeeze(-1).T @ stats["features"]).view(-1, *self.u_shape)
+        return (grad.squeeze(-1).T @ stats["features"].flatten(0, -2)).view(-1, *self.u_shape)
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
-        return stats["features"].T @ theta
+        return stats["features"].flatten(0, -2).T @ theta
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        return stats["features"].square().sum(1)
+        return stats["features"].square().sum(-1).flatten()
 
 
 @BLOCKS.register("linear")
 class Linear(PooledFeatures):
-    """``f = p^T X Z``: the pooled token times a d x c matrix.
+    """``f = p^T X Z``: the pooled token, or every token, times a d x c matrix.
 
     Examples
     --------
@@ -58,7 +60,9 @@ class Linear(PooledFeatures):
     def __init__(self, shape: TokenShape, gated: bool = False) -> None:
         self.u_shape = (shape.width,)
 
-    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+    def statistics(self, values: Tensor, pooling: Tensor | None, gate: GateValues | None = None) -> dict[str, Tensor]:
+        if pooling is None:
+            return {"features": values * feature_weights(values, None, gate)}
         weights = token_weights(pooling, gate)
         return {"features": torch.einsum("nsd,ns->nd", values, weights)}
 

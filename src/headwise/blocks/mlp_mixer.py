@@ -18,8 +18,15 @@ __all__ = ["MlpMixer"]
 class MlpMixer:
     """``f = p^T (D o (U X)) V`` with U over token places (s x s) and V over features, summed over atoms and gates.
 
-    Without gates only ``U^T p`` matters. An atom is then a vector u over the places, standing for ``U = p u^T / |p|``
-    of the same norm, and Z shrinks from ``s^2 x d c`` to ``s x d c``: f = |p| u^T X V.
+    Pooled and without gates only ``U^T p`` matters. An atom is then a vector u over the places, standing for ``U = p
+    u^T / |p|`` of the same norm, and Z shrinks from ``s^2 x d c`` to ``s x d c``: f = |p| u^T X V. Row t of U is what
+    token t takes from the others where every token has outputs of its own.
+
+    Parameters
+    ----------
+    shape : TokenShape
+    gated : bool
+        Whether U is whole, as gates and outputs of every token need it.
 
     Notes
     -----
@@ -36,16 +43,21 @@ class MlpMixer:
     gates: tuple[GateKind, ...] = ("feature", "token")
     u_shape: tuple[int, ...]
     hides = False
+    per_token = True
 
     def __init__(self, shape: TokenShape, gated: bool = False) -> None:
         self.gated = gated
         self.u_shape = (shape.num_tokens, shape.num_tokens) if gated else (shape.num_tokens,)
         self.inner_width = shape.width
 
-    def statistics(self, values: Tensor, pooling: Tensor, gate: GateValues | None = None) -> dict[str, Tensor]:
+    def statistics(self, values: Tensor, pooling: Tensor | None, gate: GateValues | None = None) -> dict[str, Tensor]:
+        """ "tokens" with the "weights" of what they become in one sum, or with a "mask" on it, row by row."""
+        weights = feature_weights(values, pooling, gate).expand_as(values)
+        if pooling is None:
+            return {"tokens": values, "mask": weights}
         if not self.gated:
             return {"tokens": values * pooling.norm(dim=1)[:, None, None]}
-        return {"tokens": values, "weights": feature_weights(pooling, gate).expand_as(values)}
+        return {"tokens": values, "weights": weights}
 
     def scores(self, values: Tensor, u: Tensor) -> Tensor:
         return u @ values
@@ -54,12 +66,18 @@ class MlpMixer:
         if not self.gated:
             return u @ stats["tokens"]
         mixed = torch.einsum("rtj,njd->nrtd", u, stats["tokens"])
+        if "mask" in stats:
+            return (mixed * stats["mask"][:, None]).transpose(1, 2).flatten(0, 1)
         return (mixed * stats["weights"][:, None]).sum(2)
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
         if not self.gated:
             return torch.einsum("nrd,njd->rj", grad, stats["tokens"])
-        return torch.einsum("nrtd,njd->rtj", grad[:, :, None] * stats["weights"][:, None], stats["tokens"])
+        if "mask" in stats:
+            each = grad.unflatten(0, stats["mask"].shape[:2]).transpose(1, 2) * stats["mask"][:, None]
+        else:
+            each = grad[:, :, None] * stats["weights"][:, None]
+        return torch.einsum("nrtd,njd->rtj", each, stats["tokens"])
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
         tokens = stats["tokens"]
@@ -67,7 +85,8 @@ class MlpMixer:
             found = torch.einsum("njd,nc->jdc", tokens, theta)
         else:
             n, s, d = tokens.shape
-            left = (stats["weights"][..., None] * theta[:, None, None, :]).permute(2, 1, 3, 0)  # (d, t, c, n)
+            weights = stats["mask"] if "mask" in stats else stats["weights"]
+            left = (weights[..., None] * theta.view(n, -1, 1, theta.shape[1])).permute(2, 1, 3, 0)  # (d, t, c, n)
             found = left.reshape(d, -1, n) @ tokens.permute(2, 0, 1)  # (d, t c, j)
             found = found.view(d, s, -1, s).permute(1, 3, 0, 2)
         return found.reshape(self.u_shape[0] ** len(self.u_shape), -1)
@@ -75,7 +94,10 @@ class MlpMixer:
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
         if not self.gated:
             return stats["tokens"].square().sum((1, 2))
-        return (stats["weights"].square().sum(1) * stats["tokens"].square().sum(1)).sum(1)
+        reach = stats["tokens"].square().sum(1)
+        if "mask" in stats:
+            return (stats["mask"].square() @ reach[..., None]).flatten()
+        return (stats["weights"].square().sum(1) * reach).sum(1)
 
     def token_outputs(
         self, values: Tensor, pooling: Tensor, u: Tensor, v: Tensor, gate: GateValues | None = None

@@ -200,7 +200,8 @@ def atom_outputs(head: Head, tokens: Tokens, found: Atoms | None = None) -> Tens
         Those of `atoms`, where they are known already.
     """
     found = atoms(head) if found is None else found
-    total = tokens.values.new_zeros(len(tokens.values), len(found), len(head.intercept))
+    each = head._parts()[0].fitted.rows
+    total = tokens.values.new_zeros(len(tokens.values) * each, len(found), len(head.intercept))
     for number, part in enumerate(head._parts()):
         fitted, stats = part.fitted, part.fitted.statistics(tokens)
         solved = fitted.parts()
@@ -208,4 +209,4 @@ def atom_outputs(head: Head, tokens: Tokens, found: Atoms | None = None) -> Tens
             if atom.part == number:
                 block, columns = solved[atom.matrix].block, solved[atom.matrix].columns
                 total[:, place, columns] = block.inner(stats[atom.matrix], atom.u[None])[:, 0] @ atom.v
-    return total
+    return total.unflatten(0, (-1, each)) if head.per_token else total

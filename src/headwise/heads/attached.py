@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -81,8 +82,8 @@ class ImageModel(nn.Module):
         Returns
         -------
         list or ndarray
-            The most probable class of each image. Where the head has no classes: the means of its outputs (numbers,
-            rates, probabilities of labels), ``(n, c)``.
+            The most probable class of each image, or a list of those of its tokens. Where the head has no classes: the
+            means of its outputs (numbers, rates, probabilities of labels), ``(n, c)`` or ``(n, s, c)``.
         """
         if not len(images):
             raise InputError("no images were given")
@@ -90,8 +91,11 @@ class ImageModel(nn.Module):
         means = self.head.link(torch.cat([self(self.preprocess(chunk)) for chunk in chunks])).cpu()
         if self.classes is None:
             return means.numpy()
-        best = means.argmax(1) if means.shape[1] > 1 else (means[:, 0] > 0.5).long()
-        return [self.classes[k] for k in best.tolist()]
+        best = means.argmax(-1) if means.shape[-1] > 1 else (means[..., 0] > 0.5).long()
+        names = np.empty(len(self.classes), dtype=object)
+        names[:] = self.classes
+        found: list[Any] = names[best.numpy()].tolist()
+        return found
 
     def to_onnx(self, path: str | Path) -> None:
         """Write an ONNX file: input "images" ``(n, 3, H, W)``, preprocessed, float32; output "outputs" ``(n, c)``.

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..contracts import Progress, TargetKind, TokenSource
@@ -25,9 +26,10 @@ from .inputs import as_labels, as_source, as_weights, class_weights
 from .memory import as_memory
 from .metrics import METRICS
 from .parameters import check_parameters
-from .parts import resolve_parts
+from .parts import PartSpec, output_rows, resolve_parts
 from .reading import Reading
-from .targets import Targets, bind, encode
+from .targets import Targets, bind, encode, token_weights
+from .token_labels import as_token_labels, encode_tokens, labelled_tokens, no_class, seen_tokens
 
 __all__ = ["ClassifierHead", "EstimatedHead", "RegressorHead", "warn_unproved"]
 
@@ -78,20 +80,30 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         except (TypeError, ValueError) as error:
             raise InputError(str(error)) from None
 
+    def _specs(self, source: TokenSource) -> tuple[PartSpec, ...]:
+        return resolve_parts(self.block, source, self.gate, self.num_gates, self.gate_seed)
+
     def _targets(self, y: ArrayLike | None, source: TokenSource, rows: NDArray[Any]) -> Targets:
-        kind = LOSSES.get(self.loss).kind
-        return encode(kind, as_labels(y, source, rows, kind))
+        kind, each = LOSSES.get(self.loss).kind, output_rows(self._specs(source), source)
+        if each is None:
+            return encode(kind, as_labels(y, source, rows, kind))
+        return encode_tokens(kind, as_token_labels(y, source, rows, each), seen_tokens(source, rows, each))
 
     def _weights(
         self, sample_weight: ArrayLike | None, source: TokenSource, rows: NDArray[Any], targets: Targets
     ) -> NDArray[Any] | None:
-        weights = as_weights(sample_weight, source, rows)
+        labelled = targets.labelled
+        weights = as_weights(sample_weight, source, rows, None if labelled is None else labelled.shape[1])
+        if labelled is not None:
+            weights = token_weights(weights, labelled)
         if self.class_weight is None:
             return weights
         if targets.classes is None:
-            raise InputError("class_weight is for one class a sample")
+            raise InputError("class_weight is for one class a sample, or a token")
         codes = targets.values.flatten().numpy().astype(np.int64)
-        return class_weights(self.class_weight, targets.classes, codes, weights)
+        flat = None if weights is None else weights.reshape(-1)
+        found = class_weights(self.class_weight, targets.classes, codes, flat)
+        return found if found is None or labelled is None else found.reshape(labelled.shape)
 
     def _prepare(
         self,
@@ -105,7 +117,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
             source,
             rows,
             bind(self.loss, targets, weights, self.loss_options, num_views(source)),
-            resolve_parts(self.block, source, self.gate, self.num_gates, self.gate_seed),
+            self._specs(source),
             as_conditioner(self.condition, self.n_components, source),
             weights,
             self.fit_intercept,
@@ -149,7 +161,8 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.head_.intercept.numpy(force=True)
 
-    def _outputs(self, X: Any, mask: Any = None, views: Views = "first") -> torch.Tensor:
+    def _tokens(self, X: Any, mask: Any = None) -> TokenSource:
+        """Tokens as those of the fit."""
         check_is_fitted(self)
         self._name_features(X, reset=False)
         facts = self.head_.facts
@@ -158,7 +171,30 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
             raise InputError(
                 f"X has {source.width} features, but {type(self).__name__} is expecting {facts.width} features as input"
             )
-        return self.head_.outputs(source, views=views)
+        return source
+
+    def _without_hidden(self, source: TokenSource, means: torch.Tensor) -> torch.Tensor:
+        """Mean predictions, zero for hidden tokens where every token has its own."""
+        seen = self._seen(source)
+        return means if seen is None else torch.where(torch.from_numpy(seen)[..., None], means, 0)
+
+    def _seen(self, source: TokenSource) -> NDArray[np.bool_] | None:
+        """Which of the tokens that have outputs of their own are real; None where all are or outputs are pooled."""
+        each = output_rows(self.head_.specs, source)
+        return None if each is None else seen_tokens(source, np.arange(source.num_samples), each)
+
+    def _scored(
+        self, source: TokenSource, y: ArrayLike, predicted: NDArray[Any], sample_weight: ArrayLike | None
+    ) -> tuple[Any, NDArray[Any], Any]:
+        """Labels, predictions and weights of what has a label: samples, or tokens one after the other."""
+        each = output_rows(self.head_.specs, source)
+        if each is None:
+            return y, predicted, sample_weight
+        rows = np.arange(source.num_samples)
+        labels, seen = as_token_labels(y, source, rows, each), self._seen(source)
+        labelled = labelled_tokens(self._kind, labels, seen)
+        weights = token_weights(as_weights(sample_weight, source, rows, each), labelled)
+        return labels[labelled], predicted[labelled], None if weights is None else weights[labelled]
 
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
         """The head as an ``nn.Module`` on raw tokens."""
@@ -184,36 +220,60 @@ class ClassifierHead(ClassifierMixin, EstimatedHead):  # type: ignore[misc]
     def decision_function(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
         """Outputs (logits), shape (n, outputs); for two classes the difference, shape (n,).
 
-        ``views`` is for stores with several: the outputs of view 0 ("first"), or their mean over the views ("average"),
-        here and wherever predictions are asked for.
+        Where every token has outputs of its own, (n, s, outputs) or (n, s); zero for hidden tokens. ``views`` is for
+        stores with several: the outputs of view 0 ("first"), or their mean over the views ("average"), here and
+        wherever predictions are asked for.
         """
-        out = self._outputs(X, mask, views).numpy()
+        source = self._tokens(X, mask)
+        return self._decision(self.head_.outputs(source, views=views)).numpy()
+
+    def _decision(self, outputs: torch.Tensor) -> torch.Tensor:
         if not self._two_classes:
-            return out
-        return out[:, 0] if out.shape[1] == 1 else out[:, 1] - out[:, 0]
+            return outputs
+        return outputs[..., 0] if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]
 
     def predict_proba(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
-        """Probabilities of classes (each row sums to one), or of labels, shape (n, outputs)."""
-        check_is_fitted(self)
-        found: NDArray[Any]
+        """Probabilities of classes (each row sums to one), or of labels, shape (n, outputs).
+
+        Where every token has outputs of its own, (n, s, outputs); all zero for hidden tokens.
+        """
+        return self._probabilities(self._tokens(X, mask), views)
+
+    def _probabilities(self, source: TokenSource, views: Views = "first") -> NDArray[Any]:
+        outputs = self.head_.outputs(source, views=views)
         if self._two_classes:
-            out = torch.from_numpy(self.decision_function(X, mask, views))
-            found = torch.stack([torch.zeros_like(out), out], dim=1).softmax(1).numpy()
+            out = self._decision(outputs)
+            found = torch.stack([torch.zeros_like(out), out], dim=-1).softmax(-1)
         else:
-            found = self.head_.link(self._outputs(X, mask, views)).numpy()
-        return found
+            found = self.head_.link(outputs)
+        return self._without_hidden(source, found).numpy()
 
     def predict_log_proba(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
-        """Natural logarithms of `predict_proba`, of the same shape."""
+        """Natural logarithms of `predict_proba`, of the same shape (minus infinity for hidden tokens)."""
         return torch.from_numpy(self.predict_proba(X, mask, views)).log().numpy()
 
     def predict(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
-        """Most probable class of each sample, or zeros and ones of the labels, shape (n, labels)."""
-        probabilities = self.predict_proba(X, mask, views)
+        """Most probable class of each sample, or zeros and ones of the labels, shape (n, labels).
+
+        Where every token has outputs of its own, the class of each token, (n, s), or (n, s, labels). Hidden tokens have
+        no class: -1, or the empty text where classes are text.
+        """
+        return self._predicted(self._tokens(X, mask), views)
+
+    def _predicted(self, source: TokenSource, views: Views = "first") -> NDArray[Any]:
+        probabilities = self._probabilities(source, views)
         if not hasattr(self, "classes_"):
             return (probabilities > 0.5).astype(np.int64)
-        found: NDArray[Any] = self.classes_[probabilities.argmax(1)]
-        return found
+        found: NDArray[Any] = self.classes_[probabilities.argmax(-1)]
+        if found.ndim == 1 or bool((known := probabilities.any(-1)).all()):
+            return found
+        return np.where(known, found, no_class(self.classes_))
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, mask: Any = None) -> float:
+        """Accuracy on samples, or on the tokens that have a label where every token has outputs of its own."""
+        source = self._tokens(X, mask)
+        labels, predicted, weights = self._scored(source, y, self._predicted(source), sample_weight)
+        return float(accuracy_score(labels, predicted, sample_weight=weights))
 
 
 class RegressorHead(RegressorMixin, EstimatedHead):  # type: ignore[misc]
@@ -229,21 +289,32 @@ class RegressorHead(RegressorMixin, EstimatedHead):  # type: ignore[misc]
     def predict(self, X: Any, mask: Any = None, views: Views = "first") -> NDArray[Any]:
         """Numbers or rates, ``(n,)`` or ``(n, outputs)`` as the targets were.
 
-        For Cox the logarithm of the relative risk, shape (n,). ``views`` is for stores with several: the outputs of
-        view 0 ("first"), or their mean over the views ("average").
+        For Cox the logarithm of the relative risk, shape (n,). Where every token has outputs of its own, ``(n, s)`` or
+        ``(n, s, outputs)``, zero for hidden tokens. ``views`` is for stores with several: the outputs of view 0
+        ("first"), or their mean over the views ("average").
         """
-        outputs = self._outputs(X, mask, views)
-        found: NDArray[Any] = (outputs if self._kind == "survival" else self.head_.link(outputs)).numpy()
-        return found[:, 0] if self._flat else found
+        return self._predicted(self._tokens(X, mask), views)
 
-    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """R2 of numbers and rates; Harrell's concordance index of survival times."""
+    def _predicted(self, source: TokenSource, views: Views = "first") -> NDArray[Any]:
+        outputs = self.head_.outputs(source, views=views)
+        means = outputs if self._kind == "survival" else self._without_hidden(source, self.head_.link(outputs))
+        found: NDArray[Any] = means.numpy()
+        return found[..., 0] if self._flat else found
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, mask: Any = None) -> float:
+        """R2 of numbers and rates; Harrell's concordance index of survival times.
+
+        Where every token has outputs of its own, over the tokens that have a label.
+        """
+        source = self._tokens(X, mask)
+        predicted = self._predicted(source)
         if self._kind != "survival":
-            return float(super().score(X, y, sample_weight))
+            labels, predicted, weights = self._scored(source, y, predicted, sample_weight)
+            return float(r2_score(labels, predicted, sample_weight=weights))
         if sample_weight is not None:
             raise InputError("the concordance index has no sample weights; score the samples that count")
         targets = encode("survival", np.asarray(y)).values.numpy()
-        return METRICS["survival"]["concordance"].value(self.predict(X)[:, None], targets)
+        return METRICS["survival"]["concordance"].value(predicted[:, None], targets)
 
 
 def warn_unproved(solution: Solution, tol: float) -> None:

@@ -71,9 +71,10 @@ def model_card(
         classes=names[:NAMED],
         num_classes=len(names),
         address=json.dumps(repo_id) + ", hub=True" if repo_id else '"FOLDER"',
-        meaning=f"probabilities of the {len(names)} classes"
-        if names
-        else "numbers, rates or probabilities, by the loss",
+        meaning=(
+            f"probabilities of the {len(names)} classes" if names else "numbers, rates or probabilities, by the loss"
+        )
+        + (", for each token" if head.per_token else ""),
         certificate=certificate,
         best=_digits(certificate.dual, ROUND_FLOOR, 9) if certificate else None,
         own=_digits(certificate.primal, ROUND_CEILING, 9) if certificate else None,

@@ -33,7 +33,7 @@ def condense(
     reading = reading or Reading()
     processes = current()
     run = processes.run(len(rows))
-    count = run.stop - run.start
+    count, each = run.stop - run.start, parts[0].rows
     held: list[dict[str, Tensor]] = []
     spilled: SpilledPasses | None = None
     for place, tokens in reading.chunks(source, rows, "condense tokens"):
@@ -42,7 +42,7 @@ def condense(
         if place.start == run.start:
             numbers = sum(x[0].numel() for part in found for x in part.values())
             if not reading.memory.holds(12 * numbers * count):  # float64, and a copy in float32
-                spilled = SpilledPasses(len(rows), processes)
+                spilled = SpilledPasses(len(rows), processes, each)
             else:
                 held = [{k: v.new_empty(count, *v.shape[1:]) for k, v in part.items()} for part in found]
         if spilled is not None:
@@ -51,4 +51,4 @@ def condense(
         for kept, new in zip(held, found, strict=True):
             for name, value in new.items():
                 kept[name][place.start - run.start : place.stop - run.start] = value
-    return HeldPasses(held, len(rows), processes) if spilled is None else spilled
+    return HeldPasses(held, len(rows), processes, each) if spilled is None else spilled

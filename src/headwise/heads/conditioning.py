@@ -182,23 +182,28 @@ class FittedConditioner:
         """The same with the global scale that makes the summed variance of the block's features one."""
         spread = spread_samples(len(rows), weights)
         share = torch.ones(len(spread), dtype=torch.float64) if weights is None else weights[spread].double()
-        share = share / share.sum()
-        square, mean, start = 0.0, torch.zeros(()), 0
-        for x, pooling in self.chunks(source, rows[spread], spec):
+        square, total, mean, start = 0.0, 0.0, torch.zeros(()), 0
+        for x, pooling, seen in self.chunks(source, rows[spread], spec):
             stats, own = block.statistics(x, pooling), share[start : start + len(x)]
             start += len(x)
+            if pooling is None:  # every token that is seen is a row, with the weight of its sample
+                own = (own[:, None] * seen).flatten()
+            total += float(own.sum())
             square += float(block.mean_square(stats) @ own)
             mean = mean + block.adjoint(stats, own[:, None])
+        square, mean = square / total, mean / total
         size = square - float(mean.square().sum())
         scale = torch.tensor(size ** (-0.5 / block.degree) if size > 1e-12 * square else 1.0, dtype=torch.float64)
         current().agree(scale)  # every process has its own sums, which round as its machine does
         return replace(self, scale=float(scale))
 
-    def chunks(self, source: TokenSource, rows: np.ndarray, spec: PartSpec) -> Iterator[tuple[Tensor, Tensor]]:
-        """Conditioned tokens and pooling weights of ``rows``, chunk by chunk, in float64."""
+    def chunks(
+        self, source: TokenSource, rows: np.ndarray, spec: PartSpec
+    ) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+        """Conditioned tokens of ``rows``, their pooling weights if any, and what is seen, by chunks, in float64."""
         for _, tokens in source.chunks(rows):
             values, pooling, seen = part_tokens(spec, tokens)
-            yield self(values.double(), seen), pooling.double()
+            yield self(values.double(), seen), None if pooling is None else pooling.double(), seen
 
     def tensors(self) -> dict[str, Tensor]:
         if self.mean is None or self.projection is None:

@@ -38,8 +38,11 @@ class _AtOneBeta(EstimatedHead):
             Tokens, prefix tokens first. Of a store with splits the training split is used. Of a store with several
             views of a sample all are used: the loss of a sample is the mean over its views.
         y : array
-            Labels, one for each sample; those of the store by default.
+            Labels, one for each sample; those of the store by default. For parts with ``pooling="token"`` one for each
+            token, ``(n, s)``: of the patch tokens, or of all tokens where the parts act on all. NaN, and for classes
+            any negative number, stands for a token without a label, and so does a hidden token whatever its label.
         sample_weight : array, shape (n,), optional
+            Or ``(n, s)`` where tokens have labels. The loss is the mean over all that have a label.
         mask : array of bool, shape (n, s), optional
             True where a token is real.
         progress : callable, optional

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import Tokens, TokenSource
+from ..errors import InputError
 from .head import Head
 
 __all__ = ["TokenUse", "token_outputs", "token_use"]
@@ -37,7 +38,17 @@ def token_outputs(head: Head, tokens: Tokens) -> Tensor:
     """Share of every token in the outputs, ``(n, s, c)``; summed over tokens, plus the intercept, they are the outputs.
 
     In an attention part a token counts as key and value: its score under the pooled query times its own value.
+
+    Raises
+    ------
+    InputError
+        Every token has outputs of its own, so that nothing is shared.
     """
+    if head.per_token:
+        raise InputError(
+            "every token has outputs of its own in this head; shares of tokens are those of pooled outputs. "
+            "head.atom_outputs(tokens) says what each atom adds to each token"
+        )
     batch = Tokens(tokens.values.to(head.intercept.dtype), tokens.num_prefix, tokens.grid, tokens.mask)
     n, s = batch.values.shape[:2]
     total = batch.values.new_zeros(n, s, len(head.intercept))

@@ -40,12 +40,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """What one matrix Z acts on: the tokens of its cell ``(n, s, d)``, pooling weights ``(n, s)``, and its gate."""
+    """What one matrix Z acts on: the tokens of its cell ``(n, s, d)``, pooling weights ``(n, s)`` if any, its gate."""
 
     cell: Cell
     index: int | None
     values: Tensor
-    pooling: Tensor
+    pooling: Tensor | None
     sees: Tensor
     """Tokens that decide the gate."""
 
@@ -91,7 +91,7 @@ class FittedPart:
                 own = replace(conditioner, constant=False)
 
             def ungated(width: int) -> Block:  # the same scale with and without gates makes betas comparable
-                return _block(spec, _shape(spec, source, width), gated=False)
+                return _block(spec, _shape(spec, source, width), gated=spec.per_token)
 
             fitted = own.fit(source, rows, spec, ungated, weights, reading)
         family = spec.family
@@ -133,7 +133,7 @@ class FittedPart:
             zip(_runs(shape.width, groups), _runs(num_outputs, groups), strict=True)
         ):
             own = replace(shape, width=features.stop - features.start)
-            block = _block(spec, own, gated=spec.family is not None)
+            block = _block(spec, own, gated=spec.family is not None or spec.per_token)
             found = None
             if gates is not None and spec.family is not None:
                 found = spec.family.restore(block, own, gates[number])
@@ -150,13 +150,18 @@ class FittedPart:
         """Whether tokens may be hidden."""
         return self.cells[0].block.hides
 
-    def conditioned(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """The part's tokens ``(n, s, d)`` in its coordinates, and their pooling weights ``(n, s)``."""
+    @property
+    def rows(self) -> int:
+        """Rows of outputs of a sample."""
+        return self.shape.num_tokens if self.spec.per_token else 1
+
+    def conditioned(self, tokens: Tokens) -> tuple[Tensor, Tensor | None]:
+        """The part's tokens ``(n, s, d)`` in its coordinates, and their pooling weights ``(n, s)`` if any."""
         _, values, pooling = self._read(tokens)
         return values, pooling
 
-    def _read(self, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
-        """The part's tokens as they came and in its coordinates, and their pooling weights."""
+    def _read(self, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The part's tokens as they came and in its coordinates, and their pooling weights if any."""
         values, pooling, seen = part_tokens(self.spec, tokens)
         if not self.takes_mask and tokens.mask is not None:
             if torch.compiler.is_exporting():  # the program is the same for all tokens: it could not refuse some
@@ -179,8 +184,8 @@ class FittedPart:
         return [z.cell.block.statistics(z.values, z.pooling, z.gate) for z in self.matrices(tokens)]
 
     def outputs(self, tokens: Tokens, us: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:
-        """Share of the part in all outputs, ``(n, c)``."""
-        total = tokens.values.new_zeros(tokens.values.shape[0], self.num_outputs)
+        """Share of the part in all outputs, ``(n, c)``, or those of each token, ``(n s, c)``."""
+        total = tokens.values.new_zeros(tokens.values.shape[0] * self.rows, self.num_outputs)
         for z, u, v in zip(self.matrices(tokens), us, vs, strict=True):
             if len(u):  # a strong penalty leaves gates without atoms
                 block = z.cell.block
@@ -195,6 +200,7 @@ class FittedPart:
             if total is None:
                 total = z.values.new_zeros(*z.values.shape[:2], self.num_outputs)
             if len(u):
+                assert z.pooling is not None, "shares of tokens are those of pooled outputs"
                 total[..., z.cell.columns] += z.cell.block.token_outputs(z.values, z.pooling, u, v, z.gate)
         assert total is not None, "a part has at least one matrix Z"
         return total
@@ -232,7 +238,7 @@ class _Chunks:
     features: slice
 
     def __iter__(self) -> Iterator[Tensor]:
-        for values, _ in self.conditioner.chunks(self.source, self.rows, self.spec):
+        for values, *_ in self.conditioner.chunks(self.source, self.rows, self.spec):
             yield values[..., self.features]
 
 

@@ -21,7 +21,7 @@ from .condense import condense
 from .conditioning import Conditioner
 from .fitted_part import FittedPart
 from .head import Head, TokenFacts, Training
-from .parts import PartSpec
+from .parts import PartSpec, output_rows
 from .reading import Reading
 
 __all__ = ["Prepared", "build_problem", "prepare"]
@@ -118,17 +118,21 @@ def prepare(
     conditioner : Conditioner or None
         None fits in raw token coordinates without the constant.
     weights : ndarray, optional
-        Sample weights of the rows.
+        Sample weights of the rows, or those of their tokens where these have labels; a sample then counts for the
+        coordinates as its heaviest token does.
     fit_intercept : bool
     solver, max_rounds
         As in `headwise.solvers.solver_of`.
     reading : Reading, optional
         Within which memory tokens are read, and who is told.
     """
-    views = num_views(source)
-    if len(rows) * views != loss.num_samples:
-        raise InputError(f"{len(rows)} samples of {views} view(s) but {loss.num_samples} labels")
+    views, each = num_views(source), output_rows(specs, source)
+    if len(rows) * views * (each or 1) != loss.num_samples:
+        tokens = "" if each is None else f" and {each} tokens"
+        raise InputError(f"{len(rows)} samples of {views} view(s){tokens} but {loss.num_samples} labels")
     tensor_weights = None if weights is None else torch.as_tensor(weights)
+    if tensor_weights is not None and tensor_weights.ndim == 2:
+        tensor_weights = tensor_weights.amax(1)
     reading = reading or Reading()
     parts = tuple(
         FittedPart.fit(spec, source, rows, conditioner, loss.num_outputs, tensor_weights, reading) for spec in specs

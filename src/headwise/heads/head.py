@@ -90,7 +90,7 @@ class PartModule(nn.Module):
 
 
 class Head(nn.Module):
-    """A fitted head: raw tokens ``(n, s, d)`` in, outputs ``(n, c)`` out.
+    """A fitted head: raw tokens ``(n, s, d)`` in, outputs ``(n, c)`` out, or those of every token ``(n, s, c)``.
 
     Made by the estimators (`HeadClassifier.to_module`) or read from a folder (`Head.from_pretrained`); rarely by hand.
 
@@ -144,6 +144,11 @@ class Head(nn.Module):
     @property
     def specs(self) -> tuple[PartSpec, ...]:
         return tuple(part.spec for part in self._parts())
+
+    @property
+    def per_token(self) -> bool:
+        """Whether every token has outputs of its own."""
+        return any(spec.per_token for spec in self.specs)
 
     @property
     def rank(self) -> int:
@@ -222,16 +227,24 @@ class Head(nn.Module):
         return Tokens(tokens.to(self.intercept.dtype), self.facts.num_prefix, self.facts.grid, mask)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Outputs ``(n, c)`` of tokens ``(n, s, d)``, prefix tokens first; ``mask`` ``(n, s)`` is True where real."""
+        """Outputs ``(n, c)`` of tokens ``(n, s, d)``, prefix tokens first; ``mask`` ``(n, s)`` is True where real.
+
+        Where every token has outputs of its own they are ``(n, s, c)`` (without prefix tokens, where the head acts on
+        patch tokens), and zero for tokens that are not real.
+        """
         batch = self.batch(tokens, mask)
-        out = self.intercept.expand(batch.values.shape[0], -1)
+        each = self._parts()[0].fitted.rows
+        out = self.intercept.expand(batch.values.shape[0] * each, -1)
         for part in self.parts:
             out = out + part(batch)
-        return out
+        if not self.per_token:
+            return out
+        out = out.unflatten(0, (-1, each))
+        return out if mask is None else torch.where(mask[:, -each:, None], out, 0)
 
     @torch.inference_mode()
     def outputs(self, source: TokenSource, rows: np.ndarray | None = None, views: Views = "first") -> Tensor:
-        """Outputs ``(n, c)`` of a store or of arrays, chunk by chunk.
+        """Outputs, as of `forward`, of a store or of arrays, chunk by chunk.
 
         Parameters
         ----------
@@ -245,13 +258,15 @@ class Head(nn.Module):
         if views not in ("first", "average"):
             raise unknown_name("views", views, ("first", "average"))
         count = num_views(source) if views == "average" else 1
+        if self.per_token and count > 1:
+            raise InputError("crops and flips move tokens: outputs of each token are not averaged over views")
         every, its = view_rows(source, rows, count)
         found = torch.cat([self(tokens.values, tokens.mask) for _, tokens in every.chunks(its)])
         return found.unflatten(0, (-1, count)).mean(1)
 
     def link(self, outputs: Tensor) -> Tensor:
-        """Mean predictions from outputs: probabilities, numbers, rates, relative risks, by the loss."""
-        return LOSSES.get(self.loss["name"]).link(outputs)
+        """Mean predictions from outputs ``(..., c)``: probabilities, numbers, rates, relative risks, by the loss."""
+        return LOSSES.get(self.loss["name"]).link(outputs.flatten(0, -2)).view_as(outputs)
 
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
         """A copy in ``dtype``, for use inside other modules and for export.
@@ -285,14 +300,17 @@ class Head(nn.Module):
 
     @torch.inference_mode()
     def token_outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Share of every token in the outputs, ``(n, s, c)``; with the intercept they sum to the outputs."""
+        """Share of every token in pooled outputs, ``(n, s, c)``; with the intercept they sum to the outputs."""
         from .explain import token_outputs
 
         return token_outputs(self, self.batch(tokens, mask))
 
     @torch.inference_mode()
     def atom_outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What each of `atoms` adds to the outputs, ``(n, atoms, c)``; with the intercept they sum to the outputs."""
+        """What each of `atoms` adds to the outputs, ``(n, atoms, c)``; with the intercept they sum to the outputs.
+
+        Where every token has outputs of its own, ``(n, s, atoms, c)``.
+        """
         from .atoms import atom_outputs
 
         return atom_outputs(self, self.batch(tokens, mask))
@@ -309,10 +327,10 @@ class Head(nn.Module):
         return all(part.fitted.takes_mask for part in self._parts())
 
     def to_onnx(self, path: str | Path, mask: bool = False) -> None:
-        """Write an ONNX file with the input "tokens" ``(n, s, d)`` and the output "outputs" ``(n, c)``, float32.
+        """Write an ONNX file with the input "tokens" ``(n, s, d)`` and the output "outputs", float32.
 
-        The number of samples is free. The outputs are those of `forward`, before the link; names of the classes are in
-        the file's metadata under "classes".
+        Outputs are ``(n, c)``, or ``(n, s, c)`` where every token has its own, those of `forward`, before the link. The
+        number of samples is free; names of the classes are in the file's metadata under "classes".
 
         Parameters
         ----------

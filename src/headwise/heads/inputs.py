@@ -107,8 +107,13 @@ def training_rows(source: TokenSource) -> NDArray[Any]:
     return rows
 
 
-def as_weights(sample_weight: Any, source: TokenSource, rows: NDArray[Any]) -> NDArray[Any] | None:
-    """Weights of ``rows`` as a float64 vector, or None; given for all samples, or for the rows."""
+def as_weights(
+    sample_weight: Any, source: TokenSource, rows: NDArray[Any], each: int | None = None
+) -> NDArray[Any] | None:
+    """Weights of ``rows`` in float64, or None; given for all samples, or for the rows.
+
+    One a sample ``(n,)``, or one a token ``(n, each)`` where tokens have labels.
+    """
     if sample_weight is None:
         return None
     if isinstance(sample_weight, torch.Tensor):
@@ -120,10 +125,11 @@ def as_weights(sample_weight: Any, source: TokenSource, rows: NDArray[Any]) -> N
         raise InputError("sample_weight must be numbers, one for each sample") from None
     if weights.ndim == 0:
         weights = np.full(len(rows), float(weights))
-    elif weights.shape == (source.num_samples,):
+    elif weights.shape[0] == source.num_samples:
         weights = weights[rows]
-    if weights.shape != (len(rows),):
-        raise InputError(f"sample_weight has shape {weights.shape}; ({source.num_samples},) is needed")
+    if weights.shape not in ((len(rows),), (len(rows), each)):
+        need = f"({source.num_samples},)" + ("" if each is None else f" or ({source.num_samples}, {each})")
+        raise InputError(f"sample_weight has shape {weights.shape}; {need} is needed")
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
         raise InputError("sample weights must be finite and not negative, and not all of them zero")
     return weights

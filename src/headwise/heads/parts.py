@@ -17,10 +17,10 @@ from ..errors import InputError, unknown_name
 from ..gates import GATES
 from ..penalties import PENALTIES
 
-__all__ = ["PartSpec", "part_tokens", "resolve_parts"]
+__all__ = ["PartSpec", "output_rows", "part_tokens", "resolve_parts"]
 
 Scope = Literal["prefix", "patch", "all"]
-Pooling = Literal["mean", "class"]
+Pooling = Literal["mean", "class", "token"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class PartSpec:
         Number of gates; clusters of "cluster", radius of "window".
     gate_seed : int
         Decides the gates.
-    pooling : {"mean", "class"}
-        Mean over the tokens, or the first prefix token (class token) as the only query; then ``tokens="all"``, and
-        prefix tokens are keys too.
+    pooling : {"mean", "class", "token"}
+        Mean over the tokens; the first prefix token (class token) as the only query, then ``tokens="all"``, and prefix
+        tokens are keys too; or none: every token has outputs of its own (dense prediction, one label a token). All
+        parts of a head are then of this kind and act on the same tokens.
     options : mapping
         Options of the block (``{"dims": 1}`` of fno, ``{"filter_size": 3}`` of hadamard, ``{"groups": 2}`` of bfno).
 
@@ -74,8 +75,12 @@ class PartSpec:
             raise unknown_name("token scope", self.tokens, ("patch", "prefix", "all"))
         if self.penalty == "ridge" and self.block != "linear":
             raise InputError(f"the ridge penalty keeps Z whole and is for linear parts; {self.block} needs 'nuclear'")
-        if self.pooling not in ("mean", "class"):
-            raise unknown_name("pooling", self.pooling, ("mean", "class"))
+        if self.pooling not in ("mean", "class", "token"):
+            raise unknown_name("pooling", self.pooling, ("mean", "class", "token"))
+        if self.pooling == "token" and self.tokens == "prefix":
+            raise InputError("pooling='token' gives each token its own outputs: give tokens='patch' or tokens='all'")
+        if self.pooling == "token" and not getattr(block, "per_token", False):
+            raise InputError(f"the block {self.block} gives one output a sample: take pooling='mean', or another block")
         if self.pooling == "class" and self.tokens != "all":
             raise InputError("pooling='class' has the class token as the only query: give tokens='all'")
         family = self.family
@@ -97,9 +102,14 @@ class PartSpec:
         return self.gate if isinstance(self.gate, str) else self.gate.name
 
     @property
+    def per_token(self) -> bool:
+        """Whether every token has outputs of its own."""
+        return self.pooling == "token"
+
+    @property
     def collapses(self) -> str | None:
-        """The simpler head that this one is with a pooled output and no gates, in words; None where it is itself."""
-        if self.gate_name != "none":
+        """The simpler head that this one is without gates, in words; None where it is itself."""
+        if self.gate_name != "none" or (self.per_token and self.block not in ("mlp", "hadamard")):
             return None
         return {
             "mlp": "the linear head with a nuclear norm",
@@ -129,7 +139,7 @@ class PartSpec:
             "window": f" in windows of radius {self.num_gates}",
             "attention_maps": " under attention maps",
         }.get(self.gate_name, f" with {self.num_gates} {self.gate_name} gates")
-        query = ", class token as query" if self.pooling == "class" else ""
+        query = {"class": ", class token as query", "token": ", outputs of each token"}.get(self.pooling, "")
         return f"{self.block}{gates} on {where}{query}"
 
 
@@ -206,11 +216,27 @@ def resolve_parts(
             raise InputError(f"{part} was asked for, but these tokens have prefix tokens only")
         if part.pooling == "class" and not source.num_prefix:
             raise InputError(f"{part} was asked for, but these tokens have no prefix tokens")
+    if any(part.per_token for part in parts) and len({(part.per_token, part.tokens) for part in parts}) > 1:
+        said = "; ".join(map(str, parts))
+        raise InputError(
+            f"the parts of a head give outputs of the same tokens or are all pooled, got: {said}. Give each "
+            "pooling='token' and the same tokens"
+        )
     return parts
 
 
-def part_tokens(spec: PartSpec, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
-    """Values ``(n, s, d)``, pooling weights ``(n, s)`` and what is seen, bool ``(n, s)``, of a part's tokens."""
+def output_rows(parts: Sequence[PartSpec], source: TokenSource) -> int | None:
+    """How many tokens of a sample have outputs of their own; None where outputs are pooled."""
+    if not parts[0].per_token:
+        return None
+    return source.num_tokens - (source.num_prefix if parts[0].tokens == "patch" else 0)
+
+
+def part_tokens(spec: PartSpec, tokens: Tokens) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Values ``(n, s, d)``, pooling weights ``(n, s)`` and what is seen, bool ``(n, s)``, of a part's tokens.
+
+    There are no pooling weights where every token has outputs of its own.
+    """
     values, mask, prefix = tokens.values, tokens.mask, tokens.num_prefix
     if spec.tokens == "prefix":
         values = values[:, :prefix].flatten(1).unsqueeze(1)
@@ -224,6 +250,8 @@ def part_tokens(spec: PartSpec, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]
     else:
         seen = mask
         values = torch.where(mask[..., None], values, 0)
+    if spec.per_token:
+        return values, None, seen
     if spec.pooling == "class":
         pooling = torch.zeros(n, s, dtype=values.dtype, device=values.device)
         pooling[:, 0] = 1

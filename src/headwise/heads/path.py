@@ -135,14 +135,25 @@ class BetaPath(Sequence[PathPoint]):
         return axes
 
 
-def held_out_quality(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[float, float, float]:
-    """Held-out loss, its standard error over the samples, and the score of the kind of target."""
+def held_out_quality(
+    loss: Loss, outputs: Tensor, targets: Tensor, labelled: NDArray[np.bool_] | None = None
+) -> tuple[float, float, float]:
+    """Held-out loss, its standard error over the samples, and the score of the kind of target.
+
+    Where tokens have labels, ``labelled`` ``(n, s)`` says which, and ``targets`` are theirs.
+    """
+    sample = np.arange(len(outputs))
+    if labelled is not None:
+        outputs, sample = outputs[torch.from_numpy(labelled.reshape(-1))], np.nonzero(labelled)[0]
     value = float(loss.held_out(outputs, targets))
     error = float("nan")
-    if loss.kind != "survival" and len(outputs) > 1:  # a sum over samples
-        spread = np.linspace(0, len(outputs) - 1, min(len(outputs), 500)).astype(int)
-        each = torch.stack([loss.held_out(outputs[i : i + 1], targets[i : i + 1]) for i in spread])
-        error = float(each.std() / len(outputs) ** 0.5)
+    ends = [*np.unique(sample, return_index=True)[1].tolist(), len(sample)]
+    count = len(ends) - 1
+    if loss.kind != "survival" and count > 1:  # a sum over samples; the tokens of one are no independent draws
+        spread = np.linspace(0, count - 1, min(count, 500)).astype(int)
+        pieces = [slice(ends[i], ends[i + 1]) for i in spread]
+        each = torch.stack([loss.held_out(outputs[piece], targets[piece]) for piece in pieces])
+        error = float(each.std() / count**0.5)
     metric = METRICS[loss.kind][SCORES[loss.kind]]
     try:
         score = metric.value(loss.link(outputs).numpy(force=True), targets.numpy(force=True))
@@ -163,9 +174,11 @@ def follow_path(
     patience: int | None = 2,
     progress: Progress | None = None,
     record: Record | None = None,
+    labelled: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[PathPoint, Solution]]:
     """Solve along a grid of betas and score each solution on held-out rows of the same source.
 
+    ``targets`` are those of the rows, or of their tokens that are ``labelled`` ``(n, s)``, one after the other.
     Solutions that ``record`` holds are not solved again. The path ends early once the held-out loss has not improved
     for ``patience`` betas (never where it is None).
     """
@@ -174,7 +187,7 @@ def follow_path(
     grid = beta_grid(beta_max(problem), num + 1, ratio)[1:] if betas is None else np.asarray(betas, dtype=float)
     best, waited = float("inf"), 0
     for solution in solve_path(prepared.solver, grid, tol=tol, record=record, progress=progress):
-        loss, error, score = held_out_quality(problem.loss, held_out.outputs(solution.factors), targets)
+        loss, error, score = held_out_quality(problem.loss, held_out.outputs(solution.factors), targets, labelled)
         certificate = solution.certificate
         point = PathPoint(
             certificate.beta, certificate.relative_gap, solution.rank, score, loss, error, solution.seconds

@@ -47,6 +47,7 @@ class _ReluPart(PartModule):
 
     def token_outputs(self, tokens: Tokens) -> Tensor:
         values, pooling = self.fitted.conditioned(tokens)
+        assert pooling is not None, "relu heads are pooled"
         total = values.new_zeros(*values.shape[:2], self.fitted.num_outputs)
         for cell, own, mask, u, v in self._masks(values):
             total[..., cell.columns] += cell.block.token_outputs(own, pooling, u, v, mask)
@@ -191,6 +192,8 @@ def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
     source, rows, claimed = _training(gated, X, mask)
     parts, us, vs, at = [], list[Tensor](), list[Tensor](), 0
     factors = gated.factors()
+    if gated.per_token:
+        raise InputError("every token has outputs of its own in this head; the cone decomposition is for pooled ones")
     if not any(part.spec.family for part in gated._parts()):
         raise InputError(
             "this head has no gates, so there is no activation to replace; fit one with gate='gaussian' first"
@@ -302,6 +305,7 @@ def _score_map(
     kept, signs = [], [list[np.ndarray]() for _ in gates]
     for _, tokens in source.chunks(rows):
         values, pooling = part.conditioned(replace(tokens, values=tokens.values.double()))
+        assert pooling is not None, "relu heads are pooled"
         own = values[..., cell.features]
         scores = torch.stack([block.scores(own, u) for u in basis], dim=-1)
         norms = scores.norm(dim=-1)

@@ -52,7 +52,8 @@ class _AlongAPath(EstimatedHead):
         """Fit the path on each fold, choose beta, and refit if asked; parameters as in `HeadClassifier.fit`.
 
         Held-out samples are scored without weights, and by view 0 where a store has several. ``groups`` (those of a
-        store by default) keep samples of one group on one side of every split; the views of a sample always are.
+        store by default) keep samples of one group on one side of every split; the views and the tokens of a sample
+        always are. Where tokens have labels, folds are not stratified.
         """
         source = self._open(X, mask)
         folds = self._folds(source, y, groups)
@@ -69,6 +70,7 @@ class _AlongAPath(EstimatedHead):
         prepared: Prepared | None = None
         for train, held_out in folds:
             own, own_weights = part(train)
+            other = part(held_out)[0]
             prepared = None  # its statistics go before those of the next fold come
             prepared = self._prepare(source, train, own, own_weights, progress)
             if grid is None:
@@ -77,12 +79,13 @@ class _AlongAPath(EstimatedHead):
             steps = follow_path(
                 prepared,
                 held_out,
-                part(held_out)[0].values,
+                other.known,
                 betas=grid,
                 tol=self.tol,
                 patience=None if paths else 2,
                 record=self._record(prepared, own),
                 progress=progress,
+                labelled=other.labelled,
             )
             points = []
             for point, solution in steps:
@@ -129,10 +132,10 @@ class _AlongAPath(EstimatedHead):
         rows = training_rows(source)
         targets = self._targets(y, source, rows)
         own = None if groups is None else _groups(groups, source)[rows]
-        by_class = targets.classes is not None
+        by_class = targets.classes is not None and targets.labelled is None
         strata = targets.values.flatten().long().numpy() if by_class else np.zeros(len(rows), dtype=np.int64)
         if self.cv is None or isinstance(self.cv, (int, np.integer)):
-            _check_divisible(strata, own, targets.classes)
+            _check_divisible(strata, own, targets.classes if by_class else None)
         if self.cv is None:
             share = (1 - self.validation, self.validation, 0.0)
             if by_class:
@@ -187,9 +190,15 @@ def _check_folds(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], every: NDAr
                 f"fold {number} of {len(folds)} has {len(train)} training and {len(held_out)} held-out samples; "
                 "both need some"
             )
+        sides = [targets[np.searchsorted(every, side)].known for side in (train, held_out)]
+        if not all(map(len, sides)):
+            raise InputError(
+                f"fold {number} of {len(folds)} has {len(sides[0])} training and {len(sides[1])} held-out tokens with "
+                "a label; both need some"
+            )
         if targets.classes is None:
             continue
-        present = targets[np.searchsorted(every, train)].values.flatten().long().numpy()
+        present = sides[0].flatten().long().numpy()
         missing = np.setdiff1d(np.arange(len(targets.classes)), present)
         if len(missing):
             raise InputError(

@@ -16,12 +16,15 @@ from ..contracts import Loss, TargetKind
 from ..errors import InputError
 from ..losses import LOSSES
 
-__all__ = ["Targets", "bind", "encode"]
+__all__ = ["Targets", "bind", "encode", "token_weights"]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets of a loss, the number of outputs, and the labels that these stand for (None for numbers)."""
+    """Targets of a loss, the number of outputs, and the labels that these stand for (None for numbers).
+
+    The first axis of ``values`` is that of samples, the second that of tokens where each has a label of its own.
+    """
 
     values: Tensor
     num_outputs: int
@@ -29,11 +32,20 @@ class Targets:
     flat: bool = True
     """Whether predictions of one output are a vector ``(n,)``, as the labels were."""
 
+    labelled: NDArray[np.bool_] | None = None
+    """Which tokens have a label ``(n, s)``; None where samples have one each."""
+
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: Any) -> Targets:
-        return Targets(self.values[rows], self.num_outputs, self.classes, self.flat)
+        labelled = None if self.labelled is None else self.labelled[rows]
+        return Targets(self.values[rows], self.num_outputs, self.classes, self.flat, labelled)
+
+    @property
+    def known(self) -> Tensor:
+        """Targets of the samples, or of the tokens that have a label, one after the other."""
+        return self.values if self.labelled is None else self.values[torch.from_numpy(self.labelled)]
 
 
 def encode(kind: TargetKind, y: NDArray[Any], classes: NDArray[Any] | None = None) -> Targets:
@@ -132,23 +144,43 @@ def bind(
 
     With several views the loss of a sample is the mean over its views, ``sum_i w_i mean_k l(f_ik, y_i)``: each view is
     a row with the targets of its sample and an equal share of its weight, in the order of `headwise.tokens.view_rows`.
+    Where tokens have labels each is a row, with its own weight or that of its sample.
 
     Raises
     ------
     InputError
-        Options that the loss does not have, or views for a loss that is no sum over samples.
+        Options that the loss does not have, or views for a loss that is no sum over samples or for labels of tokens.
     """
     kind = LOSSES.get(loss)
+    values = targets.values
+    if targets.labelled is not None:
+        if views > 1:
+            raise InputError(
+                f"crops and flips move tokens, so that labels of tokens are not those of all {views} views; fit on one "
+                "view: extract with --views 1, or give ArrayTokens(store.read().values)"
+            )
+        values, weights = values.flatten(0, 1), token_weights(weights, targets.labelled)
+        weights = None if weights is None else weights.reshape(-1)
     if views > 1:
         if kind.kind == "survival":
             raise InputError(
                 f"the loss {loss!r} counts all samples together, so that the {views} views of a sample would be "
                 "several samples; fit on one view: extract with --views 1, or give ArrayTokens(store.read().values)"
             )
-        targets = targets[torch.arange(len(targets)).repeat_interleave(views)]
+        values = values.repeat_interleave(views, 0)
         weights = None if weights is None else np.repeat(weights, views)  # losses divide by the sum of all
     tensor = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
     try:
-        return kind(targets.values, targets.num_outputs, tensor, **(options or {}))  # type: ignore[call-arg]
+        return kind(values, targets.num_outputs, tensor, **(options or {}))  # type: ignore[call-arg]
     except TypeError as error:
         raise InputError(f"the loss {loss!r} does not take these options: {error}") from None
+
+
+def token_weights(weights: NDArray[Any] | None, labelled: NDArray[np.bool_]) -> NDArray[Any] | None:
+    """Weights of all tokens ``(n, s)`` from those of samples or tokens, zero without a label; None for equal ones."""
+    if weights is None:
+        return None if labelled.all() else labelled.astype(np.float64)
+    found = labelled * (weights if weights.ndim == 2 else weights[:, None])
+    if not (found > 0).any():
+        raise InputError("no token with a label has a positive weight")
+    return found

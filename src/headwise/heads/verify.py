@@ -18,8 +18,10 @@ from ..tokens import TokenStore, num_views, view_rows
 from .fitting import build_problem
 from .head import Head
 from .inputs import as_labels, as_source
+from .parts import output_rows
 from .save import as_head
 from .targets import bind, encode
+from .token_labels import as_token_labels, encode_tokens, seen_tokens
 
 __all__ = ["Verification", "verify"]
 
@@ -55,7 +57,8 @@ def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = 
     tokens : TokenSource, path of a store, array or Tensor ``(n, s, d)`` or ``(n, d)``
         The tokens it was fitted on. The content of a store is hashed again.
     labels : array, shape (n,) or (n, outputs), optional
-        Labels of all samples, where ``tokens`` is not a store.
+        Labels of all samples, where ``tokens`` is not a store; of their tokens, ``(n, s)``, where the head has outputs
+        of each.
     mask : array of bool, shape (n, s), optional
         The mask of an array.
 
@@ -110,7 +113,11 @@ def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = 
     views = context.get("views", 1)  # certificates of the first days know of view 0 alone
     if views not in (1, num_views(source)):
         return Verification(False, claimed, None, (*reasons, f"{views!r} views are claimed, {num_views(source)} there"))
-    values = as_labels(labels, source, np.arange(source.num_samples), LOSSES.get(head.loss["name"]).kind)
+    every, each = np.arange(source.num_samples), output_rows(head.specs, source)
+    if each is None:
+        values = as_labels(labels, source, every, LOSSES.get(head.loss["name"]).kind)
+    else:
+        values = as_token_labels(labels, source, every, each)
     try:
         found = _recompute(head, source, rows, values, claimed, views)
     except InputError as error:
@@ -162,7 +169,11 @@ def _recompute(
     options = {k: v for k, v in head.loss.items() if k not in ("name", "num_outputs")}
     name = head.loss["name"]
     classes = None if head.classes is None else np.asarray(head.classes)
-    targets = encode(LOSSES.get(name).kind, labels[rows], classes)
+    kind, each = LOSSES.get(name).kind, output_rows(head.specs, source)
+    if each is None:
+        targets = encode(kind, labels[rows], classes)
+    else:
+        targets = encode_tokens(kind, labels[rows], seen_tokens(source, rows, each), classes)
     loss = bind(name, targets, head.training_data.weights if head.training_data else None, options, views)
     parts = [part.fitted for part in head._parts()]
     problem = build_problem(*view_rows(source, rows, views), loss, parts, head.fit_intercept)

@@ -25,13 +25,13 @@ class Passes(Protocol):
     """
 
     num_samples: int
-    """Of all processes together."""
+    """Rows of outputs of all processes together: samples, or their tokens where each has outputs of its own."""
     processes: Processes
     held: bool
     """True where statistics are in memory, so that solvers may keep values of the same size."""
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
-        """Yield ``(samples, one statistics mapping for each part)``."""
+        """Yield ``(rows of outputs, one statistics mapping for each part)``."""
         ...
 
 
@@ -46,18 +46,27 @@ class HeldPasses:
         Samples of all processes; those given by default.
     processes : Processes
         Who shares the samples, each its `Processes.run` of them.
+    each : int
+        Rows of outputs of a sample.
     """
 
     held = True
 
-    def __init__(self, stats: Sequence[Stats], num_samples: int | None = None, processes: Processes = ALONE) -> None:
+    def __init__(
+        self,
+        stats: Sequence[Stats],
+        num_samples: int | None = None,
+        processes: Processes = ALONE,
+        each: int = 1,
+    ) -> None:
         self._stats: dict[torch.dtype, list[Stats]] = {torch.float64: list(stats)}
         self._count = len(next(iter(stats[0].values())))
-        self.num_samples = self._count if num_samples is None else num_samples
+        count = self._count if num_samples is None else num_samples
+        self.num_samples, self._each = count * each, each
         self.processes = processes
-        self._first = processes.run(self.num_samples).start
+        self._first = processes.run(count).start
         # parts are passed one after the other, so the largest decides
-        self._chunk = chunk_samples(max(sum(v[0].numel() for v in part.values()) for part in stats))
+        self._chunk = chunk_samples(max(sum(v[0].numel() for v in part.values()) for part in stats), each)
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype not in self._stats:
@@ -65,10 +74,10 @@ class HeldPasses:
         stats = self._stats[dtype]
         for start in range(0, self._count, self._chunk):
             stop = min(start + self._chunk, self._count)
-            rows = slice(self._first + start, self._first + stop)
+            rows = slice((self._first + start) * self._each, (self._first + stop) * self._each)
             yield rows, [{k: v[start:stop] for k, v in part.items()} for part in stats]
 
 
-def chunk_samples(numbers: int) -> int:
-    """Samples of a chunk, where each has so many numbers."""
-    return max(32, CHUNK_BYTES // max(8 * numbers, 1))
+def chunk_samples(numbers: int, each: int = 1) -> int:
+    """Samples of a chunk, where each has so many numbers and rows of outputs."""
+    return max(-(-32 // each), CHUNK_BYTES // max(8 * numbers, 1))

@@ -47,7 +47,7 @@ class Part:
 
     def inner(self, stats: Stats, u: Tensor) -> Tensor:
         """Inner features ``(n, r, k)`` of atoms; those of a whole Z are the features that it is linear in."""
-        return self.block.inner(stats, u) if self.factored else stats["features"].unsqueeze(-1)
+        return self.block.inner(stats, u) if self.factored else stats["features"].flatten(0, -2).unsqueeze(-1)
 
 
 @dataclass

@@ -66,6 +66,8 @@ class SpilledPasses:
         Samples of all processes.
     processes : Processes
         Who shares the samples, each its `Processes.run` of them.
+    each : int
+        Rows of outputs of a sample.
 
     Examples
     --------
@@ -77,8 +79,8 @@ class SpilledPasses:
 
     held = False
 
-    def __init__(self, num_samples: int, processes: Processes = ALONE) -> None:
-        self.num_samples, self.processes = num_samples, processes
+    def __init__(self, num_samples: int, processes: Processes = ALONE, each: int = 1) -> None:
+        self.num_samples, self.processes, self._each = num_samples * each, processes, each
         run = processes.run(num_samples)
         self._first, self._count, self._written = run.start, run.stop - run.start, 0
         self._folder = Path(tempfile.mkdtemp(prefix="headwise-"))
@@ -102,7 +104,7 @@ class SpilledPasses:
         if self._layout is None:
             self._layout = _Layout.of(stats)
             self._check_room(self._layout.numbers)
-        step = chunk_samples(self._layout.numbers)
+        step = chunk_samples(self._layout.numbers, self._each)
         for start in range(0, count, step):
             rows = slice(start, min(start + step, count))
             for dtype in (torch.float64, torch.float32):
@@ -129,5 +131,8 @@ class SpilledPasses:
         with self._file(dtype).open("rb") as file:
             flats = (np.fromfile(file, numpy_type, count * layout.numbers) for count in self._pieces)
             for count, flat in zip(self._pieces, ahead(flats), strict=True):
-                yield slice(start, start + count), layout.unpack(torch.from_numpy(flat), count)
+                yield (
+                    slice(start * self._each, (start + count) * self._each),
+                    layout.unpack(torch.from_numpy(flat), count),
+                )
                 start += count

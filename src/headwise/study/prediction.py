@@ -71,6 +71,7 @@ def predict(
     ids : list of str
         Of the samples that could be read; numbers where they have no names.
     predictions : array, shape (len(ids), outputs)
+        Or (len(ids), tokens, outputs) where the head gives every token its own.
 
     Raises
     ------

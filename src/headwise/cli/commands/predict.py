@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ...errors import InputError
 from ..console import print_json, progress_bars, say
 from ..options import (
     DataArgument,
@@ -39,6 +40,11 @@ def command(
     from ...study import predict
 
     fitted = load_head(head)
+    if fitted.per_token:
+        raise InputError(
+            f"{head} gives every token outputs of its own, which are no rows of a table; from Python, headwise.predict "
+            "gives them as an array"
+        )
     with progress_bars() as progress:
         ids, found = predict(
             fitted,
