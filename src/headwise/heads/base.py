@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..contracts import Progress, TargetKind, TokenSource
+from ..devices import fitting_device
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Certificate, Solution, Status
@@ -54,6 +55,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
     solver: str
     max_rounds: int
     max_memory: int | str | None
+    device: str
     class_weight: Any = None
 
     def __sklearn_tags__(self) -> Any:
@@ -101,17 +103,18 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         weights: NDArray[Any] | None,
         progress: Progress | None,
     ) -> Prepared:
+        device = fitting_device(self.device)
         return prepare(
             source,
             rows,
-            bind(self.loss, targets, weights, self.loss_options, num_views(source)),
+            bind(self.loss, targets, weights, self.loss_options, num_views(source), device),
             resolve_parts(self.block, source, self.gate, self.num_gates, self.gate_seed),
             as_conditioner(self.condition, self.n_components, source),
             weights,
             self.fit_intercept,
             self.solver,
             self.max_rounds,
-            Reading(as_memory(self.max_memory), progress),
+            Reading(as_memory(self.max_memory), progress, device),
         )
 
     def _keep(self, prepared: Prepared, solution: Solution, targets: Targets) -> None:

@@ -89,7 +89,7 @@ def minimise(
     """The loop of `solve_proximal`, for any oracle; the certificate is always that of ``oracle.problem``."""
     began = time.perf_counter()
     problem = oracle.problem
-    factors = problem.zero() if start is None else problem.balanced(start.to(torch.float64), drop=0.0)
+    factors = problem.zero() if start is None else problem.balanced(start.to(torch.float64, problem.device), drop=0.0)
     _check_size(problem, factors)
     numbers = [u.flatten(1).T @ v.flatten(1) for u, v in zip(factors.u, factors.v, strict=True)]
     numbers.append(factors.intercept / oracle.unit)

@@ -66,6 +66,8 @@ class SpilledPasses:
         Samples of all processes.
     processes : Processes
         Who shares the samples, each its `Processes.run` of them.
+    device : str or torch.device
+        Where chunks are given.
 
     Examples
     --------
@@ -77,8 +79,8 @@ class SpilledPasses:
 
     held = False
 
-    def __init__(self, num_samples: int, processes: Processes = ALONE) -> None:
-        self.num_samples, self.processes = num_samples, processes
+    def __init__(self, num_samples: int, processes: Processes = ALONE, device: str | torch.device = "cpu") -> None:
+        self.num_samples, self.processes, self.device = num_samples, processes, device
         run = processes.run(num_samples)
         self._first, self._count, self._written = run.start, run.stop - run.start, 0
         self._folder = Path(tempfile.mkdtemp(prefix="headwise-"))
@@ -107,7 +109,7 @@ class SpilledPasses:
             rows = slice(start, min(start + step, count))
             for dtype in (torch.float64, torch.float32):
                 with self._file(dtype).open("ab") as file:
-                    self._layout.pack(stats, rows, dtype).numpy().tofile(file)
+                    self._layout.pack(stats, rows, dtype).numpy(force=True).tofile(file)
             self._pieces.append(rows.stop - rows.start)
         self._written += count
 
@@ -129,5 +131,5 @@ class SpilledPasses:
         with self._file(dtype).open("rb") as file:
             flats = (np.fromfile(file, numpy_type, count * layout.numbers) for count in self._pieces)
             for count, flat in zip(self._pieces, ahead(flats), strict=True):
-                yield slice(start, start + count), layout.unpack(torch.from_numpy(flat), count)
+                yield slice(start, start + count), layout.unpack(torch.from_numpy(flat).to(self.device), count)
                 start += count
