@@ -15,6 +15,7 @@ __all__ = ["HeldPasses", "Passes", "Stats", "chunk_samples"]
 Stats = Mapping[str, Tensor]
 
 CHUNK_BYTES = 16 * 2**20  # small enough that a chunk and its inner features stay in the processor's cache
+DEVICE_CHUNK_BYTES = 256 * 2**20  # large enough that an accelerator is at work, and not waiting for orders
 
 
 class Passes(Protocol):
@@ -36,7 +37,7 @@ class Passes(Protocol):
 
 
 class HeldPasses:
-    """Statistics in memory, in float64 (what certificates need) with a float32 copy made when first asked for.
+    """Statistics in memory (of the device where they are), in float64 (what certificates need) with a float32 copy made when first asked for.
 
     Parameters
     ----------
@@ -52,11 +53,12 @@ class HeldPasses:
 
     def __init__(self, stats: Sequence[Stats], num_samples: int | None = None, processes: Processes = ALONE) -> None:
         self._stats: dict[torch.dtype, list[Stats]] = {torch.float64: list(stats)}
-        self._count = len(next(iter(stats[0].values())))
+        first = next(iter(stats[0].values()))
+        self._count = len(first)
         self.num_samples = self._count if num_samples is None else num_samples
         self.processes = processes
         self._first = processes.run(self.num_samples).start
-        self._chunk = chunk_samples(sum(v[0].numel() for part in stats for v in part.values()))
+        self._chunk = chunk_samples(sum(v[0].numel() for part in stats for v in part.values()), first.device)
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype not in self._stats:
@@ -68,6 +70,6 @@ class HeldPasses:
             yield rows, [{k: v[start:stop] for k, v in part.items()} for part in stats]
 
 
-def chunk_samples(numbers: int) -> int:
-    """Samples of a chunk, where each has so many numbers."""
-    return max(32, CHUNK_BYTES // max(8 * numbers, 1))
+def chunk_samples(numbers: int, device: torch.device) -> int:
+    """Samples of a chunk on a device, where each has so many numbers."""
+    return max(32, (CHUNK_BYTES if device.type == "cpu" else DEVICE_CHUNK_BYTES) // max(8 * numbers, 1))

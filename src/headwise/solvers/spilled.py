@@ -80,7 +80,7 @@ class SpilledPasses:
     held = False
 
     def __init__(self, num_samples: int, processes: Processes = ALONE, device: str | torch.device = "cpu") -> None:
-        self.num_samples, self.processes, self.device = num_samples, processes, device
+        self.num_samples, self.processes, self.device = num_samples, processes, torch.device(device)
         run = processes.run(num_samples)
         self._first, self._count, self._written = run.start, run.stop - run.start, 0
         self._folder = Path(tempfile.mkdtemp(prefix="headwise-"))
@@ -104,7 +104,7 @@ class SpilledPasses:
         if self._layout is None:
             self._layout = _Layout.of(stats)
             self._check_room(self._layout.numbers)
-        step = chunk_samples(self._layout.numbers)
+        step = chunk_samples(self._layout.numbers, self.device)
         for start in range(0, count, step):
             rows = slice(start, min(start + step, count))
             for dtype in (torch.float64, torch.float32):
