@@ -72,7 +72,7 @@ class AttentionMaps:
     --------
     >>> import headwise, torch
     >>> record = headwise.load_backbone("embedded").query_keys()[-1]
-    >>> part = headwise.PartSpec("attention", gate=AttentionMaps(record))
+    >>> part = headwise.PartSpec("attention", gate=headwise.AttentionMaps(record))
     >>> tokens = torch.randn(2, 5, 128)
     >>> AttentionMaps(record).fit(None, None, [tokens], 1, 0).values(tokens, 0).sum(-1).round(decimals=4).unique()
     tensor([1.])

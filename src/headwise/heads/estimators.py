@@ -85,7 +85,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         Weights of the classes, times those of the samples.
     gate : str or GateFamily
         Gates of the parts that are not linear: "none", "gaussian", "rank_one", "cluster", "window",
-        "attention_maps"; `headwise.gates.attention_maps.AttentionMaps` takes a layer of the backbone.
+        "attention_maps"; `headwise.AttentionMaps` takes a layer of the backbone.
     num_gates : int
         How many gates (clusters of "cluster", radius of "window").
     gate_seed : int

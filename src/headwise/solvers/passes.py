@@ -37,7 +37,7 @@ class Passes(Protocol):
 
 
 class HeldPasses:
-    """Statistics in memory (of the device where they are), in float64 (what certificates need) with a float32 copy made when first asked for.
+    """Statistics in memory, in float64 (what certificates need) with a float32 copy made when first asked for.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from ..console import out, paragraph, print_json, progress_bars
+from ..console import out, paragraph, print_json, progress_bars, say
 from ..options import JsonOption, OverwriteOption, SeedOption, TolOption, one_of
 
 NOTHING = 1e-6
@@ -78,6 +78,7 @@ def command(
     from ...heads.save import save_head
     from ...losses import LOSSES
     from ...processes import joined
+    from ...study.attention_gates import attention_gates
     from ...tokens import TokenStore
 
     store = TokenStore.open(tokens)
@@ -93,11 +94,14 @@ def command(
         "gate_seed": seed,
         "n_components": n_components,
     }
-    resolve_parts(block, store, gate, num_gates, seed)  # a misspelt name leaves no folder behind
+    parts = resolve_parts(block, store, gate, num_gates, seed)  # a misspelt name leaves no folder behind
     along = {"beta": beta} if beta is not None else {"betas": betas, "seed": seed}
     settings = {"store": store.fingerprint[:12], **shared, **along}
     where = str(fitting_device(device))
     shared |= {"max_memory": max_memory, "device": where}  # these change no number
+    said = None
+    if any(part.gate_name == "attention_maps" for part in parts):
+        shared["gate"], said = attention_gates(store)
     done = head.with_name(f"{head.name}.path")
     model: Any
     if beta is None:
@@ -107,6 +111,8 @@ def command(
         model = (HeadClassifier if classifies else HeadRegressor)(beta=beta, **shared)
     with joined(where) as processes:
         if processes.first:
+            if said:
+                say(said)
             claim_folder(head, "head", settings, overwrite)  # before the work, not after it
             store.verify_content()
         processes.wait()
