@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .backbones import list_backbones, load_backbone
     from .dissect import Dissection, dissect
     from .errors import ClaimError, HeadwiseError, InputError
+    from .gates.attention_maps import AttentionMaps
     from .heads import (
         Atom,
         Atoms,
@@ -48,6 +49,7 @@ _HOMES = {
     "backbones": ("list_backbones", "load_backbone"),
     "dissect": ("Dissection", "dissect"),
     "errors": ("ClaimError", "HeadwiseError", "InputError"),
+    "gates.attention_maps": ("AttentionMaps",),
     "heads": (
         "Atom",
         "Atoms",
@@ -80,6 +82,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Atom",
     "Atoms",
+    "AttentionMaps",
     "Augmentation",
     "BetaPath",
     "Certificate",

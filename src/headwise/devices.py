@@ -6,7 +6,7 @@ import torch
 
 from .errors import InputError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "fitting_device", "free_memory", "has_float64"]
 
 
 def choose_device(name: str | torch.device) -> str:
@@ -15,10 +15,46 @@ def choose_device(name: str | torch.device) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.ones(1, device=name).item()  # a device that only pretends to compute fails here
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
         if reason.startswith("Expected one of"):
             reason = "there is no such kind of device"
         raise InputError(f"device {name!r} cannot be used ({reason}); give auto, cpu, cuda, cuda:1 or mps") from None
     return name
+
+
+def has_float64(device: str | torch.device) -> bool:
+    """Whether a device computes in float64, as certificates do; Apple's (mps) does not."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except TypeError:
+        return False
+    return True
+
+
+def fitting_device(name: str | torch.device) -> torch.device:
+    """The device that a name means for fits.
+
+    Raises
+    ------
+    InputError
+        There is no such device here, or it has no float64.
+
+    Examples
+    --------
+    >>> fitting_device("cpu")
+    device(type='cpu')
+    """
+    device = torch.device(choose_device(name))
+    if not has_float64(device):
+        raise InputError(
+            f"device {str(device)!r} has no float64, and certificates are computed in float64; fit with device 'cpu' "
+            "(the backbone may stay where it is)"
+        )
+    return device
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Free bytes of an accelerator; None where the processor's memory is meant."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

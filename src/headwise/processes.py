@@ -95,12 +95,13 @@ def joined(device: str = "cpu") -> Iterator[Processes]:
     Parameters
     ----------
     device : str
-        Where sums live: "cpu" adds up by gloo, "cuda" by nccl.
+        Where the fits compute: sums on processors are added up by gloo, those on "cuda" by nccl, where every process
+        takes the CUDA device of its number on the machine.
 
     Raises
     ------
     InputError
-        A process group is there already, made by somebody else.
+        A process group is there already, made by somebody else; or there is no CUDA device for this process.
 
     Examples
     --------
@@ -113,13 +114,28 @@ def joined(device: str = "cpu") -> Iterator[Processes]:
         return
     if dist.is_initialized():
         raise InputError("torch.distributed is in use in this process already; start headwise in processes of its own")
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    if device.startswith("cuda"):
+        _take_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     token = _current.set(Processes(dist.get_rank(), dist.get_world_size()))
     try:
         yield _current.get()
     finally:
         _current.reset(token)
         dist.destroy_process_group()
+
+
+def _take_device(device: str) -> None:
+    """Make "cuda" mean a device of this process's own."""
+    number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if device != "cuda":
+        raise InputError(f"device {device!r} is one device, and every process needs its own; give 'cuda'")
+    if number >= there:
+        raise InputError(
+            f"{number + 1} or more processes share this machine, which has {there} CUDA devices; start at most one "
+            "process a device (torchrun --nproc-per-node)"
+        )
+    torch.cuda.set_device(number)
 
 
 @contextmanager

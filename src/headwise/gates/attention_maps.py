@@ -72,7 +72,7 @@ class AttentionMaps:
     --------
     >>> import headwise, torch
     >>> record = headwise.load_backbone("embedded").query_keys()[-1]
-    >>> part = headwise.PartSpec("attention", gate=AttentionMaps(record))
+    >>> part = headwise.PartSpec("attention", gate=headwise.AttentionMaps(record))
     >>> tokens = torch.randn(2, 5, 128)
     >>> AttentionMaps(record).fit(None, None, [tokens], 1, 0).values(tokens, 0).sum(-1).round(decimals=4).unique()
     tensor([1.])
@@ -98,25 +98,35 @@ class AttentionMaps:
     ) -> AttentionMapGates:
         record = self.record
         if record is None:
-            empty = torch.zeros(0, dtype=torch.float64)
-            return AttentionMapGates(empty, empty, empty, torch.tensor([1.0, 1e-6], dtype=torch.float64))
+            empty = torch.zeros(0, dtype=torch.float64, device="cpu")
+            return AttentionMapGates(empty, empty, empty, _norm_numbers("layer", 1e-6))
         width = next(iter(tokens)).shape[-1]
-        query, key = record.query.detach().double(), record.key.detach().double()
+        query, key = _number(record.query), _number(record.key)
         if width != query.shape[-1]:
             raise InputError(f"{record.name} takes tokens of width {query.shape[-1]}, got width {width}")
         bias = torch.zeros_like(query[..., 0])
         if record.query_bias is not None:
-            bias = record.query_bias.detach().double()
+            bias = _number(record.query_bias)
         norm = record.input_norm
         if norm is not None:
             if norm.bias is not None:
-                bias = bias + query @ norm.bias.detach().double()
+                bias = bias + query @ _number(norm.bias)
             if norm.weight is not None:
-                query, key = query * norm.weight.detach().double(), key * norm.weight.detach().double()
+                query, key = query * _number(norm.weight), key * _number(norm.weight)
         if record.groups > 1:
             key = key.repeat_interleave(record.groups, 0)
-        kind = torch.tensor([NORMS.index(norm.kind if norm else None), norm.eps if norm else 0.0], dtype=torch.float64)
+        kind = _norm_numbers(norm.kind if norm else None, norm.eps if norm else 0.0)
         return AttentionMapGates(record.scale * query, record.scale * bias, key.contiguous(), kind)
 
     def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> AttentionMapGates:
         return AttentionMapGates(tensors["query"], tensors["query_bias"], tensors["key"], tensors["norm"])
+
+
+def _number(weights: Tensor) -> Tensor:
+    """Weights of a backbone as numbers of a head: float64, on the processor."""
+    return weights.detach().double().cpu()
+
+
+def _norm_numbers(kind: str | None, eps: float) -> Tensor:
+    """Kind and epsilon of the norm in front of the layer, as they are saved."""
+    return torch.tensor([NORMS.index(kind), eps], dtype=torch.float64, device="cpu")

@@ -27,7 +27,7 @@ class WindowGates:
                 f"{shape.num_tokens} tokens; let the block act on the patch tokens"
             )
         self.radius = radius
-        place = torch.arange(shape.num_tokens)
+        place = torch.arange(shape.num_tokens, device="cpu")
         row, column = place // columns, place % columns
         near = ((row[:, None] - row).abs() <= radius) & ((column[:, None] - column).abs() <= radius)
         open_keys = near.double().sum(1).mean()
@@ -39,7 +39,7 @@ class WindowGates:
         return PairGate(labels, labels, self.table.to(tokens))
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"radius": torch.tensor(self.radius)}
+        return {"radius": torch.tensor(self.radius, device="cpu")}
 
 
 @GATES.register("window")

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..contracts import Progress, TargetKind, TokenSource
+from ..devices import fitting_device
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Certificate, Solution, Status
@@ -56,6 +57,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
     solver: str
     max_rounds: int
     max_memory: int | str | None
+    device: str
     class_weight: Any = None
 
     def __sklearn_tags__(self) -> Any:
@@ -113,17 +115,18 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         weights: NDArray[Any] | None,
         progress: Progress | None,
     ) -> Prepared:
+        device = fitting_device(self.device)
         return prepare(
             source,
             rows,
-            bind(self.loss, targets, weights, self.loss_options, num_views(source)),
+            bind(self.loss, targets, weights, self.loss_options, num_views(source), device),
             self._specs(source),
             as_conditioner(self.condition, self.n_components, source),
             weights,
             self.fit_intercept,
             self.solver,
             self.max_rounds,
-            Reading(as_memory(self.max_memory), progress),
+            Reading(as_memory(self.max_memory), progress, device),
         )
 
     def _keep(self, prepared: Prepared, solution: Solution, targets: Targets) -> None:

@@ -21,6 +21,7 @@ from .head import Head
 from .metrics import paired_difference
 from .parts import resolve_parts
 from .path import BetaPath, choose, follow_path
+from .reading import Reading
 from .record import PathRecord
 from .targets import bind, encode
 
@@ -114,6 +115,7 @@ def certified_results(
     betas: int,
     tol: float,
     checkpoint: Path | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> list[HeadResult]:
     """Fit the path of each named head, choose beta on the validation samples, and score on both held-out parts.
@@ -126,8 +128,9 @@ def certified_results(
         began = time.perf_counter()
         specs = resolve_parts(name, source)
         targets = encode("classes", y["train"], np.arange(splits.num_classes))
-        loss = bind("multinomial", targets, views=num_views(source))
-        prepared = prepare(source, rows["train"], loss, specs, conditioner)
+        loss = bind("multinomial", targets, views=num_views(source), device=device)
+        reading = Reading(device=torch.device(device))
+        prepared = prepare(source, rows["train"], loss, specs, conditioner, reading=reading)
         seconds = time.perf_counter() - began
         record = None
         if checkpoint is not None:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..contracts import TokenSource
+from ..devices import free_memory
+from ..errors import InputError
 from ..processes import current
 from ..solvers import HeldPasses, Passes, SpilledPasses
 from .fitted_part import FittedPart
@@ -28,7 +31,13 @@ def condense(
     rows : ndarray of int
     parts : sequence of FittedPart
     reading : Reading, optional
-        Where its memory does not hold the statistics, they go to a temporary file; no limit by default.
+        Where its memory does not hold the statistics, they go to a temporary file; no limit by default. Statistics
+        (chunk by chunk, those in a file) are on its device.
+
+    Raises
+    ------
+    InputError
+        The statistics do not fit on the device, or on the disk.
     """
     reading = reading or Reading()
     processes = current()
@@ -41,9 +50,11 @@ def condense(
         found = [statistics for part in parts for statistics in part.statistics(own)]
         if place.start == run.start:
             numbers = sum(x[0].numel() for part in found for x in part.values())
-            if not reading.memory.holds(12 * numbers * count):  # float64, and a copy in float32
-                spilled = SpilledPasses(len(rows), processes, each)
+            size = 12 * numbers * count  # float64, and a copy in float32
+            if not reading.memory.holds(size):
+                spilled = SpilledPasses(len(rows), processes, each, reading.device)
             else:
+                _check_room(reading.device, size, count)
                 held = [{k: v.new_empty(count, *v.shape[1:]) for k, v in part.items()} for part in found]
         if spilled is not None:
             spilled.append(found)
@@ -52,3 +63,14 @@ def condense(
             for name, value in new.items():
                 kept[name][place.start - run.start : place.stop - run.start] = value
     return HeldPasses(held, len(rows), processes, each) if spilled is None else spilled
+
+
+def _check_room(device: torch.device, size: int, samples: int) -> None:
+    """Refuse statistics that are larger than what an accelerator has free."""
+    free = free_memory(device)
+    if free is not None and size > free:
+        raise InputError(
+            f"the statistics of {samples:,} samples take {size / 2**30:.1f} GiB and device {str(device)!r} has "
+            f"{free / 2**30:.1f} GiB free; give max_memory (they then lie on disk and pass through the device in "
+            "chunks), fewer components or gates, or device 'cpu'"
+        )

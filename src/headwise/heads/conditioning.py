@@ -84,7 +84,7 @@ class Conditioner:
         weights : Tensor, shape (len(rows),), optional
             Sample weights.
         reading : Reading, optional
-            How many samples are read at once, and who is told.
+            How many samples are read at once, where they go, and who is told.
 
         Raises
         ------
@@ -97,14 +97,13 @@ class Conditioner:
                 "use Conditioner(layer_norm=False)"
             )
         width = source.width * (source.num_prefix if spec.tokens == "prefix" else 1)
-        total = torch.zeros(1, dtype=torch.float64)
-        mean = torch.zeros(width, dtype=torch.float64)
-        second = torch.zeros(width, width, dtype=torch.float64)
-        for place, tokens in (reading or Reading()).chunks(source, rows, "condition tokens"):
+        reading = reading or Reading()
+        total = torch.zeros(1, dtype=torch.float64, device=reading.device)
+        mean = total.new_zeros(width)
+        second = total.new_zeros(width, width)
+        for place, tokens in reading.chunks(source, rows, "condition tokens"):
             values, _, visible = part_tokens(spec, tokens)
-            w = torch.ones(len(values), dtype=values.dtype)
-            if weights is not None:
-                w = weights[place].to(values.dtype)
+            w = values.new_ones(len(values)) if weights is None else weights[place].to(values)
             per_token = (w[:, None] * visible).flatten()
             flat = self._norm(values).flatten(0, 1)
             weighted = flat * per_token[:, None]
@@ -113,6 +112,7 @@ class Conditioner:
             total += per_token.double().sum()
         processes = current()
         processes.add(total, mean, second)
+        total, mean, second = total.cpu(), mean.cpu(), second.cpu()  # a head is on the processor
         if not float(total) > 0:
             raise InputError("there are no training tokens to condition on")
         mean /= total
@@ -163,13 +163,13 @@ class FittedConditioner:
 
     def __call__(self, values: Tensor, seen: Tensor) -> Tensor:
         """Conditioned tokens ``(n, s, width)``; tokens that are not seen are zero, the constant included."""
-        mean = None if self.mean is None else self.mean.to(values.dtype)
+        mean = None if self.mean is None else self.mean.to(values)
         if self.layer_norm:  # the mean goes as its bias: one pass instead of two
             values = F.layer_norm(values, values.shape[-1:], bias=None if mean is None else -mean, eps=1e-6)
         elif mean is not None:
             values = values - mean
         if self.projection is not None:
-            values = values @ (self.projection.to(values.dtype) * self.scale)
+            values = values @ (self.projection.to(values) * self.scale)
         elif self.scale != 1:
             values = values * self.scale
         if self.constant:
@@ -181,8 +181,10 @@ class FittedConditioner:
     ) -> FittedConditioner:
         """The same with the global scale that makes the summed variance of the block's features one."""
         spread = spread_samples(len(rows), weights)
-        share = torch.ones(len(spread), dtype=torch.float64) if weights is None else weights[spread].double()
-        square, total, mean, start = 0.0, 0.0, torch.zeros(()), 0
+        share = (
+            torch.ones(len(spread), dtype=torch.float64, device="cpu") if weights is None else weights[spread].double()
+        )
+        square, total, mean, start = 0.0, 0.0, torch.zeros((), device="cpu"), 0
         for x, pooling, seen in self.chunks(source, rows[spread], spec):
             stats, own = block.statistics(x, pooling), share[start : start + len(x)]
             start += len(x)
@@ -193,7 +195,8 @@ class FittedConditioner:
             mean = mean + block.adjoint(stats, own[:, None])
         square, mean = square / total, mean / total
         size = square - float(mean.square().sum())
-        scale = torch.tensor(size ** (-0.5 / block.degree) if size > 1e-12 * square else 1.0, dtype=torch.float64)
+        found = size ** (-0.5 / block.degree) if size > 1e-12 * square else 1.0
+        scale = torch.tensor(found, dtype=torch.float64, device="cpu")
         current().agree(scale)  # every process has its own sums, which round as its machine does
         return replace(self, scale=float(scale))
 

@@ -88,7 +88,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         Weights of the classes, times those of the samples.
     gate : str or GateFamily
         Gates of the parts that are not linear: "none", "gaussian", "rank_one", "cluster", "window",
-        "attention_maps"; `headwise.gates.attention_maps.AttentionMaps` takes a layer of the backbone.
+        "attention_maps"; `headwise.AttentionMaps` takes a layer of the backbone.
     num_gates : int
         How many gates (clusters of "cluster", radius of "window").
     gate_seed : int
@@ -113,6 +113,9 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
     max_memory : int or str, optional
         Bytes (or a size such as "1GB") that the process may hold during the fit, with what Python and torch take. What
         does not fit is kept in a temporary file (where ``TMPDIR`` says) and read in every pass.
+    device : str
+        Where the fit computes: "cpu", "cuda", "cuda:1" or "auto" (CUDA where there is one). The head comes back on the
+        processor, and the certificate is as valid; devices without float64 (mps) are refused.
 
     Attributes
     ----------
@@ -165,6 +168,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         solver: str = "auto",
         max_rounds: int = 60,
         max_memory: int | str | None = None,
+        device: str = "cpu",
     ) -> None:
         self.block = block
         self.beta = beta
@@ -183,6 +187,7 @@ class HeadClassifier(ClassifierHead, _AtOneBeta):
         self.solver = solver
         self.max_rounds = max_rounds
         self.max_memory = max_memory
+        self.device = device
 
 
 class HeadRegressor(RegressorHead, _AtOneBeta):
@@ -191,7 +196,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
     Parameters
     ----------
     block, beta, tol, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, fit_intercept, solver,
-    max_rounds, max_memory
+    max_rounds, max_memory, device
         As in `HeadClassifier`.
     loss : {"squared", "huber", "poisson", "cox"}
         Half the squared error; Huber's; half the Poisson deviance with a logarithmic link; the Cox partial likelihood
@@ -234,6 +239,7 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
         solver: str = "auto",
         max_rounds: int = 60,
         max_memory: int | str | None = None,
+        device: str = "cpu",
     ) -> None:
         self.block = block
         self.beta = beta
@@ -251,3 +257,4 @@ class HeadRegressor(RegressorHead, _AtOneBeta):
         self.solver = solver
         self.max_rounds = max_rounds
         self.max_memory = max_memory
+        self.device = device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,18 +40,20 @@ class Prepared:
     reading: Reading
 
     def outputs(self, factors: Factors, rows: np.ndarray) -> Tensor:
-        """Outputs of factors on other rows of the same source, in float64."""
-        return self.on(rows).outputs(factors)
+        """Outputs of factors on other rows of the same source, in float64, on the processor."""
+        return self.on(rows)(factors)
 
-    def on(self, rows: np.ndarray) -> Problem:
-        """The same parts on other rows: for outputs alone, its loss is that of the training rows."""
-        return replace(self.problem, passes=condense(self.source, rows, self.parts, self.reading))
+    def on(self, rows: np.ndarray) -> Callable[[Factors], Tensor]:
+        """`outputs` for several factors: the tokens of the rows are condensed once."""
+        # for outputs alone: its loss is that of the training rows
+        problem = replace(self.problem, passes=condense(self.source, rows, self.parts, self.reading))
+        return lambda factors: problem.outputs(factors.to(torch.float64, problem.device)).cpu()
 
     def head(self, solution: Solution, classes: Sequence[Any] | None = None) -> Head:
-        """The head of a solution, its certificate filled with what it is about."""
+        """The head of a solution, on the processor, its certificate filled with what it is about."""
         head = Head(
             self.parts,
-            solution.factors,
+            solution.factors.to(torch.float64, torch.device("cpu")),
             classes,
             TokenFacts.of(self.source),
             None,
@@ -85,9 +87,10 @@ def build_problem(
     reading: Reading | None = None,
 ) -> Problem:
     """The convex problem of some fitted parts."""
+    reading = reading or Reading()
     solver_parts = [found for part in parts for found in part.parts()]
     passes = condense(source, rows, parts, reading)
-    return Problem(solver_parts, passes, loss, fit_intercept and loss.has_intercept)
+    return Problem(solver_parts, passes, loss, fit_intercept and loss.has_intercept, reading.device)
 
 
 def prepare(
@@ -113,7 +116,7 @@ def prepare(
     rows : ndarray of int
         Training samples.
     loss : Loss
-        Bound to the targets and weights of the rows, with the views of the source.
+        Bound to the targets and weights of the rows, with the views of the source, on the device of ``reading``.
     specs : sequence of PartSpec
     conditioner : Conditioner or None
         None fits in raw token coordinates without the constant.
@@ -124,13 +127,13 @@ def prepare(
     solver, max_rounds
         As in `headwise.solvers.solver_of`.
     reading : Reading, optional
-        Within which memory tokens are read, and who is told.
+        Within which memory tokens are read, where everything is computed, and who is told.
     """
     views, each = num_views(source), output_rows(specs, source)
     if len(rows) * views * (each or 1) != loss.num_samples:
         tokens = "" if each is None else f" and {each} tokens"
         raise InputError(f"{len(rows)} samples of {views} view(s){tokens} but {loss.num_samples} labels")
-    tensor_weights = None if weights is None else torch.as_tensor(weights)
+    tensor_weights = None if weights is None else torch.from_numpy(weights)
     if tensor_weights is not None and tensor_weights.ndim == 2:
         tensor_weights = tensor_weights.amax(1)
     reading = reading or Reading()

@@ -357,12 +357,12 @@ class Head(nn.Module):
         """
         from .export import write_onnx
 
-        inputs = {"tokens": torch.zeros(2, self.facts.num_tokens, self.facts.width)}
+        inputs = {"tokens": torch.zeros(2, self.facts.num_tokens, self.facts.width, device="cpu")}
         if mask:
             if not self.takes_mask:
                 said = " + ".join(map(str, self.specs))
                 raise InputError(f"{said} needs every token in its place and takes no mask; export with mask=False")
-            inputs["mask"] = torch.ones(2, self.facts.num_tokens, dtype=torch.bool)
+            inputs["mask"] = torch.ones(2, self.facts.num_tokens, dtype=torch.bool, device="cpu")
         write_onnx(self.to_module().cpu(), inputs, path, self.class_names or self.classes)
 
     def attach(self, backbone: Backbone, *, layer: int | None = None, trainable: bool = False) -> ImageModel:

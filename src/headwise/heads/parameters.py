@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_flag, check_number, check_whole
+from ..devices import fitting_device
 from ..errors import InputError, unknown_name
 from .conditioning import Conditioner
 from .memory import as_memory
@@ -56,6 +57,7 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     "betas": _betas,
     "checkpoint": _folder,
     "condition": _conditioner,
+    "device": lambda name, value: fitting_device(value),
     "fit_intercept": check_flag,
     "gate_seed": check_whole,
     "loss_options": _options,

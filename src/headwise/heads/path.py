@@ -187,7 +187,7 @@ def follow_path(
     grid = beta_grid(beta_max(problem), num + 1, ratio)[1:] if betas is None else np.asarray(betas, dtype=float)
     best, waited = float("inf"), 0
     for solution in solve_path(prepared.solver, grid, tol=tol, record=record, progress=progress):
-        loss, error, score = held_out_quality(problem.loss, held_out.outputs(solution.factors), targets, labelled)
+        loss, error, score = held_out_quality(problem.loss, held_out(solution.factors), targets, labelled)
         certificate = solution.certificate
         point = PathPoint(
             certificate.beta, certificate.relative_gap, solution.rank, score, loss, error, solution.seconds

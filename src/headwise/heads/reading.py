@@ -1,11 +1,12 @@
-"""How a fit reads tokens: this process's share of them, ahead of their use, within the memory that it may take."""
+"""How a fit reads tokens: its process's share, ahead of their use, within its memory, onto its device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 
 from ..ahead import ahead
 from ..contracts import Progress, Tokens, TokenSource
@@ -18,7 +19,7 @@ __all__ = ["Reading"]
 
 @dataclass(frozen=True)
 class Reading:
-    """Within which memory tokens are read, and who is told how far it is.
+    """Within which memory tokens are read, where they go, and who is told how far it is.
 
     Parameters
     ----------
@@ -26,13 +27,16 @@ class Reading:
         No limit by default.
     progress : callable, optional
         Told ``(step, samples read, samples)``.
+    device : torch.device
+        Where tokens go, and with them all that is computed from them.
     """
 
     memory: Memory = field(default_factory=Memory)
     progress: Progress | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def chunks(self, source: TokenSource, rows: np.ndarray, step: str) -> Iterator[tuple[slice, Tokens]]:
-        """Chunks of this process's share of ``rows`` with their places in ``rows``.
+        """Chunks of this process's share of ``rows``, on the device, with their places in ``rows``.
 
         Raises
         ------
@@ -47,7 +51,8 @@ class Reading:
         start = run.start
         for chunk, tokens in ahead(chunks):
             place = slice(start, start + len(chunk))
-            yield place, tokens
+            mask = None if tokens.mask is None else tokens.mask.to(self.device)
+            yield place, replace(tokens, values=tokens.values.to(self.device), mask=mask)
             start = place.stop
             if self.progress:
                 self.progress(step, start - run.start, run.stop - run.start)

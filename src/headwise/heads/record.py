@@ -43,7 +43,7 @@ class PathRecord:
         fitted = {f"{i}.{name}": x for i, part in enumerate(prepared.parts) for name, x in part.tensors().items()}
         fitted |= {"targets": targets}
         if prepared.weights is not None:
-            fitted["weights"] = torch.as_tensor(prepared.weights)
+            fitted["weights"] = torch.from_numpy(prepared.weights)
         about = {
             **prepared.context(),
             "coordinates": [part.to_dict()["conditioner"] for part in prepared.parts],

@@ -301,7 +301,7 @@ def _score_map(
             f"{size:,} numbers, {counted * size:,} in all; the cone decomposition takes up to {LIMIT:,}: fit on fewer "
             "samples or tokens, or with a smaller n_components"
         )
-    basis = torch.eye(size, dtype=torch.float64).view(size, *block.u_shape)
+    basis = torch.eye(size, dtype=torch.float64, device="cpu").view(size, *block.u_shape)
     kept, signs = [], [list[np.ndarray]() for _ in gates]
     for _, tokens in source.chunks(rows):
         values, pooling = part.conditioned(replace(tokens, values=tokens.values.double()))

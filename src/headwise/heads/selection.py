@@ -245,7 +245,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
     ----------
     block, tol, loss, loss_options, class_weight, gate, num_gates, gate_seed, condition, n_components, num_prefix
         As in `HeadClassifier`.
-    grid, fit_intercept, solver, max_rounds, max_memory
+    grid, fit_intercept, solver, max_rounds, max_memory, device
         As in `HeadClassifier`.
     betas : array or int
         Betas to try, or how many on a geometric grid down from the largest that has any atoms. The path ends early once
@@ -313,6 +313,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         solver: str = "auto",
         max_rounds: int = 60,
         max_memory: int | str | None = None,
+        device: str = "cpu",
         seed: int = 0,
         checkpoint: str | Path | None = None,
     ) -> None:
@@ -338,6 +339,7 @@ class HeadClassifierCV(ClassifierHead, _AlongAPath):
         self.solver = solver
         self.max_rounds = max_rounds
         self.max_memory = max_memory
+        self.device = device
         self.seed = seed
         self.checkpoint = checkpoint
 
@@ -348,7 +350,7 @@ class HeadRegressorCV(RegressorHead, _AlongAPath):
     Parameters
     ----------
     block, tol, loss, loss_options, gate, num_gates, gate_seed, condition, n_components, num_prefix, grid, \
-fit_intercept, solver, max_rounds, max_memory
+fit_intercept, solver, max_rounds, max_memory, device
         As in `HeadRegressor`.
     betas, ratio, cv, validation, rule, refit, seed, checkpoint
         As in `HeadClassifierCV`.
@@ -393,6 +395,7 @@ fit_intercept, solver, max_rounds, max_memory
         solver: str = "auto",
         max_rounds: int = 60,
         max_memory: int | str | None = None,
+        device: str = "cpu",
         seed: int = 0,
         checkpoint: str | Path | None = None,
     ) -> None:
@@ -417,5 +420,6 @@ fit_intercept, solver, max_rounds, max_memory
         self.solver = solver
         self.max_rounds = max_rounds
         self.max_memory = max_memory
+        self.device = device
         self.seed = seed
         self.checkpoint = checkpoint

@@ -106,10 +106,10 @@ def _classes(y: NDArray[Any], classes: NDArray[Any] | None, kind: TargetKind) ->
     if len(classes) < 2:
         raise InputError(f"the labels hold one class only ({classes.tolist()[0]!r}); classification needs at least two")
     if kind == "classes":
-        return Targets(torch.as_tensor(codes, dtype=torch.int64), len(classes), classes)
+        return Targets(torch.from_numpy(codes.astype(np.int64)), len(classes), classes)
     if len(classes) != 2:
         raise InputError(f"binary cross-entropy of one label needs two classes, got {len(classes)}: take 'multinomial'")
-    return Targets(torch.as_tensor(codes, dtype=torch.float64)[:, None], 1, classes)
+    return Targets(torch.from_numpy(codes.astype(np.float64))[:, None], 1, classes)
 
 
 def _survival(y: NDArray[Any]) -> NDArray[np.float64]:
@@ -139,8 +139,9 @@ def bind(
     weights: NDArray[Any] | None = None,
     options: Mapping[str, Any] | None = None,
     views: int = 1,
+    device: str | torch.device = "cpu",
 ) -> Loss:
-    """A registered loss on its targets, weights and options.
+    """A registered loss on its targets, weights and options, on a device.
 
     With several views the loss of a sample is the mean over its views, ``sum_i w_i mean_k l(f_ik, y_i)``: each view is
     a row with the targets of its sample and an equal share of its weight, in the order of `headwise.tokens.view_rows`.
@@ -169,9 +170,9 @@ def bind(
             )
         values = values.repeat_interleave(views, 0)
         weights = None if weights is None else np.repeat(weights, views)  # losses divide by the sum of all
-    tensor = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
+    tensor = None if weights is None else torch.as_tensor(weights, dtype=torch.float64, device=device)
     try:
-        return kind(values, targets.num_outputs, tensor, **(options or {}))  # type: ignore[call-arg]
+        return kind(values.to(device), targets.num_outputs, tensor, **(options or {}))  # type: ignore[call-arg]
     except TypeError as error:
         raise InputError(f"the loss {loss!r} does not take these options: {error}") from None
 

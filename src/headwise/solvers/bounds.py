@@ -41,9 +41,8 @@ def top_pairs(
     """
     p, q = matrix.shape
     count = min(count, p, q)
-    fresh = torch.randn(q, min(count + 8, q), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
-        matrix
-    )
+    generator = torch.Generator().manual_seed(0)  # on the processor: the same numbers for every device
+    fresh = torch.randn(q, min(count + 8, q), generator=generator, dtype=torch.float64, device="cpu").to(matrix)
     start = fresh if guess is None else torch.cat([guess.to(matrix), fresh], dim=1)
     basis, _ = torch.linalg.qr(start[:, :q])
     for _ in range(sweeps):
@@ -96,7 +95,7 @@ def lanczos_bound(
         """One product with the Gram matrix of the smaller side, ``(size, columns)``."""
         return _times(problem, part, index, theta, _times(problem, part, index, theta, x, on_u), not on_u)
 
-    start = torch.randn(size, columns, dtype=torch.float64, generator=generator).to(theta.device)
+    start = torch.randn(size, columns, dtype=torch.float64, generator=generator, device="cpu").to(theta.device)
     problem.passes.processes.agree(start)
     basis, _ = torch.linalg.qr(start)
     image = apply(basis)

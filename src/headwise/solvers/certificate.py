@@ -190,7 +190,7 @@ def certify(
     ``P* >= -L*(theta)``. The point is the repaired gradient, scaled by ``beta`` over an upper bound of its spectral
     norm.
     """
-    factors = factors.to(torch.float64).clone()
+    factors = factors.to(torch.float64, problem.device).clone()
     problem.passes.processes.agree(*factors.u, *factors.v, factors.intercept)
     outputs = problem.outputs(factors)
     if problem.fit_intercept and centre:

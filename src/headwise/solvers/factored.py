@@ -61,7 +61,7 @@ def solve(
     """
     began = time.perf_counter()
     work = dtype or (torch.float32 if tol >= 1e-4 else torch.float64)
-    factors = (start.clone() if start is not None else problem.zero()).to(work)
+    factors = (start.clone() if start is not None else problem.zero()).to(work, problem.device)
     history: list[Round] = []
     proved: tuple[Certificate, Factors] | None = None
     status, done, stalls = Status.ROUND_LIMIT, 0, 0

@@ -139,7 +139,7 @@ def minimise(
     """The loop of `solve_proximal`, for any oracle; the certificate is always that of ``oracle.problem``."""
     began = time.perf_counter()
     problem = oracle.problem
-    factors = problem.zero() if start is None else problem.balanced(start.to(torch.float64), drop=0.0)
+    factors = problem.zero() if start is None else problem.balanced(start.to(torch.float64, problem.device), drop=0.0)
     _check_size(problem, factors)
     first = Iterate.of(problem, factors, oracle.unit)
     here = Point(first, oracle.image(first))

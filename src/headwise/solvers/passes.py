@@ -15,6 +15,7 @@ __all__ = ["HeldPasses", "Passes", "Stats", "chunk_samples"]
 Stats = Mapping[str, Tensor]
 
 CHUNK_BYTES = 16 * 2**20  # small enough that a chunk and its inner features stay in the processor's cache
+DEVICE_CHUNK_BYTES = 256 * 2**20  # large enough that an accelerator is at work, and not waiting for orders
 
 
 class Passes(Protocol):
@@ -60,13 +61,15 @@ class HeldPasses:
         each: int = 1,
     ) -> None:
         self._stats: dict[torch.dtype, list[Stats]] = {torch.float64: list(stats)}
-        self._count = len(next(iter(stats[0].values())))
+        first = next(iter(stats[0].values()))
+        self._count = len(first)
         count = self._count if num_samples is None else num_samples
         self.num_samples, self._each = count * each, each
         self.processes = processes
         self._first = processes.run(count).start
         # parts are passed one after the other, so the largest decides
-        self._chunk = chunk_samples(max(sum(v[0].numel() for v in part.values()) for part in stats), each)
+        largest = max(sum(v[0].numel() for v in part.values()) for part in stats)
+        self._chunk = chunk_samples(largest, first.device, each)
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype not in self._stats:
@@ -78,6 +81,7 @@ class HeldPasses:
             yield rows, [{k: v[start:stop] for k, v in part.items()} for part in stats]
 
 
-def chunk_samples(numbers: int, each: int = 1) -> int:
-    """Samples of a chunk, where each has so many numbers and rows of outputs."""
-    return max(-(-32 // each), CHUNK_BYTES // max(8 * numbers, 1))
+def chunk_samples(numbers: int, device: torch.device, each: int = 1) -> int:
+    """Samples of a chunk on a device, where each has so many numbers and rows of outputs."""
+    size = CHUNK_BYTES if device.type == "cpu" else DEVICE_CHUNK_BYTES
+    return max(-(-32 // each), size // max(8 * numbers, 1))

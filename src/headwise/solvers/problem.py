@@ -61,8 +61,10 @@ class Factors:
     v: list[Tensor]
     intercept: Tensor
 
-    def to(self, dtype: torch.dtype) -> Factors:
-        return Factors([x.to(dtype) for x in self.u], [x.to(dtype) for x in self.v], self.intercept.to(dtype))
+    def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Factors:
+        """In a dtype, where they are or on a device."""
+        u, v = ([x.to(device, dtype) for x in atoms] for atoms in (self.u, self.v))
+        return Factors(u, v, self.intercept.to(device, dtype))
 
     def clone(self) -> Factors:
         return Factors([x.clone() for x in self.u], [x.clone() for x in self.v], self.intercept.clone())

@@ -28,7 +28,7 @@ class _Samples:
         for _, stats in problem.passes.chunks(torch.float64):
             found = (part.block.mean_square(s) for part, s in zip(problem.parts, stats, strict=True))
             square += sum(float(f.sum()) for f in found)
-        total = torch.tensor(square, dtype=torch.float64, device=problem.device)
+        total = torch.full((), square, dtype=torch.float64, device=problem.device)
         problem.passes.processes.add(total)
         self.unit = (float(total) / problem.passes.num_samples) ** 0.5 / 3 or 1.0
 

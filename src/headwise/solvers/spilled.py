@@ -68,6 +68,8 @@ class SpilledPasses:
         Who shares the samples, each its `Processes.run` of them.
     each : int
         Rows of outputs of a sample.
+    device : str or torch.device
+        Where chunks are given.
 
     Examples
     --------
@@ -79,8 +81,15 @@ class SpilledPasses:
 
     held = False
 
-    def __init__(self, num_samples: int, processes: Processes = ALONE, each: int = 1) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        processes: Processes = ALONE,
+        each: int = 1,
+        device: str | torch.device = "cpu",
+    ) -> None:
         self.num_samples, self.processes, self._each = num_samples * each, processes, each
+        self.device = torch.device(device)
         run = processes.run(num_samples)
         self._first, self._count, self._written = run.start, run.stop - run.start, 0
         self._folder = Path(tempfile.mkdtemp(prefix="headwise-"))
@@ -104,12 +113,12 @@ class SpilledPasses:
         if self._layout is None:
             self._layout = _Layout.of(stats)
             self._check_room(self._layout.numbers)
-        step = chunk_samples(self._layout.numbers, self._each)
+        step = chunk_samples(self._layout.numbers, self.device, self._each)
         for start in range(0, count, step):
             rows = slice(start, min(start + step, count))
             for dtype in (torch.float64, torch.float32):
                 with self._file(dtype).open("ab") as file:
-                    self._layout.pack(stats, rows, dtype).numpy().tofile(file)
+                    self._layout.pack(stats, rows, dtype).numpy(force=True).tofile(file)
             self._pieces.append(rows.stop - rows.start)
         self._written += count
 
@@ -131,8 +140,6 @@ class SpilledPasses:
         with self._file(dtype).open("rb") as file:
             flats = (np.fromfile(file, numpy_type, count * layout.numbers) for count in self._pieces)
             for count, flat in zip(self._pieces, ahead(flats), strict=True):
-                yield (
-                    slice(start * self._each, (start + count) * self._each),
-                    layout.unpack(torch.from_numpy(flat), count),
-                )
+                rows = slice(start * self._each, (start + count) * self._each)
+                yield rows, layout.unpack(torch.from_numpy(flat).to(self.device), count)
                 start += count

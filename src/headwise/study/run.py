@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..backbones import load_backbone
 from ..checks import check_backbone, check_number, check_whole
 from ..contracts import Backbone, Progress
-from ..devices import choose_device
+from ..devices import choose_device, has_float64
 from ..errors import InputError
 from ..files import claim_folder
 from ..heads.compare import baseline_results, certified_results, paired_bootstrap
@@ -65,7 +65,8 @@ def study(
         The head is the best one on the validation samples, or the best linear one where that is enough: where the
         interval of their difference on the test samples does not lie above zero.
     device : str
-        Where the backbone runs: "auto", "cpu", "cuda" ...
+        Where the backbone runs and heads are fitted: "auto", "cpu", "cuda" ... Heads are fitted on the processor where
+        it has no float64 ("mps").
     layer : int
         Layer whose tokens are used, negative from the end.
     seed : int
@@ -109,6 +110,7 @@ def study(
     check_whole("seed", seed)
     check_whole("n_components", n_components, least=1)
     check_whole("batch_size", batch_size, least=1)
+    device = choose_device(device)
     if not isinstance(backbone, str):
         check_backbone(backbone, "tokens")
     out, clock, warnings = Path(out), _Clock(), list[str]()
@@ -130,7 +132,7 @@ def study(
     if isinstance(found, ImageSamples):
         with clock("load the backbone"):
             tell("load the backbone", 0, 1)
-            model = load_backbone(backbone, choose_device(device)) if isinstance(backbone, str) else backbone
+            model = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
             tell("load the backbone", 1, 1)
     # only now, so that a misspelt backbone or data set leaves no folder behind
     claim_folder(out, "study", settings, overwrite)
@@ -142,7 +144,7 @@ def study(
             layer=layer,
             seed=seed,
             batch_size=batch_size,
-            device=choose_device(device),
+            device=device,
             strict=strict,
             overwrite=overwrite,
             progress=tell,
@@ -168,6 +170,7 @@ def study(
             betas=betas,
             tol=tol,
             checkpoint=out / "path",
+            device=device if has_float64(device) else "cpu",
             progress=tell,
         )
     certified = [r for r in results if r.kind == "certified"]
@@ -197,7 +200,7 @@ def study(
         "seed": seed,
         "settings": settings,
         "versions": facts.versions(),
-        "device": choose_device(device),
+        "device": device,
         "warnings": warnings,
         "backbone": facts.backbone_facts(model, layer),
         "data": facts.data_facts(settings["data"], found, store, splits, class_names),

@@ -114,7 +114,8 @@ class ArrayTokens:
     def fingerprint(self) -> str:
         """SHA-256 of tokens, mask and layout, computed on first use."""
         if self._fingerprint is None:
-            parts = {"tokens": self._values, "layout": torch.tensor([self._num_prefix, *(self._grid or (0, 0))])}
+            layout = np.array([self._num_prefix, *(self._grid or (0, 0))], dtype=np.int64)
+            parts = {"tokens": self._values, "layout": torch.from_numpy(layout)}
             if self._mask is not None:
                 parts["mask"] = self._mask
             self._fingerprint = hash_tensors(parts)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from ..console import out, paragraph, print_json, progress_bars
+from ..console import out, paragraph, print_json, progress_bars, say
 from ..options import JsonOption, OverwriteOption, SeedOption, TolOption, one_of
 
 NOTHING = 1e-6
@@ -58,6 +58,9 @@ def command(
             "--max-memory", metavar="SIZE", help="What a process may hold (900MB, 2GB); the rest goes to disk"
         ),
     ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="Where the fit computes: auto (CUDA where there is one), cpu, cuda")
+    ] = "auto",
     tol: TolOption = 1e-3,
     seed: SeedOption = 0,
     json: JsonOption = False,
@@ -68,12 +71,14 @@ def command(
     Under `torchrun --nproc-per-node=K -m headwise fit ...` K processes share the samples. Solutions of the path are
     kept beside HEAD until it is saved: the same command, stopped and started again, goes on from them.
     """
+    from ...devices import fitting_device
     from ...files import claim_folder
     from ...heads import HeadClassifier, HeadClassifierCV, HeadRegressor, HeadRegressorCV
     from ...heads.parts import resolve_parts
     from ...heads.save import save_head
     from ...losses import LOSSES
     from ...processes import joined
+    from ...study.attention_gates import attention_gates
     from ...tokens import TokenStore
 
     store = TokenStore.open(tokens)
@@ -89,10 +94,14 @@ def command(
         "gate_seed": seed,
         "n_components": n_components,
     }
-    resolve_parts(block, store, gate, num_gates, seed)  # a misspelt name leaves no folder behind
+    parts = resolve_parts(block, store, gate, num_gates, seed)  # a misspelt name leaves no folder behind
     along = {"beta": beta} if beta is not None else {"betas": betas, "seed": seed}
     settings = {"store": store.fingerprint[:12], **shared, **along}
-    shared["max_memory"] = max_memory  # changes no number
+    where = str(fitting_device(device))
+    shared |= {"max_memory": max_memory, "device": where}  # these change no number
+    said = None
+    if any(part.gate_name == "attention_maps" for part in parts):
+        shared["gate"], said = attention_gates(store)
     done = head.with_name(f"{head.name}.path")
     model: Any
     if beta is None:
@@ -100,8 +109,10 @@ def command(
         model = chosen(betas=betas, refit=False, seed=seed, checkpoint=done, **shared)
     else:
         model = (HeadClassifier if classifies else HeadRegressor)(beta=beta, **shared)
-    with joined() as processes:
+    with joined(where) as processes:
         if processes.first:
+            if said:
+                say(said)
             claim_folder(head, "head", settings, overwrite)  # before the work, not after it
             store.verify_content()
         processes.wait()

@@ -13,7 +13,6 @@ from ..console import err, out, paragraph, print_json, progress_bars, say
 from ..options import (
     BackboneOption,
     BatchOption,
-    DeviceOption,
     JsonOption,
     OverwriteOption,
     SeedOption,
@@ -30,7 +29,10 @@ def command(
     out_dir: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for report, head and tokens")
     ] = Path("headwise-study"),
-    device: DeviceOption = "auto",
+    device: Annotated[
+        str,
+        typer.Option("--device", help="Where the backbone runs and heads are fitted: auto, cpu, cuda, mps"),
+    ] = "auto",
     layer: Annotated[int, typer.Option("--layer", help="Layer whose tokens are used, negative from the end")] = -1,
     betas: Annotated[int, typer.Option("--betas", help="Points of each beta path")] = 10,
     n_components: Annotated[int, typer.Option("--components", help="Components kept for attention parts")] = 32,
