@@ -1,4 +1,4 @@
-"""What all tests share: threads, seeds, and a folder of real weights where there is one."""
+"""What all tests share: threads, seeds, small pictures, and a folder of real weights where there is one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import importlib.util
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 torch.set_num_threads(1)
 
@@ -55,6 +57,23 @@ def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - for libraries that still use it
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def draw_pictures() -> Callable[..., Path]:
+    """Writes pictures of two classes into a folder: a bright box on noise, low in the first and tall in the second."""
+
+    def draw(folder: Path, each: int, contrast: int = 60, names: Sequence[str] = ("low", "tall")) -> Path:
+        rng = np.random.default_rng(0)
+        for k, name in enumerate(names):
+            (folder / name).mkdir(parents=True)
+            for i in range(each):
+                pixels = rng.integers(0, 120, size=(40, 32, 3))
+                pixels[10 : 20 + 10 * k, 8:24] += contrast
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
+        return folder
+
+    return draw
 
 
 @pytest.fixture(scope="session")

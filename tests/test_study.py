@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import headwise
 from headwise.heads import verify
@@ -15,17 +14,10 @@ from headwise.study import Study
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path, draw_pictures):
     """60 images of two classes with names that would break a careless page."""
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(["a<script>alert(1)</script>".replace("/", "\u2215"), "b\"&'"]):
-        folder = tmp_path / "photos" / name
-        folder.mkdir(parents=True)
-        for i in range(30):
-            pixels = rng.integers(0, 120, size=(40, 32, 3))
-            pixels[10 : 20 + 10 * k, 8:24] += 100
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
-    return tmp_path / "photos"
+    names = ["a<script>alert(1)</script>".replace("/", "\u2215"), "b\"&'"]
+    return draw_pictures(tmp_path / "photos", 30, contrast=100, names=names)
 
 
 def run(data, out, **more):

@@ -9,7 +9,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
 
 from headwise.backbones import load_backbone
 from headwise.errors import InputError
@@ -18,17 +17,10 @@ from headwise.tokens import extract, open_data
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, draw_pictures):
     """A backbone, a head on the block inputs of its layer 2, the pictures and their stored tokens."""
     root = tmp_path_factory.mktemp("made")
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(["low", "tall"]):
-        (root / "photos" / name).mkdir(parents=True)
-        for i in range(6):
-            pixels = rng.integers(0, 120, size=(40, 32, 3))
-            pixels[10 : 20 + 10 * k, 8:24] += 100
-            Image.fromarray(pixels.astype(np.uint8)).save(root / "photos" / name / f"{i}.png")
-    backbone, samples = load_backbone("embedded"), open_data(root / "photos")
+    backbone, samples = load_backbone("embedded"), open_data(draw_pictures(root / "photos", 6, contrast=100))
     store = extract(backbone, samples, root / "tokens", layer=2, at="block_input", dtype="float32")
     head = HeadClassifier("default", beta=0.05, n_components=4).fit(store).head_
     return backbone, head, [samples.image(i) for i in range(len(samples))], store

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from headwise import AttentionMaps, TokenStore, load_backbone, verify
 from headwise.cli import main
@@ -30,17 +29,12 @@ def call(capsys, monkeypatch):
 
 
 @pytest.fixture
-def stored(call, tmp_path):
-    """Tokens of a few pictures in two shades, at a place of a layer of the embedded backbone."""
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(["dark", "light"]):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for i in range(8):
-            pixels = rng.integers(90 * k, 90 + 90 * k, size=(32, 32, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+def stored(call, tmp_path, draw_pictures):
+    """Tokens of a few pictures, at a place of a layer of the embedded backbone."""
+    photos = draw_pictures(tmp_path / "photos", 8)
 
     def extract(at: str):
-        code, said = call("extract", tmp_path / "photos", tmp_path / at, "--layer", LAYER, "--at", at)
+        code, said = call("extract", photos, tmp_path / at, "--layer", LAYER, "--at", at)
         assert code == 0, said
         return tmp_path / at
 

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import headwise
 from headwise.errors import InputError
@@ -15,17 +14,10 @@ from headwise.tokens import TokenStore, extract, open_data
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def pictures(tmp_path_factory, draw_pictures):
     """24 pictures of two classes, their store, and a head with clusters on it."""
     root = tmp_path_factory.mktemp("explained")
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(["low", "tall"]):
-        (root / "photos" / name).mkdir(parents=True)
-        for i in range(12):
-            pixels = rng.integers(0, 120, size=(40, 32, 3))
-            pixels[10 : 20 + 10 * k, 8:24] += 60
-            Image.fromarray(pixels.astype(np.uint8)).save(root / "photos" / name / f"{i}.png")
-    store = extract(headwise.load_backbone("embedded"), open_data(root / "photos"), root / "tokens")
+    store = extract(headwise.load_backbone("embedded"), open_data(draw_pictures(root / "photos", 12)), root / "tokens")
     block = [PartSpec("linear", "prefix", "ridge"), PartSpec("attention", gate="cluster", num_gates=3)]
     model = HeadClassifier(block, beta=0.02, n_components=4).fit(store)
     return root, store, model.head_

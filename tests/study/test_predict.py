@@ -21,17 +21,10 @@ from headwise.tokens import TokenStore, extract, open_data
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, draw_pictures):
     """A study on 40 pictures of two classes: folders ``photos`` and ``out``."""
     root = tmp_path_factory.mktemp("made")
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(["low", "tall"]):
-        (root / "photos" / name).mkdir(parents=True)
-        for i in range(20):
-            pixels = rng.integers(0, 120, size=(40, 32, 3))
-            pixels[10 : 20 + 10 * k, 8:24] += 60
-            Image.fromarray(pixels.astype(np.uint8)).save(root / "photos" / name / f"{i}.png")
-    headwise.study(root / "photos", out=root / "out", betas=3, n_components=8)
+    headwise.study(draw_pictures(root / "photos", 20), out=root / "out", betas=3, n_components=8)
     return root
 
 
