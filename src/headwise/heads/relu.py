@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import PairGate, Tokens, TokenSource
+from ..contracts import PairGate, Progress, Tokens, TokenSource
 from ..errors import InputError
 from ..files import read_json, write_json
 from ..solvers import Certificate, Factors, cone_difference
+from ..tokens import view_rows
 from .fitted_part import Cell, FittedPart
 from .head import Head, PartModule
 from .inputs import as_source
 
-__all__ = ["ReluHead", "ReluModule", "relu"]
+__all__ = ["ReluHead", "ReluModule", "check_cones", "relu", "save_relu"]
 
 LIMIT = 5_000_000  # numbers in the constraints of a cone (40 MB): seconds for each atom
 AGREE = 1e-8  # what the outputs on the training tokens may differ by, relative to their size
@@ -88,6 +89,20 @@ class ReluHead:
     gated_objective: float
     certificate: Certificate
 
+    @property
+    def ratio(self) -> float:
+        """The approximate objective over that of the gated head."""
+        return self.objective / self.gated_objective if self.gated_objective else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON: what ``relu.json`` holds."""
+        return {
+            "head": self.module.fingerprint,
+            "approximate_objective": self.objective,
+            "gated_objective": self.gated_objective,
+            "gated_certificate": self.certificate.to_dict(),
+        }
+
     def __str__(self) -> str:
         return (
             f"ReLU head with {self.module.rank} atoms: approximate objective {self.objective:.6g} "
@@ -103,14 +118,7 @@ class ReluHead:
         InputError
             The folder holds another head (without ``overwrite``) or files that headwise did not make.
         """
-        self.module.save_pretrained(path, overwrite)
-        told = {
-            "head": self.module.fingerprint,
-            "approximate_objective": self.objective,
-            "gated_objective": self.gated_objective,
-            "gated_certificate": self.certificate.to_dict(),
-        }
-        write_json(Path(path) / "relu.json", told)
+        save_relu(self, path, overwrite)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> ReluHead:
@@ -135,7 +143,17 @@ class ReluHead:
             raise InputError(f"{path} is not a complete ReLU head: {error}") from None
 
 
-def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
+def save_relu(
+    found: ReluHead, path: str | Path, overwrite: bool = False, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Write a ReLU head into a folder; ``settings`` is what it was claimed with, as in `save_head`."""
+    from .save import save_head
+
+    save_head(found.module, path, overwrite, settings=settings)
+    write_json(Path(path) / "relu.json", found.to_dict())
+
+
+def relu(head: Any, X: Any, mask: Any = None, *, progress: Progress | None = None) -> ReluHead:
     """Turn a gated head into a ReLU head with the same outputs on its training tokens, on small data.
 
     Every atom (u, v) under a gate D becomes the two ReLU atoms (a, v) and (b, -v) with ``u = a - b``, where a and b lie
@@ -152,6 +170,8 @@ def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
         The tokens that the head was fitted on. Labels are not needed: the outputs stay, so the loss does.
     mask : array of bool, shape (n, s), optional
         As in the fit.
+    progress : callable, optional
+        Told of every atom, each of which may take seconds; see `headwise.contracts.Progress`.
 
     Returns
     -------
@@ -196,11 +216,15 @@ def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
             "this head has no gates, so there is no activation to replace; fit one with gate='gaussian' first"
         )
     for part in gated._parts():
+        if part.spec.family is not None:
+            check_cones(part.fitted, len(rows))
+    tell = _Counted(progress, sum(len(u) for part in gated._parts() if part.spec.family for u in part.u))
+    for part in gated._parts():
         fitted, count = part.fitted, len(part.u)
         u, v = factors.u[at : at + count], factors.v[at : at + count]
         at += count
         if part.spec.family is not None:
-            u, v = _relu_atoms(fitted, source, rows, u, v)
+            u, v = _relu_atoms(fitted, source, rows, u, v, tell)
             fitted = replace(fitted, cells=tuple(replace(cell, gates=None) for cell in fitted.cells))
         parts.append(fitted)
         us += u
@@ -228,7 +252,7 @@ def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
 
 
 def _training(head: Head, X: Any, mask: Any) -> tuple[TokenSource, np.ndarray, Certificate]:
-    """The tokens and rows that a head was fitted on, and its certificate."""
+    """The tokens and rows that a head was fitted on (each view a row of its own), and its certificate."""
     source = as_source(X, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
     head.check(source.num_tokens, source.width)
     claimed, training = head.certificate, head.training_data
@@ -240,7 +264,19 @@ def _training(head: Head, X: Any, mask: Any) -> tuple[TokenSource, np.ndarray, C
         )
     if claimed.context.get("tokens") != source.fingerprint:
         raise InputError("these are not the tokens that the head was fitted on (their fingerprint differs)")
-    return source, training.rows, claimed
+    return *view_rows(source, training.rows, claimed.context.get("views", 1)), claimed
+
+
+class _Counted:
+    """Tells of one more atom at a time."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.progress:
+            self.progress("split atoms into ReLU pairs", self.done, self.total)
 
 
 def _half_squares(us: Sequence[Tensor], vs: Sequence[Tensor]) -> float:
@@ -248,7 +284,12 @@ def _half_squares(us: Sequence[Tensor], vs: Sequence[Tensor]) -> float:
 
 
 def _relu_atoms(
-    part: FittedPart, source: TokenSource, rows: np.ndarray, us: Sequence[Tensor], vs: Sequence[Tensor]
+    part: FittedPart,
+    source: TokenSource,
+    rows: np.ndarray,
+    us: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    tell: _Counted,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """ReLU atoms of each channel group, from those of each group and gate."""
     new_us, new_vs, at = [], [], 0
@@ -275,10 +316,32 @@ def _relu_atoms(
                         scale = (float(v.norm()) / norm) ** 0.5
                         own_us.append(torch.from_numpy(atom * scale).view(1, *u.shape).to(u))
                         own_vs.append(v[None] * (sign / scale))
+                tell()
         new_us.append(torch.cat(own_us))
         new_vs.append(torch.cat(own_vs))
         at += count
     return new_us, new_vs
+
+
+def check_cones(part: FittedPart, num_samples: int) -> None:
+    """Refuse a gated part whose cones on that many training samples are too large; its tokens are not needed.
+
+    Raises
+    ------
+    InputError
+        A cone has more than 5,000,000 numbers.
+    """
+    for cell in part.cells:
+        block, size = cell.block, int(np.prod(cell.block.u_shape))
+        width = len(range(part.shape.width)[cell.features])
+        shape = block.scores(torch.zeros(1, part.shape.num_tokens, width), torch.zeros(block.u_shape)).shape
+        counted = num_samples * shape.numel() // (shape[1] if part.spec.pooling == "class" else 1)
+        if counted * size > LIMIT:
+            raise InputError(
+                f"the cone of a gate of '{part.spec}' has {counted:,} constraints (scores of the training tokens) on "
+                f"{size:,} numbers, {counted * size:,} in all; the cone decomposition takes up to {LIMIT:,}: fit on "
+                "fewer samples or tokens, or with a smaller n_components"
+            )
 
 
 def _score_map(
@@ -289,15 +352,6 @@ def _score_map(
     Scores of tokens that the pooling leaves out, and those that no u can change (padding), are left out.
     """
     block, size = cell.block, int(np.prod(cell.block.u_shape))
-    width = len(range(part.shape.width)[cell.features])
-    shape = block.scores(torch.zeros(1, part.shape.num_tokens, width), torch.zeros(block.u_shape)).shape
-    counted = len(rows) * shape.numel() // (shape[1] if part.spec.pooling == "class" else 1)
-    if counted * size > LIMIT:
-        raise InputError(
-            f"the cone of a gate of '{part.spec}' has {counted:,} constraints (scores of the training tokens) on "
-            f"{size:,} numbers, {counted * size:,} in all; the cone decomposition takes up to {LIMIT:,}: fit on fewer "
-            "samples or tokens, or with a smaller n_components"
-        )
     basis = torch.eye(size, dtype=torch.float64).view(size, *block.u_shape)
     kept, signs = [], [list[np.ndarray]() for _ in gates]
     for _, tokens in source.chunks(rows):
