@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import PairGate, Progress, Tokens, TokenSource
+from ..contracts import GateValues, PairGate, Progress, Tokens, TokenSource
 from ..errors import InputError
 from ..files import read_json, write_json
 from ..solvers import Certificate, Factors, cone_difference
@@ -355,21 +355,20 @@ def _score_map(
     basis = torch.eye(size, dtype=torch.float64).view(size, *block.u_shape)
     kept, signs = [], [list[np.ndarray]() for _ in gates]
     for _, tokens in source.chunks(rows):
-        values, pooling = part.conditioned(replace(tokens, values=tokens.values.double()))
-        own = values[..., cell.features]
+        matrices = [m for m in part.matrices(replace(tokens, values=tokens.values.double())) if m.cell is cell]
+        own, pooling = matrices[0].values, matrices[0].pooling
         scores = torch.stack([block.scores(own, u) for u in basis], dim=-1)
         norms = scores.norm(dim=-1)
         seen = (pooling.view(*pooling.shape, *(1,) * (norms.ndim - 2)) > 0) & (norms > 0)
         kept.append((scores[seen] / norms[seen][:, None]).numpy())
         for gate, held in zip(gates, signs, strict=True):
-            held.append(2 * _pattern(part, cell, own, gate, norms)[seen].numpy() - 1)
+            held.append(2 * _pattern(part, matrices[gate].gate, norms)[seen].numpy() - 1)
     return np.concatenate(kept), [np.concatenate(held) for held in signs]
 
 
-def _pattern(part: FittedPart, cell: Cell, tokens: Tensor, gate: int, like: Tensor) -> Tensor:
+def _pattern(part: FittedPart, found: GateValues | None, like: Tensor) -> Tensor:
     """Mask of a gate, zeros and ones in the shape of the block's scores."""
-    assert cell.gates is not None
-    found = cell.gates.values(tokens, gate)
+    assert found is not None
     mask = found.mask() if isinstance(found, PairGate) else found
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise InputError(
