@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..version import __version__
 from .head import Head
+from .relu import ReluModule
 
 __all__ = ["model_card"]
 
@@ -53,9 +54,15 @@ def model_card(
         version=__version__,
         license=license,
         metrics={str(name): float(value) for name, value in (metrics or {}).items()},
-        tags=["headwise", "convex-optimization", *(["certified"] if certificate else []), *blocks],
-        title="Head: " + " + ".join(map(str, head.specs)),
-        parts=[f"{spec}, {spec.penalty} penalty" for spec in head.specs],
+        tags=[
+            "headwise",
+            *([] if isinstance(head, ReluModule) else ["convex-optimization"]),
+            *(["certified"] if certificate else []),
+            *blocks,
+        ],
+        title="Head: " + " + ".join(part.words for part in head._parts()),
+        relu=isinstance(head, ReluModule),
+        parts=[f"{part.words}, {part.spec.penalty} penalty" for part in head._parts()],
         loss=head.loss.get("name", "not known"),
         parameters=head.num_parameters,
         rank=head.rank,

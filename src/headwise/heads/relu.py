@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .fitted_part import Cell, FittedPart
 from .head import Head, PartModule
 from .inputs import as_source
 
-__all__ = ["ReluHead", "ReluModule", "check_cones", "relu", "save_relu"]
+__all__ = ["ReluHead", "ReluModule", "check_cones", "check_relu", "relu", "save_relu"]
 
 LIMIT = 5_000_000  # numbers in the constraints of a cone (40 MB): seconds for each atom
 AGREE = 1e-8  # what the outputs on the training tokens may differ by, relative to their size
@@ -30,27 +30,51 @@ NOTE = "of the gated problem; the ReLU head is approximate and has no certificat
 class _ReluPart(PartModule):
     """Atoms with an activation of their own: the mask of each is the sign of its own scores."""
 
-    def _masks(self, values: Tensor) -> Iterator[tuple[Cell, Tensor, Tensor, Tensor, Tensor]]:
+    @property
+    def words(self) -> str:
+        return str(replace(self.spec, gate="none")).replace(self.spec.block, f"{self.spec.block} with ReLU", 1)
+
+    def _masked(
+        self, values: Tensor, atoms: Iterable[tuple[int, Tensor, Tensor]]
+    ) -> Iterator[tuple[Cell, Tensor, Tensor, Tensor, Tensor]]:
         """Each atom with its block, its tokens, and where its scores are positive."""
-        for cell, us, vs in zip(self.fitted.cells, self.u, self.v, strict=True):
+        for matrix, u, v in atoms:
+            cell = self.fitted.cells[matrix]
             own = values[..., cell.features]
+            mask = (cell.block.scores(own, u) >= 0).to(own.dtype)
+            yield cell, own, mask, u[None], v[None]
+
+    def _own(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        for matrix, (us, vs) in enumerate(zip(self.u, self.v, strict=True)):
             for u, v in zip(us, vs, strict=True):
-                mask = (cell.block.scores(own, u) >= 0).to(own.dtype)
-                yield cell, own, mask, u[None], v[None]
+                yield matrix, u, v
+
+    def _outputs(self, tokens: Tokens, atoms: Iterable[tuple[int, Tensor, Tensor]]) -> Iterator[tuple[Cell, Tensor]]:
+        values, pooling = self.fitted.conditioned(tokens)
+        for cell, own, mask, u, v in self._masked(values, atoms):
+            stats = cell.block.statistics(own, pooling, mask)
+            yield cell, cell.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
 
     def forward(self, tokens: Tokens) -> Tensor:
-        values, pooling = self.fitted.conditioned(tokens)
-        out = values.new_zeros(len(values), self.fitted.num_outputs)
-        for cell, own, mask, u, v in self._masks(values):
-            stats = cell.block.statistics(own, pooling, mask)
-            out[:, cell.columns] += cell.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
+        out = tokens.values.new_zeros(len(tokens.values), self.fitted.num_outputs)
+        for cell, found in self._outputs(tokens, self._own()):
+            out[:, cell.columns] += found
         return out
 
     def token_outputs(self, tokens: Tokens) -> Tensor:
         values, pooling = self.fitted.conditioned(tokens)
         total = values.new_zeros(*values.shape[:2], self.fitted.num_outputs)
-        for cell, own, mask, u, v in self._masks(values):
+        for cell, own, mask, u, v in self._masked(values, self._own()):
             total[..., cell.columns] += cell.block.token_outputs(own, pooling, u, v, mask)
+        return total
+
+    def atoms_of(self, matrix: int) -> tuple[Tensor, Tensor]:
+        return self.u[matrix].detach(), self.v[matrix].detach()
+
+    def atom_outputs(self, tokens: Tokens, atoms: Sequence[tuple[int, Tensor, Tensor]]) -> Tensor:
+        total = tokens.values.new_zeros(len(tokens.values), len(atoms), self.fitted.num_outputs)
+        for place, (cell, found) in enumerate(self._outputs(tokens, atoms)):
+            total[:, place, cell.columns] = found
         return total
 
 
@@ -205,19 +229,10 @@ def relu(head: Any, X: Any, mask: Any = None, *, progress: Progress | None = Non
     >>> bool(np.allclose(outputs[:, 0], model.predict(X)))
     True
     """
-    gated = head if isinstance(head, Head) else getattr(head, "head_", None)
-    if not isinstance(gated, Head) or isinstance(gated, ReluModule):
-        raise InputError(f"relu takes a fitted head or estimator with gates, got {type(head).__name__}")
+    gated = check_relu(head)
     source, rows, claimed = _training(gated, X, mask)
     parts, us, vs, at = [], list[Tensor](), list[Tensor](), 0
     factors = gated.factors()
-    if not any(part.spec.family for part in gated._parts()):
-        raise InputError(
-            "this head has no gates, so there is no activation to replace; fit one with gate='gaussian' first"
-        )
-    for part in gated._parts():
-        if part.spec.family is not None:
-            check_cones(part.fitted, len(rows))
     tell = _Counted(progress, sum(len(u) for part in gated._parts() if part.spec.family for u in part.u))
     for part in gated._parts():
         fitted, count = part.fitted, len(part.u)
@@ -251,17 +266,42 @@ def relu(head: Any, X: Any, mask: Any = None, *, progress: Progress | None = Non
     return ReluHead(module, claimed.primal + grown, claimed.primal, certificate)
 
 
+def check_relu(head: Any) -> Head:
+    """The gated head of an estimator or a head, refused where no tokens are needed to see that `relu` cannot take it.
+
+    Raises
+    ------
+    InputError
+        It is no fitted head with gates, has no certificate or training rows, or its cones are too large.
+    """
+    gated = head if isinstance(head, Head) else getattr(head, "head_", None)
+    if isinstance(gated, ReluModule):
+        raise InputError("this is a ReLU head already; give the gated head that it was made from")
+    if not isinstance(gated, Head):
+        raise InputError(f"relu takes a fitted head or estimator with gates, got {type(head).__name__}")
+    parts = [part for part in gated._parts() if part.spec.family is not None]
+    if not parts:
+        raise InputError(
+            "this head has no gates, so there is no activation to replace; fit one with gate='gaussian' first"
+        )
+    claimed, training = gated.certificate, gated.training_data
+    if claimed is None or training is None:
+        raise InputError("this head carries no certificate or no training rows; give one that was fitted by headwise")
+    if claimed.context.get("head") != gated.fingerprint:
+        raise InputError(
+            "the head is not that of its certificate: a changed or float32 copy; give the estimator or its head_"
+        )
+    for part in parts:
+        check_cones(part.fitted, len(training.rows) * claimed.context.get("views", 1))
+    return gated
+
+
 def _training(head: Head, X: Any, mask: Any) -> tuple[TokenSource, np.ndarray, Certificate]:
     """The tokens and rows that a head was fitted on (each view a row of its own), and its certificate."""
     source = as_source(X, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
     head.check(source.num_tokens, source.width)
     claimed, training = head.certificate, head.training_data
-    if claimed is None or training is None:
-        raise InputError("this head carries no certificate or no training rows; give one that was fitted by headwise")
-    if claimed.context.get("head") != head.fingerprint:
-        raise InputError(
-            "the head is not that of its certificate: a changed or float32 copy; give the estimator or its head_"
-        )
+    assert claimed is not None and training is not None
     if claimed.context.get("tokens") != source.fingerprint:
         raise InputError("these are not the tokens that the head was fitted on (their fingerprint differs)")
     return *view_rows(source, training.rows, claimed.context.get("views", 1)), claimed
