@@ -49,19 +49,16 @@ def model_card(
     count = f"{facts.num_prefix} prefix and {patches} patch tokens" if facts.num_prefix else f"{patches} patch tokens"
     names = list(map(str, head.class_names or head.classes or []))
     origin = facts.origin
-    blocks = sorted({spec.block for spec in head.specs})
+    is_relu = isinstance(head, ReluModule)
+    tags = ["headwise", *([] if is_relu else ["convex-optimization"]), *(["certified"] if certificate else [])]
+    tags += sorted({spec.block for spec in head.specs})
     return _TEMPLATE.render(
         version=__version__,
         license=license,
         metrics={str(name): float(value) for name, value in (metrics or {}).items()},
-        tags=[
-            "headwise",
-            *([] if isinstance(head, ReluModule) else ["convex-optimization"]),
-            *(["certified"] if certificate else []),
-            *blocks,
-        ],
+        tags=tags,
         title="Head: " + " + ".join(part.words for part in head._parts()),
-        relu=isinstance(head, ReluModule),
+        relu=is_relu,
         parts=[f"{part.words}, {part.spec.penalty} penalty" for part in head._parts()],
         loss=head.loss.get("name", "not known"),
         parameters=head.num_parameters,
