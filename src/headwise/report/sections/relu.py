@@ -42,7 +42,7 @@ def _reading(made: Mapping[str, Any]) -> str:
         return relu_sentence(made)
     return (
         f"{relu_sentence(made)} Each atom of the gated head becomes two ReLU atoms whose scores on the training tokens "
-        "keep to the pattern of its gate, so both heads have the same outputs there; elsewhere they do not. The "
+        "keep to the pattern of its gate, so both heads have the same outputs there; elsewhere they may differ. The "
         "certificate is that of the gated problem: nothing is proved of the ReLU head, and training a ReLU network "
         "may well reach a lower value."
     )
