@@ -80,7 +80,7 @@ def study(
         Components kept by the conditioning of parts that are not linear.
     relu : bool
         Fit a gated MLP too, and make a ReLU head of it by `headwise.relu` where the training tokens are few enough; it
-        is saved in ``relu/``. Its objective is approximate, and it is never the head to use.
+        is saved in ``relu/``. Its objective is approximate, and it is never the head to use; the gated MLP may be.
     batch_size : int
         Images in one pass of the backbone.
     strict : bool
@@ -186,6 +186,7 @@ def study(
     used.head.class_names = list(class_names)
     save_head(used.head, out / "head", overwrite=True, metrics=asdict(used.scores["test"]))
     approximate = None
+    shutil.rmtree(out / "relu", ignore_errors=True)  # of a run with other settings
     if relu:
         with clock("make the ReLU head"):
             approximate = relu_facts(certified[-1], store, splits, class_names, out / "relu", tell)
