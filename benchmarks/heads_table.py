@@ -1,13 +1,14 @@
-"""All blocks with linear and gated activations, certified, beside softmax probes trained by AdamW.
+"""All blocks with linear and gated activations, certified, and with ReLU; beside softmax probes trained by AdamW.
 
     python benchmarks/heads_table.py --data FOLDER
     python benchmarks/heads_table.py --only motifs digits      # what needs no folder
 
 For every head beta is chosen on the validation samples along a path (first gate seed); the other seeds are fitted at
-that beta. Probes: learning rate chosen with the first seed, epoch with every seed, both on the validation samples. The
-test samples are looked at once for each fit. Every fit is written to ``results/heads/DATASET/`` when it is done, and a
-later run with the same settings goes on where this one stopped. Seconds are those of the processor, so that other work
-beside a run of hours hardly changes them; compare those of runs with one number of threads.
+that beta. ReLU heads are made from the gated ones (gaussian) where those are small enough; they are approximate.
+Probes: learning rate chosen with the first seed, epoch with every seed, both on the validation samples. The test
+samples are looked at once for each fit. Every fit is written to ``results/heads/DATASET/`` when it is done, and a later
+run with the same settings goes on where this one stopped. Seconds are those of the processor, so that other work beside
+a run of hours hardly changes them; compare those of runs with one number of threads.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import argparse
 import gc
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from harness.data import add_data_option
-from harness.heads.cells import Cell, Limits, cells, feasible, record
+from harness.heads.cells import Cell, Limits, cells, check_relu_size, feasible, record, relu_record
 from harness.heads.datasets import DATASETS, Dataset
 from harness.heads.probe import PROBES, train_probe
 from harness.machine import described
@@ -32,7 +33,18 @@ from harness.report import Table, number
 from headwise import InputError
 from headwise.files import read_json, replacing, write_json
 
-HEADER = ("head", "activation", "test accuracy", "certified gap", "rank", "parameters", "CPU seconds", "beta", "remarks")
+RELU = "ReLU"
+HEADER = (
+    "head",
+    "activation",
+    "test accuracy",
+    "certified gap",
+    "rank",
+    "parameters",
+    "CPU seconds",
+    "beta",
+    "remarks",
+)
 
 
 def kept(file: Path, config: dict[str, Any], work: Callable[[], dict[str, Any]], say: str) -> dict[str, Any]:
@@ -59,10 +71,38 @@ def spread(values: list[float]) -> str:
     return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
-def head_row(cell: Cell, dataset: Dataset, folder: Path, seeds: int, limits: Limits) -> list[str]:
+def empty_row(cell: Cell, said: str, activation: str | None = None) -> list[str]:
+    return [cell.name, activation or cell.activation, *["-"] * 6, said]
+
+
+def cell_rows(cell: Cell, dataset: Dataset, folder: Path, seeds: int, limits: Limits) -> Iterator[list[str]]:
+    """The row of a cell, and that of the ReLU head made from it where it has gates for that."""
     components, said = feasible(cell, dataset, limits)
+    records, config = list[dict[str, Any]](), dict[str, Any]()
     if said:
-        return [cell.name, cell.activation, "-", "-", "-", "-", "-", "-", said]
+        yield empty_row(cell, said)
+    else:
+        try:
+            config, records = fitted(cell, dataset, folder, components, seeds, limits)
+            yield head_row(cell, dataset, components, records, limits)
+        except InputError as error:  # a head that these tokens do not allow says so in the table
+            yield empty_row(cell, f"refused: {error}")
+    if not cell.gives_relu:
+        return
+    if not records:
+        yield empty_row(cell, "not feasible: there is no gated head", RELU)
+        return
+    try:
+        check_relu_size(cell, dataset, components)
+        yield relu_row(cell, dataset, folder, config, records, limits)
+    except InputError as error:
+        yield empty_row(cell, f"not feasible: {error}", RELU)
+
+
+def fitted(
+    cell: Cell, dataset: Dataset, folder: Path, components: int | None, seeds: int, limits: Limits
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What decides the fits of a cell, and one record for each seed of its gates."""
     config = {
         "parts": [part.to_dict() for part in cell.parts],
         "components": components,
@@ -81,6 +121,12 @@ def head_row(cell: Cell, dataset: Dataset, folder: Path, seeds: int, limits: Lim
             return record(cell, dataset, components, seed, beta, limits)
 
         records.append(kept(file, {**config, "seed": seed, "beta": beta}, work, what))
+    return config, records
+
+
+def head_row(
+    cell: Cell, dataset: Dataset, components: int | None, records: list[dict[str, Any]], limits: Limits
+) -> list[str]:
     remarks = [cell.collapses] if cell.collapses else []
     if components != dataset.components[0]:
         remarks.append(f"{components} components")
@@ -97,6 +143,33 @@ def head_row(cell: Cell, dataset: Dataset, folder: Path, seeds: int, limits: Lim
         number(records[0]["seconds"]),
         f"{records[0]['beta']:.2g}",
         "; ".join(remarks),
+    ]
+
+
+def relu_row(
+    cell: Cell, dataset: Dataset, folder: Path, config: dict[str, Any], gated: list[dict[str, Any]], limits: Limits
+) -> list[str]:
+    """The ReLU heads made from gated ones: no gap, but both objectives."""
+
+    def one(found: dict[str, Any]) -> dict[str, Any]:
+        file = folder / f"{slug(cell.name, RELU)}-{found['seed']}.json"
+        what = f"{dataset.name}: {cell.name}, ReLU, seed {found['seed']}"
+        own = {**config, "seed": found["seed"], "beta": found["beta"]}
+        return kept(file, own, lambda: relu_record(cell, dataset, found, limits), what)
+
+    records = [one(found) for found in gated]
+    ours, theirs = (statistics.fmean(r[key] for r in records) for key in ("objective", "gated_objective"))
+    means = f", means of {len(records)} seeds" if len(records) > 1 else ""
+    return [
+        cell.name,
+        RELU,
+        spread([r["accuracy"]["test"] for r in records]),
+        "approximate",
+        number(statistics.fmean(r["rank"] for r in records)),
+        number(statistics.fmean(r["parameters"] for r in records)),
+        number(records[0]["seconds"]),
+        f"{records[0]['beta']:.2g}",
+        f"approximate objective {number(ours)}, of the gated head {number(theirs)}{means}",
     ]
 
 
@@ -154,10 +227,7 @@ def main() -> None:
         for cell in cells(dataset, gates):
             if args.blocks and cell.name not in args.blocks:
                 continue
-            try:
-                rows.append(head_row(cell, dataset, folder, seeds, limits))
-            except InputError as error:  # a head that these tokens do not allow says so in the table
-                rows.append([cell.name, cell.activation, *["-"] * 6, f"refused: {error}"])
+            rows += cell_rows(cell, dataset, folder, seeds, limits)
         for probe in PROBES:
             if not args.blocks or probe in args.blocks:
                 rows.append(probe_row(probe, dataset, folder, seeds, rates, epochs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -114,6 +115,27 @@ def test_tokens_from_disk(tmp_path):
     assert study.data["backbone"] is None
     assert study.data["dissection"] is None
     assert [h["name"] for h in study.data["heads"] if h["kind"] == "certified"] == ["linear, mean token"]
+
+
+def test_a_relu_head_beside_the_certified_ones(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    X = rng.normal(size=(90, 3)).astype(np.float32)
+    X[:, 0] += y
+    np.savez(tmp_path / "features.npz", X=X, y=y)
+    study = run(tmp_path / "features.npz", tmp_path / "out", relu=True)
+    made, (row,) = study.data["relu"], [h for h in study.data["heads"] if h["name"] == "gated MLP"]
+    assert row["kind"] == "certified" and row["rank"] == made["gated_atoms"]
+    found = headwise.ReluHead.from_pretrained(tmp_path / "out" / "relu")
+    assert made["objective"] == found.objective >= found.gated_objective == made["gated_objective"]
+    assert found.module.class_names == study.head().class_names
+    page = study.report.read_text(encoding="utf-8")
+    assert 'id="relu"' in page and "the approximate objective" in page
+    monkeypatch.setattr(sys.modules["headwise.heads.relu"], "LIMIT", 10)
+    refused = run(tmp_path / "features.npz", tmp_path / "out", relu=True, seed=1, overwrite=True)
+    assert "takes up to 10:" in refused.data["relu"]["refused"]
+    assert "takes up to 10:" in refused.report.read_text(encoding="utf-8")
+    assert not (tmp_path / "out" / "relu").exists(), "nothing is left of another run"
 
 
 def test_a_misspelt_backbone_leaves_no_folder(photos, tmp_path):

@@ -46,6 +46,8 @@ def test_comparison(tmp_path):
 def test_heads_table_goes_on_where_it_stopped(tmp_path):
     first = run("heads_table.py", "--quick", "--seeds", 1, "--only", "motifs", "--out", tmp_path)
     assert "| attention | gated (rank_one) |" in first and "softmax probe" in first
+    approximate = [line for line in first.splitlines() if line.startswith("| mlp | ReLU |")]
+    assert "| approximate |" in approximate[0] and "of the gated head" in approximate[0]
     (tmp_path / "heads" / "motifs" / "fno-linear-0.json").unlink()
     again = run("heads_table.py", "--quick", "--seeds", 1, "--out", tmp_path)
     fitted = [line for line in again.splitlines() if line.startswith(".. motifs")]

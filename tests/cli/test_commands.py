@@ -16,7 +16,7 @@ from headwise.blocks import BLOCKS
 from headwise.cli import main
 from headwise.cli.console import paragraph
 from headwise.gates import GATES
-from headwise.heads import Head
+from headwise.heads import Head, ReluHead
 from headwise.tokens import TokenStore
 from headwise.version import __version__
 
@@ -59,7 +59,7 @@ def photos(tmp_path):
 
 def test_version_and_help(call):
     assert call("--version") == (0, f"headwise {__version__}\n", "")
-    for command in ("study", "extract", "fit", "predict", "explain", "verify", "info", "doctor"):
+    for command in ("study", "extract", "fit", "relu", "predict", "explain", "verify", "info", "doctor"):
         code, out, _ = call(command, "--help")
         assert code == 0
         assert "Usage" in out
@@ -110,6 +110,60 @@ def test_heads_for_numbers(call, tmp_path, options):
     code, said, _ = call("predict", tmp_path / "head", store.path)
     assert code == 0
     assert said.startswith("id,output_0")
+
+
+def test_relu_heads(call, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 4, 3)).astype(np.float32), np.arange(40) % 2
+    X[:, 0, 0] += y
+    store = TokenStore.from_arrays(tmp_path / "store", X, y).path
+    gated, plain, made = tmp_path / "gated", tmp_path / "plain", tmp_path / "relu"
+    assert call("fit", store, gated, "--block", "mlp", "--gate", "gaussian", "--beta", 0.03, "--components", 3)[0] == 0
+    assert call("fit", store, plain, "--block", "attention", "--beta", 0.03, "--components", 3)[0] == 0
+    code, said, errors = call("relu", gated, made, "--tokens", store)
+    assert code == 0, errors
+    found = ReluHead.from_pretrained(made)
+    for told in (
+        f"objective {found.gated_objective:.6g}",
+        f"approximate objective {found.objective:.6g}",
+        f"{found.ratio:.4g} times",
+        f"{found.module.rank} atoms",
+        f"head: {made}",
+    ):
+        assert told in said
+    code, said, _ = call("relu", gated, made, "--tokens", store, "--json")  # the same again goes on in its folder
+    assert code == 0
+    assert json.loads(said)["approximate_objective"] == found.objective
+    code, said, _ = call("predict", made, store)
+    probabilities = [float(row["probability"]) for row in csv.DictReader(io.StringIO(said))]
+    code, said, _ = call("predict", gated, store)
+    known = [float(row["probability"]) for row in csv.DictReader(io.StringIO(said))]
+    assert probabilities == pytest.approx(known, abs=2e-6)
+    told = json.loads(call("info", made, "--json")[1])
+    assert told["kind"] == "relu head" and told["certificate"] is None
+    assert "approximate" in told["objective"]
+    assert (told["approximate objective"], told["gated objective"]) == (found.objective, found.gated_objective)
+    code, _, errors = call("verify", made, "--tokens", store)
+    assert code == 2
+    assert "approximate" in errors and "that of the gated problem" in errors
+    assert call("explain", made, store, "--out", tmp_path / "page.html")[0] == 0
+
+    (made / "relu.json").unlink()  # the module alone
+    assert json.loads(call("info", made, "--json")[1])["gated objective"] is None
+    other = tmp_path / "other"
+    for head, out, wanted in (
+        (plain, other, "no gates"),
+        (made, other, "a ReLU head already"),
+        (gated, gated, "would replace the gated one"),
+    ):
+        code, _, errors = call("relu", head, out, "--tokens", store)
+        assert code == 2
+        assert wanted in errors
+    monkeypatch.setattr(sys.modules["headwise.heads.relu"], "LIMIT", 10)
+    code, _, errors = call("relu", gated, other, "--tokens", store)
+    assert code == 2
+    assert "takes up to 10: fit on fewer samples" in errors
+    assert not other.exists(), "what is refused leaves no folder"
 
 
 def test_a_corrupted_head_does_not_verify(call, features, tmp_path):

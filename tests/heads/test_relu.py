@@ -230,8 +230,55 @@ def test_what_cannot_be_done_is_refused():
         headwise.relu(model, X + 1)
     with pytest.raises(InputError, match="float32 copy"):
         headwise.relu(model.to_module(), X)
-    with pytest.raises(InputError, match="got ReluModule"):
+    with pytest.raises(InputError, match="a ReLU head already"):
         headwise.relu(headwise.relu(model, X).module, X)
+
+
+def test_atoms_are_those_of_the_network_and_sum_to_its_outputs():
+    X, y = data(s=5)
+    specs = [PartSpec("linear", "prefix"), PartSpec("attention", gate="gaussian", num_gates=3)]
+    model = HeadClassifier(specs, beta=1e-2, condition=False, num_prefix=1).fit(X, y)
+    found = headwise.relu(model, X)
+    atoms, (_, part) = found.module.atoms(), found.module.parts
+    own = [atom for atom in atoms if atom.part == 1]
+    assert len(own) == len(part.u[0]) > 0  # (a, v) and (b, -v) are two atoms, though as matrices they nearly cancel
+    norms = part.u[0].detach().flatten(1).norm(dim=1) * part.v[0].detach().flatten(1).norm(dim=1)
+    assert sorted(atom.weight for atom in own) == pytest.approx(sorted(norms.tolist()))
+    assert own[0].block == "attention with ReLU on the patch tokens"
+    new = torch.from_numpy(np.random.default_rng(1).normal(size=(6, 5, 2)))
+    sums = found.module.atom_outputs(new).sum(1) + found.module.intercept.detach()
+    np.testing.assert_allclose(sums, found.module(new).detach(), atol=1e-9)
+    assert found.module.clusters(new) == []
+
+
+def test_every_view_counts(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 2, 4, 2)).astype(np.float32), np.arange(12) % 2
+    store = TokenStore.from_arrays(tmp_path / "store", X, y, dtype="float32")
+    model = HeadClassifier("mlp", beta=1e-2, gate="gaussian", num_gates=6, condition=False).fit(store)
+    found = headwise.relu(model, store)
+    every = X.reshape(24, 4, 2)
+    here = torch.from_numpy(every)
+    np.testing.assert_allclose(found.module(here).detach(), model.head_(here).detach(), atol=1e-8)
+    assert found.objective == pytest.approx(value(found, every, np.repeat(y, 2), 1e-2), rel=1e-9)
+
+
+def test_progress_tells_of_every_atom():
+    X, y = data()
+    model = HeadClassifier("mlp", beta=1e-2, gate="gaussian", num_gates=6, condition=False).fit(X, y)
+    told = []
+    found = headwise.relu(model, X, progress=lambda step, done, total: told.append((done, total)))
+    assert told == [(k + 1, model.rank_) for k in range(model.rank_)]
+    assert found.ratio == found.objective / found.gated_objective
+
+
+def test_the_card_promises_nothing(tmp_path):
+    X, y = data()
+    model = HeadClassifier("mlp", beta=1e-2, gate="gaussian", num_gates=6, condition=False).fit(X, y)
+    headwise.relu(model, X).save_pretrained(tmp_path / "relu")
+    card = (tmp_path / "relu" / "README.md").read_text()
+    assert "# Head: mlp with ReLU on the patch tokens" in card and "a ReLU head is approximate" in card
+    assert "convex" not in card and "certified" not in card
 
 
 def test_too_many_constraints_are_counted(monkeypatch):

@@ -133,6 +133,19 @@ def example_study() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "failure_probability": 0.0,
             "num_samples": 1078,
         },
+        "relu": {
+            "gated": "gated MLP",
+            "gated_objective": 0.31274,
+            "gated_relative_gap": 6.4e-4,
+            "gated_atoms": 41,
+            "gated_scores": _relu_scores(0.952, 0.949),
+            "refused": None,
+            "objective": 87.4193,
+            "ratio": 87.4193 / 0.31274,
+            "atoms": 82,
+            "scores": _relu_scores(0.951, 0.948),
+            "seconds": 19.2,
+        },
         "token_use": {
             "head": "linear + attention",
             "grid": [8, 8],
@@ -223,6 +236,13 @@ def _heads() -> list[dict[str, Any]]:
             seconds=15.8, chosen=True, **proof,
         ),
     ]  # fmt: skip
+
+
+def _relu_scores(val: float, test: float) -> dict[str, Any]:
+    return {
+        part: {"accuracy": found, "log_loss": 0.17, "balanced_accuracy": found}
+        for part, found in (("val", val), ("test", test))
+    }
 
 
 def _calibration() -> dict[str, Any]:

@@ -13,8 +13,8 @@ from headwise.report import render, summary_html
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 ORDER = [
-    "headline", "heads", "comparison", "path", "certificate", "mistakes", "calibration", "token_use", "dissection",
-    "overlays", "data", "timings", "reproduce", "words",
+    "headline", "heads", "comparison", "path", "certificate", "relu", "mistakes", "calibration", "token_use",
+    "dissection", "overlays", "data", "timings", "reproduce", "words",
 ]  # fmt: skip
 
 
@@ -271,3 +271,14 @@ def test_summary(study: dict[str, Any]) -> None:
     assert len(page.all("tr")) == 1 + len(study["heads"])
     assert "Use “linear + attention”." in page.said() and "0.079" in page.said()
     assert len(html) < 8000
+
+
+def test_a_relu_head_is_named_approximate_and_never_certified(
+    study: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    (section,) = re.findall(r'<section id="relu".*?</section>', render(study, arrays), re.S)
+    gated, approximate = (words(row) for row in re.findall(r"<tr>.*?</tr>", section, re.S)[1:])
+    assert "0.31274" in gated and "certified: at most 0.064 %" in gated
+    assert "87.419" in approximate and "approximate" in approximate and "certified" not in approximate
+    assert "280 times the 0.31274 of the gated head" in words(section)
+    assert 'id="relu"' not in render({**study, "relu": None}, arrays)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headwise import PartSpec
+from headwise import PartSpec, relu
 from headwise.blocks import BLOCKS
 from headwise.contracts import TokenShape
 from headwise.heads.conditioning import FittedConditioner
@@ -18,12 +18,13 @@ from headwise.heads.fitted_part import FittedPart
 from headwise.heads.fitting import Prepared, prepare
 from headwise.heads.parts import resolve_parts
 from headwise.heads.path import choose, follow_path
+from headwise.heads.relu import check_cones
 from headwise.heads.targets import bind, encode
 from headwise.solvers import Solution
 
 from .datasets import Dataset
 
-__all__ = ["Cell", "Limits", "cells", "feasible", "record"]
+__all__ = ["Cell", "Limits", "cells", "check_relu_size", "feasible", "record", "relu_record"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Cell:
-    """A block with an activation; a further activation (ReLU) is a further value of ``activation``."""
+    """A block with an activation. A ReLU head has no cell of its own: it is made from a gated one."""
 
     name: str
     activation: str
@@ -50,6 +51,11 @@ class Cell:
     @property
     def gated(self) -> bool:
         return any(part.gate_name != "none" for part in self.parts)
+
+    @property
+    def gives_relu(self) -> bool:
+        """Whether its gates are patterns that scores of the block have, whatever the tokens."""
+        return any(part.gate_name == "gaussian" for part in self.parts)
 
     @property
     def collapses(self) -> str:
@@ -61,7 +67,7 @@ class Cell:
 
 
 def cells(dataset: Dataset, gates: int) -> Iterator[Cell]:
-    """All blocks, with a linear activation and with every family of gates that stands for gated ReLU there."""
+    """All blocks, with a linear activation, with every family of gates that stands for gated ReLU there."""
     if dataset.source.num_prefix:
         yield Cell("linear, class token", "linear", resolve_parts("linear_prefix", dataset.source))
         yield Cell("default (class token + attention)", "linear", resolve_parts("default", dataset.source))
@@ -86,17 +92,52 @@ def feasible(cell: Cell, dataset: Dataset, limits: Limits) -> tuple[int | None, 
     return -1, said
 
 
-def _cost(cell: Cell, dataset: Dataset, components: int | None) -> tuple[float, float]:
-    """Bytes of the statistics and multiplications of one adjoint, found on generated tokens of the same shape."""
-    n, c, source = len(dataset.rows["train"]), dataset.num_classes, dataset.source
-    generator = torch.Generator().manual_seed(0)
-    size = work = 0.0
+def relu_record(cell: Cell, dataset: Dataset, gated: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """The ReLU head of a gated one, which is fitted again with the seed and the beta of its record."""
+    began = time.process_time()
+    prepared = _prepared(cell, dataset, gated["components"], gated["seed"])
+    head = prepared.head(prepared.solver(gated["beta"], tol=limits.tol), list(range(dataset.num_classes)))
+    found = relu(head, dataset.source)
+    accuracy = {}
+    for part in ("val", "test"):
+        outputs = found.module.outputs(dataset.source, dataset.rows[part])
+        accuracy[part] = float((outputs.argmax(1).numpy() == dataset.targets(part)).mean())
+    return {
+        "seed": gated["seed"],
+        "beta": gated["beta"],
+        "objective": found.objective,
+        "gated_objective": found.gated_objective,
+        "rank": found.module.rank,
+        "parameters": found.module.num_parameters,
+        "accuracy": accuracy,
+        "seconds": time.process_time() - began,
+    }
+
+
+def check_relu_size(cell: Cell, dataset: Dataset, components: int | None) -> None:
+    """Raise `InputError` where the cones of a ReLU head are too large, before anything is fitted."""
+    for fitted in _built(cell, dataset, components):
+        check_cones(fitted, len(dataset.rows["train"]))
+
+
+def _built(cell: Cell, dataset: Dataset, components: int | None) -> Iterator[FittedPart]:
+    """The parts that are not linear, with the shapes that they will have, without coordinates and gates."""
+    source = dataset.source
     for spec in cell.parts:
         if spec.block == "linear":  # one vector a sample
             continue
         width = (source.width if components is None else min(components, source.width)) + dataset.conditioner.constant
         shape = TokenShape(source.num_tokens - source.num_prefix, width, source.grid)
-        fitted = FittedPart.build(spec, FittedConditioner.identity(), shape, c)
+        yield FittedPart.build(spec, FittedConditioner.identity(), shape, dataset.num_classes)
+
+
+def _cost(cell: Cell, dataset: Dataset, components: int | None) -> tuple[float, float]:
+    """Bytes of the statistics and multiplications of one adjoint, found on generated tokens of the same shape."""
+    n, c = len(dataset.rows["train"]), dataset.num_classes
+    generator = torch.Generator().manual_seed(0)
+    size = work = 0.0
+    for fitted in _built(cell, dataset, components):
+        spec, shape, width = fitted.spec, fitted.shape, fitted.shape.width
         for group, part in zip(fitted.cells, fitted.parts(), strict=True):
             own = replace(shape, width=len(range(width)[group.features]))
             values = torch.randn(2, own.num_tokens, own.width, generator=generator, dtype=torch.float64)
@@ -117,9 +158,7 @@ def record(
 ) -> dict[str, Any]:
     """One fit: along a path with beta chosen on the validation samples, or at ``beta``; scored on the test samples."""
     began = time.process_time()
-    loss = bind("multinomial", encode("classes", dataset.targets("train"), np.arange(dataset.num_classes)))
-    conditioner = replace(dataset.conditioner, n_components=components)
-    prepared = prepare(dataset.source, dataset.rows["train"], loss, cell.seeded(seed), conditioner)
+    prepared = _prepared(cell, dataset, components, seed)
     condition_s = time.process_time() - began
     path: list[dict[str, float]] = []
     if beta is None:
@@ -148,6 +187,12 @@ def record(
         "seconds": seconds,
         "path": path,
     }
+
+
+def _prepared(cell: Cell, dataset: Dataset, components: int | None, seed: int) -> Prepared:
+    loss = bind("multinomial", encode("classes", dataset.targets("train"), np.arange(dataset.num_classes)))
+    conditioner = replace(dataset.conditioner, n_components=components)
+    return prepare(dataset.source, dataset.rows["train"], loss, cell.seeded(seed), conditioner)
 
 
 def _accuracy(prepared: Prepared, solution: Solution, dataset: Dataset, part: str) -> float:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..contracts import Tokens
-from ..solvers.problem import singular_atoms
 from .head import Head
 
 __all__ = ["Atom", "Atoms", "atom_outputs", "atoms"]
@@ -23,12 +22,12 @@ NAMED = 3  # outputs that a table names for each atom
 
 @dataclass(frozen=True)
 class Atom:
-    """One atom (u, v) of a head: a singular triple of one of its matrices Z.
+    """One atom (u, v) of a head: a singular triple of one of its matrices Z, or one of the atoms of a ReLU part.
 
     Attributes
     ----------
     weight : float
-        ``||u|| ||v||``, a singular value of Z, in the coordinates in which the penalty is stated.
+        ``||u|| ||v||`` (a singular value of Z), in the coordinates in which the penalty is stated.
     share : float or None
         Share of the nuclear norm of the head; None in a ridge part, which pays for squares.
     part : int
@@ -145,8 +144,9 @@ def atoms(head: Head) -> Atoms:
 
     Every matrix Z is taken apart by its singular value decomposition, so the atoms do not depend on how Z was found
     (up to the sign of both u and v), and the weights of the nuclear parts sum to the nuclear norm that the objective
-    pays for. Parts are each in the coordinates of their own conditioning, which gives their features the same summed
-    variance; that makes their weights comparable.
+    pays for. Atoms of a ReLU part stay as they are, for each has an activation of its own. Parts are each in the
+    coordinates of their own conditioning, which gives their features the same summed variance; that makes their weights
+    comparable.
 
     Examples
     --------
@@ -163,8 +163,7 @@ def atoms(head: Head) -> Atoms:
     for number, part in enumerate(head._parts()):
         places = [(group, cell, gate) for group, cell in enumerate(part.fitted.cells) for gate in cell.indices]
         for matrix, (group, cell, gate) in enumerate(places):
-            u, v = part.u[matrix].detach(), part.v[matrix].detach()
-            for a, b in zip(*singular_atoms(u, v), strict=True) if len(u) else ():
+            for a, b in zip(*part.atoms_of(matrix), strict=True) if len(part.u[matrix]) else ():
                 reads = b[0] if len(b) == 1 else b.norm(dim=0)
                 loadings = a.new_zeros(count)
                 loadings[cell.columns] = a.norm() * reads
@@ -172,7 +171,7 @@ def atoms(head: Head) -> Atoms:
                     weight=float(a.norm() * b.norm()),
                     share=None,
                     part=number,
-                    block=str(part.spec),
+                    block=part.words,
                     gate=gate,
                     group=group if len(part.fitted.cells) > 1 else None,
                     matrix=matrix,
@@ -203,10 +202,7 @@ def atom_outputs(head: Head, tokens: Tokens, found: Atoms | None = None) -> Tens
     each = head._parts()[0].fitted.rows
     total = tokens.values.new_zeros(len(tokens.values) * each, len(found), len(head.intercept))
     for number, part in enumerate(head._parts()):
-        fitted, stats = part.fitted, part.fitted.statistics(tokens)
-        solved = fitted.parts()
-        for place, atom in enumerate(found):
-            if atom.part == number:
-                block, columns = solved[atom.matrix].block, solved[atom.matrix].columns
-                total[:, place, columns] = block.inner(stats[atom.matrix], atom.u[None])[:, 0] @ atom.v
+        own = [place for place, atom in enumerate(found) if atom.part == number]
+        given = [(found[place].matrix, found[place].u, found[place].v) for place in own]
+        total[:, own] = part.atom_outputs(tokens, given)
     return total.unflatten(0, (-1, each)) if head.per_token else total

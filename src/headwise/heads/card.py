@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..version import __version__
 from .head import Head
+from .relu import ReluModule
 
 __all__ = ["model_card"]
 
@@ -48,14 +49,17 @@ def model_card(
     count = f"{facts.num_prefix} prefix and {patches} patch tokens" if facts.num_prefix else f"{patches} patch tokens"
     names = list(map(str, head.class_names or head.classes or []))
     origin = facts.origin
-    blocks = sorted({spec.block for spec in head.specs})
+    is_relu = isinstance(head, ReluModule)
+    tags = ["headwise", *([] if is_relu else ["convex-optimization"]), *(["certified"] if certificate else [])]
+    tags += sorted({spec.block for spec in head.specs})
     return _TEMPLATE.render(
         version=__version__,
         license=license,
         metrics={str(name): float(value) for name, value in (metrics or {}).items()},
-        tags=["headwise", "convex-optimization", *(["certified"] if certificate else []), *blocks],
-        title="Head: " + " + ".join(map(str, head.specs)),
-        parts=[f"{spec}, {spec.penalty} penalty" for spec in head.specs],
+        tags=tags,
+        title="Head: " + " + ".join(part.words for part in head._parts()),
+        relu=is_relu,
+        parts=[f"{part.words}, {part.spec.penalty} penalty" for part in head._parts()],
         loss=head.loss.get("name", "not known"),
         parameters=head.num_parameters,
         rank=head.rank,

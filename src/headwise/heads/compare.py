@@ -30,10 +30,14 @@ __all__ = ["Comparison", "HeadResult", "Splits", "baseline_results", "certified_
 NAMES = {
     "linear_prefix": ("linear, prefix token", "linear on the prefix tokens (class token)"),
     "linear": ("linear, mean token", "linear on the mean patch token"),
+    "mlp": ("gated MLP", "an MLP over the patch tokens, with fixed random gates in place of its ReLU"),
     "attention": ("attention", "linear attention over the patch tokens"),
     "default": ("default head", "linear on the prefix tokens + linear attention over the patch tokens"),
 }
 """What people read for the short names of heads: a title and a sentence."""
+
+GATES = {"mlp": "gaussian"}
+"""Gates of a head, where it has some: without them it would collapse to a linear one."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def certified_results(
     rows, y = splits.rows, splits.targets
     for name in names:
         began = time.perf_counter()
-        specs = resolve_parts(name, source)
+        specs = resolve_parts(name, source, GATES.get(name, "none"))
         targets = encode("classes", y["train"], np.arange(splits.num_classes))
         loss = bind("multinomial", targets, views=num_views(source), device=device)
         reading = Reading(device=torch.device(device))

@@ -19,6 +19,7 @@ from ..errors import InputError, unknown_name
 from ..files import hash_tensors
 from ..losses import LOSSES
 from ..solvers import Certificate, Factors
+from ..solvers.problem import singular_atoms
 from ..tokens import TokenStore, num_views, view_rows
 from .fitted_part import FittedPart
 from .parts import PartSpec
@@ -87,6 +88,25 @@ class PartModule(nn.Module):
 
     def token_outputs(self, tokens: Tokens) -> Tensor:
         return self.fitted.token_outputs(tokens, list(self.u), list(self.v))
+
+    @property
+    def words(self) -> str:
+        """The part for people."""
+        return str(self.spec)
+
+    def atoms_of(self, matrix: int) -> tuple[Tensor, Tensor]:
+        """Atoms of one matrix Z that do not depend on how it was found."""
+        return singular_atoms(self.u[matrix].detach(), self.v[matrix].detach())
+
+    def atom_outputs(self, tokens: Tokens, atoms: Sequence[tuple[int, Tensor, Tensor]]) -> Tensor:
+        """What each of some atoms, given as ``(matrix, u, v)``, adds to each row of outputs, ``(rows, atoms, c)``."""
+        stats, solved = self.fitted.statistics(tokens), self.fitted.parts()
+        rows = len(tokens.values) * self.fitted.rows
+        total = tokens.values.new_zeros(rows, len(atoms), self.fitted.num_outputs)
+        for place, (matrix, u, v) in enumerate(atoms):
+            part = solved[matrix]
+            total[:, place, part.columns] = part.block.inner(stats[matrix], u[None])[:, 0] @ v
+        return total
 
 
 class Head(nn.Module):

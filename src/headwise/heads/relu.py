@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import PairGate, Tokens, TokenSource
+from ..contracts import GateValues, PairGate, Progress, Tokens, TokenSource
 from ..errors import InputError
 from ..files import read_json, write_json
 from ..solvers import Certificate, Factors, cone_difference
+from ..tokens import view_rows
 from .fitted_part import Cell, FittedPart
 from .head import Head, PartModule
 from .inputs import as_source
 
-__all__ = ["ReluHead", "ReluModule", "relu"]
+__all__ = ["ReluHead", "ReluModule", "check_cones", "check_relu", "relu", "save_relu"]
 
 LIMIT = 5_000_000  # numbers in the constraints of a cone (40 MB): seconds for each atom
 AGREE = 1e-8  # what the outputs on the training tokens may differ by, relative to their size
@@ -29,28 +30,52 @@ NOTE = "of the gated problem; the ReLU head is approximate and has no certificat
 class _ReluPart(PartModule):
     """Atoms with an activation of their own: the mask of each is the sign of its own scores."""
 
-    def _masks(self, values: Tensor) -> Iterator[tuple[Cell, Tensor, Tensor, Tensor, Tensor]]:
+    @property
+    def words(self) -> str:
+        return str(replace(self.spec, gate="none")).replace(self.spec.block, f"{self.spec.block} with ReLU", 1)
+
+    def _masked(
+        self, values: Tensor, atoms: Iterable[tuple[int, Tensor, Tensor]]
+    ) -> Iterator[tuple[Cell, Tensor, Tensor, Tensor, Tensor]]:
         """Each atom with its block, its tokens, and where its scores are positive."""
-        for cell, us, vs in zip(self.fitted.cells, self.u, self.v, strict=True):
+        for matrix, u, v in atoms:
+            cell = self.fitted.cells[matrix]
             own = values[..., cell.features]
+            mask = (cell.block.scores(own, u) >= 0).to(own.dtype)
+            yield cell, own, mask, u[None], v[None]
+
+    def _own(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        for matrix, (us, vs) in enumerate(zip(self.u, self.v, strict=True)):
             for u, v in zip(us, vs, strict=True):
-                mask = (cell.block.scores(own, u) >= 0).to(own.dtype)
-                yield cell, own, mask, u[None], v[None]
+                yield matrix, u, v
+
+    def _outputs(self, tokens: Tokens, atoms: Iterable[tuple[int, Tensor, Tensor]]) -> Iterator[tuple[Cell, Tensor]]:
+        values, pooling = self.fitted.conditioned(tokens)
+        for cell, own, mask, u, v in self._masked(values, atoms):
+            stats = cell.block.statistics(own, pooling, mask)
+            yield cell, cell.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
 
     def forward(self, tokens: Tokens) -> Tensor:
-        values, pooling = self.fitted.conditioned(tokens)
-        out = values.new_zeros(len(values), self.fitted.num_outputs)
-        for cell, own, mask, u, v in self._masks(values):
-            stats = cell.block.statistics(own, pooling, mask)
-            out[:, cell.columns] += cell.block.inner(stats, u).flatten(1) @ v.flatten(0, 1)
+        out = tokens.values.new_zeros(len(tokens.values), self.fitted.num_outputs)
+        for cell, found in self._outputs(tokens, self._own()):
+            out[:, cell.columns] += found
         return out
 
     def token_outputs(self, tokens: Tokens) -> Tensor:
         values, pooling = self.fitted.conditioned(tokens)
         assert pooling is not None, "relu heads are pooled"
         total = values.new_zeros(*values.shape[:2], self.fitted.num_outputs)
-        for cell, own, mask, u, v in self._masks(values):
+        for cell, own, mask, u, v in self._masked(values, self._own()):
             total[..., cell.columns] += cell.block.token_outputs(own, pooling, u, v, mask)
+        return total
+
+    def atoms_of(self, matrix: int) -> tuple[Tensor, Tensor]:
+        return self.u[matrix].detach(), self.v[matrix].detach()
+
+    def atom_outputs(self, tokens: Tokens, atoms: Sequence[tuple[int, Tensor, Tensor]]) -> Tensor:
+        total = tokens.values.new_zeros(len(tokens.values), len(atoms), self.fitted.num_outputs)
+        for place, (cell, found) in enumerate(self._outputs(tokens, atoms)):
+            total[:, place, cell.columns] = found
         return total
 
 
@@ -89,6 +114,20 @@ class ReluHead:
     gated_objective: float
     certificate: Certificate
 
+    @property
+    def ratio(self) -> float:
+        """The approximate objective over that of the gated head."""
+        return self.objective / self.gated_objective if self.gated_objective else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON: what ``relu.json`` holds."""
+        return {
+            "head": self.module.fingerprint,
+            "approximate_objective": self.objective,
+            "gated_objective": self.gated_objective,
+            "gated_certificate": self.certificate.to_dict(),
+        }
+
     def __str__(self) -> str:
         return (
             f"ReLU head with {self.module.rank} atoms: approximate objective {self.objective:.6g} "
@@ -104,14 +143,7 @@ class ReluHead:
         InputError
             The folder holds another head (without ``overwrite``) or files that headwise did not make.
         """
-        self.module.save_pretrained(path, overwrite)
-        told = {
-            "head": self.module.fingerprint,
-            "approximate_objective": self.objective,
-            "gated_objective": self.gated_objective,
-            "gated_certificate": self.certificate.to_dict(),
-        }
-        write_json(Path(path) / "relu.json", told)
+        save_relu(self, path, overwrite)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> ReluHead:
@@ -136,7 +168,17 @@ class ReluHead:
             raise InputError(f"{path} is not a complete ReLU head: {error}") from None
 
 
-def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
+def save_relu(
+    found: ReluHead, path: str | Path, overwrite: bool = False, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Write a ReLU head into a folder; ``settings`` is what it was claimed with, as in `save_head`."""
+    from .save import save_head
+
+    save_head(found.module, path, overwrite, settings=settings)
+    write_json(Path(path) / "relu.json", found.to_dict())
+
+
+def relu(head: Any, X: Any, mask: Any = None, *, progress: Progress | None = None) -> ReluHead:
     """Turn a gated head into a ReLU head with the same outputs on its training tokens, on small data.
 
     Every atom (u, v) under a gate D becomes the two ReLU atoms (a, v) and (b, -v) with ``u = a - b``, where a and b lie
@@ -153,6 +195,8 @@ def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
         The tokens that the head was fitted on. Labels are not needed: the outputs stay, so the loss does.
     mask : array of bool, shape (n, s), optional
         As in the fit.
+    progress : callable, optional
+        Told of every atom, each of which may take seconds; see `headwise.contracts.Progress`.
 
     Returns
     -------
@@ -186,24 +230,17 @@ def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
     >>> bool(np.allclose(outputs[:, 0], model.predict(X)))
     True
     """
-    gated = head if isinstance(head, Head) else getattr(head, "head_", None)
-    if not isinstance(gated, Head) or isinstance(gated, ReluModule):
-        raise InputError(f"relu takes a fitted head or estimator with gates, got {type(head).__name__}")
+    gated = check_relu(head)
     source, rows, claimed = _training(gated, X, mask)
     parts, us, vs, at = [], list[Tensor](), list[Tensor](), 0
     factors = gated.factors()
-    if gated.per_token:
-        raise InputError("every token has outputs of its own in this head; the cone decomposition is for pooled ones")
-    if not any(part.spec.family for part in gated._parts()):
-        raise InputError(
-            "this head has no gates, so there is no activation to replace; fit one with gate='gaussian' first"
-        )
+    tell = _Counted(progress, sum(len(u) for part in gated._parts() if part.spec.family for u in part.u))
     for part in gated._parts():
         fitted, count = part.fitted, len(part.u)
         u, v = factors.u[at : at + count], factors.v[at : at + count]
         at += count
         if part.spec.family is not None:
-            u, v = _relu_atoms(fitted, source, rows, u, v)
+            u, v = _relu_atoms(fitted, source, rows, u, v, tell)
             fitted = replace(fitted, cells=tuple(replace(cell, gates=None) for cell in fitted.cells))
         parts.append(fitted)
         us += u
@@ -230,20 +267,59 @@ def relu(head: Any, X: Any, mask: Any = None) -> ReluHead:
     return ReluHead(module, claimed.primal + grown, claimed.primal, certificate)
 
 
-def _training(head: Head, X: Any, mask: Any) -> tuple[TokenSource, np.ndarray, Certificate]:
-    """The tokens and rows that a head was fitted on, and its certificate."""
-    source = as_source(X, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
-    head.check(source.num_tokens, source.width)
-    claimed, training = head.certificate, head.training_data
+def check_relu(head: Any) -> Head:
+    """The gated head of an estimator or a head, refused where no tokens are needed to see that `relu` cannot take it.
+
+    Raises
+    ------
+    InputError
+        It is no fitted head with gates, has no certificate or training rows, or its cones are too large.
+    """
+    gated = head if isinstance(head, Head) else getattr(head, "head_", None)
+    if isinstance(gated, ReluModule):
+        raise InputError("this is a ReLU head already; give the gated head that it was made from")
+    if not isinstance(gated, Head):
+        raise InputError(f"relu takes a fitted head or estimator with gates, got {type(head).__name__}")
+    parts = [part for part in gated._parts() if part.spec.family is not None]
+    if not parts:
+        raise InputError(
+            "this head has no gates, so there is no activation to replace; fit one with gate='gaussian' first"
+        )
+    if gated.per_token:
+        raise InputError("every token has outputs of its own in this head; the cone decomposition is for pooled ones")
+    claimed, training = gated.certificate, gated.training_data
     if claimed is None or training is None:
         raise InputError("this head carries no certificate or no training rows; give one that was fitted by headwise")
-    if claimed.context.get("head") != head.fingerprint:
+    if claimed.context.get("head") != gated.fingerprint:
         raise InputError(
             "the head is not that of its certificate: a changed or float32 copy; give the estimator or its head_"
         )
+    for part in parts:
+        check_cones(part.fitted, len(training.rows) * claimed.context.get("views", 1))
+    return gated
+
+
+def _training(head: Head, X: Any, mask: Any) -> tuple[TokenSource, np.ndarray, Certificate]:
+    """The tokens and rows that a head was fitted on (each view a row of its own), and its certificate."""
+    source = as_source(X, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
+    head.check(source.num_tokens, source.width)
+    claimed, training = head.certificate, head.training_data
+    assert claimed is not None and training is not None
     if claimed.context.get("tokens") != source.fingerprint:
         raise InputError("these are not the tokens that the head was fitted on (their fingerprint differs)")
-    return source, training.rows, claimed
+    return *view_rows(source, training.rows, claimed.context.get("views", 1)), claimed
+
+
+class _Counted:
+    """Tells of one more atom at a time."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.progress:
+            self.progress("split atoms into ReLU pairs", self.done, self.total)
 
 
 def _half_squares(us: Sequence[Tensor], vs: Sequence[Tensor]) -> float:
@@ -251,7 +327,12 @@ def _half_squares(us: Sequence[Tensor], vs: Sequence[Tensor]) -> float:
 
 
 def _relu_atoms(
-    part: FittedPart, source: TokenSource, rows: np.ndarray, us: Sequence[Tensor], vs: Sequence[Tensor]
+    part: FittedPart,
+    source: TokenSource,
+    rows: np.ndarray,
+    us: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    tell: _Counted,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """ReLU atoms of each channel group, from those of each group and gate."""
     new_us, new_vs, at = [], [], 0
@@ -278,10 +359,32 @@ def _relu_atoms(
                         scale = (float(v.norm()) / norm) ** 0.5
                         own_us.append(torch.from_numpy(atom * scale).view(1, *u.shape).to(u))
                         own_vs.append(v[None] * (sign / scale))
+                tell()
         new_us.append(torch.cat(own_us))
         new_vs.append(torch.cat(own_vs))
         at += count
     return new_us, new_vs
+
+
+def check_cones(part: FittedPart, num_samples: int) -> None:
+    """Refuse a gated part whose cones on that many training samples are too large; its tokens are not needed.
+
+    Raises
+    ------
+    InputError
+        A cone has more than 5,000,000 numbers.
+    """
+    for cell in part.cells:
+        block, size = cell.block, int(np.prod(cell.block.u_shape))
+        width = len(range(part.shape.width)[cell.features])
+        shape = block.scores(torch.zeros(1, part.shape.num_tokens, width), torch.zeros(block.u_shape)).shape
+        counted = num_samples * shape.numel() // (shape[1] if part.spec.pooling == "class" else 1)
+        if counted * size > LIMIT:
+            raise InputError(
+                f"the cone of a gate of '{part.spec}' has {counted:,} constraints (scores of the training tokens) on "
+                f"{size:,} numbers, {counted * size:,} in all; the cone decomposition takes up to {LIMIT:,}: fit on "
+                "fewer samples or tokens, or with a smaller n_components"
+            )
 
 
 def _score_map(
@@ -292,34 +395,24 @@ def _score_map(
     Scores of tokens that the pooling leaves out, and those that no u can change (padding), are left out.
     """
     block, size = cell.block, int(np.prod(cell.block.u_shape))
-    width = len(range(part.shape.width)[cell.features])
-    shape = block.scores(torch.zeros(1, part.shape.num_tokens, width), torch.zeros(block.u_shape)).shape
-    counted = len(rows) * shape.numel() // (shape[1] if part.spec.pooling == "class" else 1)
-    if counted * size > LIMIT:
-        raise InputError(
-            f"the cone of a gate of '{part.spec}' has {counted:,} constraints (scores of the training tokens) on "
-            f"{size:,} numbers, {counted * size:,} in all; the cone decomposition takes up to {LIMIT:,}: fit on fewer "
-            "samples or tokens, or with a smaller n_components"
-        )
     basis = torch.eye(size, dtype=torch.float64, device="cpu").view(size, *block.u_shape)
     kept, signs = [], [list[np.ndarray]() for _ in gates]
     for _, tokens in source.chunks(rows):
-        values, pooling = part.conditioned(replace(tokens, values=tokens.values.double()))
+        matrices = [m for m in part.matrices(replace(tokens, values=tokens.values.double())) if m.cell is cell]
+        own, pooling = matrices[0].values, matrices[0].pooling
         assert pooling is not None, "relu heads are pooled"
-        own = values[..., cell.features]
         scores = torch.stack([block.scores(own, u) for u in basis], dim=-1)
         norms = scores.norm(dim=-1)
         seen = (pooling.view(*pooling.shape, *(1,) * (norms.ndim - 2)) > 0) & (norms > 0)
         kept.append((scores[seen] / norms[seen][:, None]).numpy())
         for gate, held in zip(gates, signs, strict=True):
-            held.append(2 * _pattern(part, cell, own, gate, norms)[seen].numpy() - 1)
+            held.append(2 * _pattern(part, matrices[gate].gate, norms)[seen].numpy() - 1)
     return np.concatenate(kept), [np.concatenate(held) for held in signs]
 
 
-def _pattern(part: FittedPart, cell: Cell, tokens: Tensor, gate: int, like: Tensor) -> Tensor:
+def _pattern(part: FittedPart, found: GateValues | None, like: Tensor) -> Tensor:
     """Mask of a gate, zeros and ones in the shape of the block's scores."""
-    assert cell.gates is not None
-    found = cell.gates.values(tokens, gate)
+    assert found is not None
     mask = found.mask() if isinstance(found, PairGate) else found
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise InputError(

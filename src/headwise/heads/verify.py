@@ -19,6 +19,7 @@ from .fitting import build_problem
 from .head import Head
 from .inputs import as_labels, as_source
 from .parts import output_rows
+from .relu import ReluModule
 from .save import as_head
 from .targets import bind, encode
 from .token_labels import as_token_labels, encode_tokens, seen_tokens
@@ -83,6 +84,11 @@ def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = 
     True
     """
     head = as_head(head)
+    if isinstance(head, ReluModule):
+        raise InputError(
+            "this is a ReLU head: its objective is approximate and it has no certificate; the one in its relu.json is "
+            "that of the gated problem: verify the gated head that it was made from"
+        )
     claimed, training = head.certificate, head.training_data
     if claimed is None or training is None:
         raise InputError("this head carries no certificate or no training rows; there is no claim to verify")

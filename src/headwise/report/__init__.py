@@ -2,6 +2,7 @@
 
 from .answer import answer_sentences
 from .render import render, render_explanation
+from .sections.relu import relu_sentence
 from .summary import summary_html
 
-__all__ = ["answer_sentences", "render", "render_explanation", "summary_html"]
+__all__ = ["answer_sentences", "relu_sentence", "render", "render_explanation", "summary_html"]

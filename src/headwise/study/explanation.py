@@ -137,7 +137,7 @@ def explain(
         "command": command,
         "versions": facts.versions(),
         "head": {
-            "parts": [str(spec) for spec in head.specs],
+            "parts": [part.words for part in head._parts()],
             "outputs": head.output_names,
             "classes": head.classes is not None,
             "parameters": head.num_parameters,

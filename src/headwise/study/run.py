@@ -29,6 +29,7 @@ from ..version import __version__
 from . import facts
 from .data import check_classes, open_tokens, raw_pixels, three_parts
 from .pictures import dissection_pictures, token_use_pictures
+from .relu import relu_facts
 from .result import FORMAT_VERSION, Study
 
 __all__ = ["study"]
@@ -45,6 +46,7 @@ def study(
     tol: float = 1e-3,
     betas: int = 10,
     n_components: int = 32,
+    relu: bool = False,
     batch_size: int = 64,
     strict: bool = False,
     overwrite: bool = False,
@@ -76,7 +78,10 @@ def study(
     betas : int
         Points of each beta path.
     n_components : int
-        Components kept by the conditioning of attention parts.
+        Components kept by the conditioning of parts that are not linear.
+    relu : bool
+        Fit a gated MLP too, and make a ReLU head of it by `headwise.relu` where the training tokens are few enough; it
+        is saved in ``relu/``. Its objective is approximate, and it is never the head to use; the gated MLP may be.
     batch_size : int
         Images in one pass of the backbone.
     strict : bool
@@ -125,6 +130,7 @@ def study(
         "tol": tol,
         "betas": betas,
         "n_components": n_components,
+        **({"relu": True} if relu else {}),  # studies of before go on in their folders
     }
     found = open_data(data)
     check_classes(found)
@@ -157,6 +163,7 @@ def study(
     names = ["linear_prefix"] if store.num_prefix else []
     if store.num_tokens > store.num_prefix:
         names += ["linear"] + (["attention", "default"] if store.num_tokens - store.num_prefix > 1 else [])
+    names += ["mlp"] if relu else []
     with clock("fit baselines"):
         tell("fit baselines", 0, 1)
         results = baseline_results(store, splits, raw_pixels(samples, store, splits))
@@ -181,6 +188,11 @@ def study(
     assert used.head is not None and used.head.certificate is not None
     used.head.class_names = list(class_names)
     save_head(used.head, out / "head", overwrite=True, metrics=asdict(used.scores["test"]))
+    approximate = None
+    shutil.rmtree(out / "relu", ignore_errors=True)  # of a run with other settings
+    if relu:
+        with clock("make the ReLU head"):
+            approximate = relu_facts(certified[-1], store, splits, class_names, out / "relu", tell)
     arrays: dict[str, NDArray[Any]] = {}
     with clock("explain the head"):
         use = token_use_pictures(used, certified, store, splits, samples, class_names, arrays)
@@ -209,6 +221,7 @@ def study(
         "path": facts.path_rows(used),
         "paths": {r.name: facts.path_rows(r) for r in certified},
         "certificate": used.head.certificate.to_dict(),
+        "relu": approximate,
         "token_use": use,
         "dissection": dissection,
         "confusions": {"matrix": confusion.tolist()},

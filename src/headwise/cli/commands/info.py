@@ -63,18 +63,21 @@ def _facts(what: str) -> dict[str, Any]:
             "skipped": len(store.skipped),
         }
     if (path / "config.json").exists():
+        from ...heads.relu import ReluModule
         from ...heads.save import load_head
 
         head = load_head(path)
+        is_relu = isinstance(head, ReluModule)
         return {
             "kind": head.kind,
-            "parts": " + ".join(map(str, head.specs)),
+            "parts": " + ".join(part.words for part in head._parts()),
             "classes": head.class_names or head.classes,
             "backbone": (head.facts.origin or {}).get("backbone"),
             "layer": (head.facts.origin or {}).get("layer"),
             "rank": head.rank,
             "parameters": head.num_parameters,
             "certificate": str(head.certificate) if head.certificate else None,
+            **(_relu_facts(path) if is_relu else {}),
         }
     if path.exists():
         raise InputError(f"{what} is no study, token store or head made by headwise")
@@ -97,4 +100,17 @@ def _facts(what: str) -> dict[str, Any]:
         "prefix tokens": model.num_prefix_tokens,
         "input": list(model.preprocessing.image_size),
         "weights": model.weights_hash,
+    }
+
+
+def _relu_facts(path: Path) -> dict[str, Any]:
+    """What is known of a ReLU head's value: nothing where its module was saved without ``relu.json``."""
+    from ...heads import ReluHead
+
+    found = ReluHead.from_pretrained(path) if (path / "relu.json").exists() else None
+    return {
+        "objective": "approximate, an upper bound of the ReLU optimum",
+        "approximate objective": found and found.objective,
+        "gated objective": found and found.gated_objective,
+        "certificate of the gated head": found and str(found.certificate),
     }

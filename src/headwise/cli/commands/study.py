@@ -35,7 +35,10 @@ def command(
     ] = "auto",
     layer: Annotated[int, typer.Option("--layer", help="Layer whose tokens are used, negative from the end")] = -1,
     betas: Annotated[int, typer.Option("--betas", help="Points of each beta path")] = 10,
-    n_components: Annotated[int, typer.Option("--components", help="Components kept for attention parts")] = 32,
+    n_components: Annotated[int, typer.Option("--components", help="Components kept for other than linear parts")] = 32,
+    relu: Annotated[
+        bool, typer.Option("--relu", help="Fit a gated MLP too, and make an approximate ReLU head of it on small data")
+    ] = False,
     tol: TolOption = 1e-3,
     seed: SeedOption = 0,
     batch_size: BatchOption = 64,
@@ -44,6 +47,7 @@ def command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Images or tokens with labels in; a certified head, a dissected backbone and a report out."""
+    from ...report import relu_sentence
     from ...study import study
 
     words = ["headwise", *sys.argv[1:]] if len(sys.argv) > 1 else ["headwise", "study"]
@@ -58,6 +62,7 @@ def command(
             tol=tol,
             betas=betas,
             n_components=n_components,
+            relu=relu,
             batch_size=batch_size,
             strict=strict,
             overwrite=overwrite,
@@ -72,6 +77,8 @@ def command(
     out.print(f"* the head to use, saved in {result.path / 'head'}\n", markup=False, soft_wrap=True)
     for warning in result.data["warnings"]:
         paragraph(err, f"note: {warning}")
+    if made := result.data.get("relu"):
+        paragraph(out, relu_sentence(made))
     paragraph(out, result.answer, style="bold")
     out.print(f"report: {result.report}", markup=False, soft_wrap=True)
 
