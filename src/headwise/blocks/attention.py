@@ -121,7 +121,7 @@ class Attention:
         query = _queries(stats)
         n, d = query.shape[0], query.shape[2]
         c = theta.shape[1]
-        if "gram" in stats:  # all rows of a sample share its Gram matrices
+        if "gram" in stats and theta.shape[0] > n:  # all rows of a sample share its Gram matrices
             each = theta.shape[0] // n
             left = query.reshape(n, each, -1).transpose(1, 2) @ theta.reshape(n, each, c)
         elif "mask" in stats:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..contracts import GateKind, GateValues, TokenShape
 from . import BLOCKS
-from .weights import feature_weights, token_weights
+from .weights import token_weights
 
 __all__ = ["Linear", "PooledFeatures"]
 
@@ -18,7 +18,7 @@ class PooledFeatures:
     """What blocks share whose output is linear in one vector of features a row of outputs: ``f = features^T Z``.
 
     Subclasses say which features (`statistics`, under the name "features", ``(n, p)`` or, without pooling, ``(n, s,
-    p)``) and what shape u has.
+    p)``) and what shape u has. A "gate" ``(n, 1)`` or ``(n, s)`` beside them multiplies each row of features.
     """
 
     degree = 1
@@ -27,16 +27,22 @@ class PooledFeatures:
     u_shape: tuple[int, ...]
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
-        return (stats["features"].flatten(0, -2) @ u.flatten(1).T).unsqueeze(-1)
+        return _gated(stats, stats["features"].flatten(0, -2) @ u.flatten(1).T).unsqueeze(-1)
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
-        return (grad.squeeze(-1).T @ stats["features"].flatten(0, -2)).view(-1, *self.u_shape)
+        return (_gated(stats, grad.squeeze(-1)).T @ stats["features"].flatten(0, -2)).view(-1, *self.u_shape)
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
-        return stats["features"].flatten(0, -2).T @ theta
+        return stats["features"].flatten(0, -2).T @ _gated(stats, theta)
 
     def mean_square(self, stats: Mapping[str, Tensor]) -> Tensor:
-        return stats["features"].square().sum(-1).flatten()
+        squares = stats["features"].square().sum(-1).flatten()
+        return squares * stats["gate"].flatten().square() if "gate" in stats else squares
+
+
+def _gated(stats: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+    """Rows ``(rows, ...)`` under the gate of their features, where they have one."""
+    return rows * stats["gate"].reshape(-1, 1) if "gate" in stats else rows
 
 
 @BLOCKS.register("linear")
@@ -61,8 +67,12 @@ class Linear(PooledFeatures):
         self.u_shape = (shape.width,)
 
     def statistics(self, values: Tensor, pooling: Tensor | None, gate: GateValues | None = None) -> dict[str, Tensor]:
+        if gate is not None and (pooling is None or values.shape[1] == 1):
+            # a row of outputs has one token, and all gates share its features
+            pooling = torch.ones_like(values[..., 0]) if pooling is None else pooling
+            return {"features": values, "gate": token_weights(pooling, gate)}
         if pooling is None:
-            return {"features": values * feature_weights(values, None, gate)}
+            return {"features": values}
         weights = token_weights(pooling, gate)
         return {"features": torch.einsum("nsd,ns->nd", values, weights)}
 

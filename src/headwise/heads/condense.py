@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,20 +50,30 @@ def condense(
         own = replace(tokens, values=tokens.values.double())
         found = [statistics for part in parts for statistics in part.statistics(own)]
         if place.start == run.start:
-            numbers = sum(x[0].numel() for part in found for x in part.values())
+            numbers = sum(x[0].numel() for x in _distinct(found).values())
             size = 12 * numbers * count  # float64, and a copy in float32
             if not reading.memory.holds(size):
                 spilled = SpilledPasses(len(rows), processes, each, reading.device)
             else:
                 _check_room(reading.device, size, count)
-                held = [{k: v.new_empty(count, *v.shape[1:]) for k, v in part.items()} for part in found]
+                room = {key: x.new_empty(count, *x.shape[1:]) for key, x in _distinct(found).items()}
+                held = [{name: room[_key(x)] for name, x in part.items()} for part in found]
         if spilled is not None:
             spilled.append(found)
             continue
-        for kept, new in zip(held, found, strict=True):
-            for name, value in new.items():
-                kept[name][place.start - run.start : place.stop - run.start] = value
+        pairs = ((kept[name], x) for kept, new in zip(held, found, strict=True) for name, x in new.items())
+        for kept, new in {id(kept): (kept, x) for kept, x in pairs}.values():
+            kept[place.start - run.start : place.stop - run.start] = new
     return HeldPasses(held, len(rows), processes, each) if spilled is None else spilled
+
+
+def _key(x: Tensor) -> tuple[Any, ...]:
+    return x.data_ptr(), x.shape, x.stride()
+
+
+def _distinct(found: Sequence[Mapping[str, Tensor]]) -> dict[tuple[Any, ...], Tensor]:
+    """Statistics without repetition: gates may share the features that they act on."""
+    return {_key(x): x for part in found for x in part.values()}
 
 
 def _check_room(device: torch.device, size: int, samples: int) -> None:

@@ -73,7 +73,10 @@ class HeldPasses:
 
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype not in self._stats:
-            self._stats[dtype] = [{k: v.to(dtype) for k, v in part.items()} for part in self._stats[torch.float64]]
+            full = self._stats[torch.float64]
+            distinct = {id(v): v for part in full for v in part.values()}  # gates may share features
+            made = {key: v.to(dtype) for key, v in distinct.items()}
+            self._stats[dtype] = [{k: made[id(v)] for k, v in part.items()} for part in full]
         stats = self._stats[dtype]
         for start in range(0, self._count, self._chunk):
             stop = min(start + self._chunk, self._count)
