@@ -14,8 +14,8 @@ from headwise.contracts import Tokens
 from headwise.errors import InputError
 from headwise.gates import GATES
 from headwise.heads import Conditioner, Head, PartSpec
+from headwise.heads.facts import TokenFacts
 from headwise.heads.fitted_part import FittedPart
-from headwise.heads.head import TokenFacts
 from headwise.solvers import Factors
 from headwise.tokens import ArrayTokens
 

@@ -19,8 +19,9 @@ from ..tokens import num_views, view_rows
 from ..version import __version__
 from .condense import condense
 from .conditioning import Conditioner
+from .facts import TokenFacts, Training
 from .fitted_part import FittedPart
-from .head import Head, TokenFacts, Training
+from .head import Head
 from .parts import PartSpec, output_rows
 from .reading import Reading
 

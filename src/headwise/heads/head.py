@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +19,10 @@ from ..errors import InputError, unknown_name
 from ..files import hash_tensors
 from ..losses import LOSSES
 from ..solvers import Certificate, Factors
-from ..solvers.problem import singular_atoms
-from ..tokens import TokenStore, num_views, view_rows
+from ..tokens import num_views, view_rows
+from .facts import TokenFacts, Training
 from .fitted_part import FittedPart
+from .part_module import PartModule
 from .parts import PartSpec
 
 if TYPE_CHECKING:
@@ -29,84 +30,9 @@ if TYPE_CHECKING:
     from .attached import ImageModel
     from .clusters import GateClusters
 
-__all__ = ["Head", "PartModule", "TokenFacts", "Training", "Views"]
+__all__ = ["Head", "Views"]
 
 Views = Literal["first", "average"]
-
-
-@dataclass(frozen=True)
-class TokenFacts:
-    """What the tokens of a head look like, and where they came from.
-
-    ``origin`` says which backbone made them, in the words of a store's manifest: ``backbone``, ``weights_hash``,
-    ``layer``, ``at`` and ``preprocessing``. It is None for tokens from arrays.
-    """
-
-    num_tokens: int
-    width: int
-    num_prefix: int
-    grid: tuple[int, int] | None
-    origin: dict[str, Any] | None = None
-
-    @classmethod
-    def of(cls, source: TokenSource) -> TokenFacts:
-        origin = source.manifest.origin if isinstance(source, TokenStore) else None
-        return cls(source.num_tokens, source.width, source.num_prefix, source.grid, origin)
-
-
-@dataclass(frozen=True)
-class Training:
-    """What `headwise verify` needs besides the store: the training rows and their weights."""
-
-    rows: np.ndarray
-    weights: np.ndarray | None = None
-
-
-class PartModule(nn.Module):
-    """Coordinates, gates and atoms of one part."""
-
-    def __init__(self, fitted: FittedPart, u: Sequence[Tensor], v: Sequence[Tensor]) -> None:
-        super().__init__()
-        self._fitted = fitted
-        for name, value in fitted.conditioner.tensors().items():
-            self.register_buffer(name, value.clone())
-        self.u = nn.ParameterList(nn.Parameter(x.clone()) for x in u)
-        self.v = nn.ParameterList(nn.Parameter(x.clone()) for x in v)
-
-    @property
-    def spec(self) -> PartSpec:
-        return self._fitted.spec
-
-    @property
-    def fitted(self) -> FittedPart:
-        """The part with its coordinates where (and in the dtype in which) the module's buffers are."""
-        held = {name: getattr(self, name) for name in self._fitted.conditioner.tensors()}
-        return replace(self._fitted, conditioner=replace(self._fitted.conditioner, **held))
-
-    def forward(self, tokens: Tokens) -> Tensor:
-        return self.fitted.outputs(tokens, list(self.u), list(self.v))
-
-    def token_outputs(self, tokens: Tokens) -> Tensor:
-        return self.fitted.token_outputs(tokens, list(self.u), list(self.v))
-
-    @property
-    def words(self) -> str:
-        """The part for people."""
-        return str(self.spec)
-
-    def atoms_of(self, matrix: int) -> tuple[Tensor, Tensor]:
-        """Atoms of one matrix Z that do not depend on how it was found."""
-        return singular_atoms(self.u[matrix].detach(), self.v[matrix].detach())
-
-    def atom_outputs(self, tokens: Tokens, atoms: Sequence[tuple[int, Tensor, Tensor]]) -> Tensor:
-        """What each of some atoms, given as ``(matrix, u, v)``, adds to each row of outputs, ``(rows, atoms, c)``."""
-        stats, solved = self.fitted.statistics(tokens), self.fitted.parts()
-        rows = len(tokens.values) * self.fitted.rows
-        total = tokens.values.new_zeros(rows, len(atoms), self.fitted.num_outputs)
-        for place, (matrix, u, v) in enumerate(atoms):
-            part = solved[matrix]
-            total[:, place, part.columns] = part.block.inner(stats[matrix], u[None])[:, 0] @ v
-        return total
 
 
 class Head(nn.Module):

@@ -17,8 +17,9 @@ from ..files import read_json, write_json
 from ..solvers import Certificate, Factors, cone_difference
 from ..tokens import view_rows
 from .fitted_part import Cell, FittedPart
-from .head import Head, PartModule
+from .head import Head
 from .inputs import as_source
+from .part_module import PartModule
 
 __all__ = ["ReluHead", "ReluModule", "check_cones", "check_relu", "relu", "save_relu"]
 

@@ -23,8 +23,9 @@ from ..solvers import Certificate, Factors
 from ..tokens.manifest import ORIGIN
 from .card import model_card
 from .conditioning import FittedConditioner
+from .facts import TokenFacts, Training
 from .fitted_part import FittedPart
-from .head import Head, TokenFacts, Training
+from .head import Head
 from .parts import PartSpec
 from .relu import ReluModule
 
