@@ -40,13 +40,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, may: Tensor | None, causal: bool, sc
     Parameters
     ----------
     q, k, v : Tensor, shape (B, heads, N, d)
+        Keys and values may have fewer attention heads, which divide those of the queries: consecutive ones share one.
     may : bool Tensor or None
         As `allowed` gives it; with ``causal`` it holds that already.
     """
+    grouped = q.shape[1] != k.shape[1]
     if may is None:
-        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+        return F.scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
     if causal and may.shape[:2] == (1, 1):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
     some = may.any(-1, keepdim=True)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=may | ~some, scale=scale)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=may | ~some, scale=scale, enable_gqa=grouped)
     return torch.where(some, out, torch.zeros_like(out))
