@@ -1,0 +1,79 @@
+"""How query heads are allotted to key heads by the norms of the keys.
+
+All in tensors and with loops of known length, so that it runs inside one compiled program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["allot", "even", "key_norms", "owners", "squeeze_the_largest"]
+
+Repair = Callable[[Tensor, Tensor], Tensor]
+
+
+def key_norms(k: Tensor, real: Tensor | None) -> Tensor:
+    """Frobenius norm of each key head over its tokens and channels, summed over the batch.
+
+    Parameters
+    ----------
+    k : Tensor, shape (B, G, N, d)
+    real : bool Tensor, shape (B, N), optional
+        Tokens that count; all by default.
+
+    Returns
+    -------
+    Tensor, shape (G,)
+        At least in single precision, without a gradient.
+    """
+    k = k.detach().to(torch.promote_types(k.dtype, torch.float32))
+    if real is not None:
+        k = torch.where(real[:, None, :, None], k, torch.zeros_like(k))
+    return torch.linalg.vector_norm(k, dim=(2, 3)).sum(0)
+
+
+def even(num_kv_heads: int, num_heads: int, device: torch.device) -> Tensor:
+    """The uniform allotment ``(G,)``."""
+    return torch.full((num_kv_heads,), num_heads // num_kv_heads, device=device)
+
+
+def allot(weights: Tensor, num_heads: int, repair: Repair) -> Tensor:
+    """Query heads in proportion to weights, rounded half to even, then repaired until they are ``num_heads``.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (G,)
+        Nonnegative. Where they are all zero, or not finite, the allotment is uniform: their ratios say nothing.
+    num_heads : int
+    repair : callable
+        ``repair(counts, excess)`` moves the counts ``(G,)`` one head towards an excess of zero.
+
+    Returns
+    -------
+    Tensor, shape (G,)
+        Whole numbers that sum to ``num_heads``.
+    """
+    total = weights.sum()
+    says = torch.isfinite(total) & (total > 0)
+    uniform = even(len(weights), num_heads, weights.device)
+    counts = torch.where(says, (weights / total * num_heads).round(), uniform.to(weights)).long()
+    for _ in range(len(weights) // 2):  # roundings are off by at most one half each
+        excess = counts.sum() - num_heads
+        counts = torch.where(excess == 0, counts, repair(counts, excess))
+    return counts
+
+
+def squeeze_the_largest(counts: Tensor, excess: Tensor) -> Tensor:
+    """Take a head from the first largest count, or give one to the first smallest."""
+    places = torch.arange(len(counts), device=counts.device)
+    return torch.where(
+        excess > 0, counts - (places == counts.argmax()).long(), counts + (places == counts.argmin()).long()
+    )
+
+
+def owners(counts: Tensor, num_heads: int) -> Tensor:
+    """The key head of each query head ``(num_heads,)``: the first ``counts[0]`` belong to key head 0, and so on."""
+    return (torch.arange(num_heads, device=counts.device)[:, None] >= counts.cumsum(0)).sum(1)

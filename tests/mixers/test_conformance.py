@@ -1,0 +1,279 @@
+"""Every mechanism against its slow reference, and held to each trait that it declares.
+
+A new mechanism is one file in ``src/headwise/mixers`` and one in ``tests/mixers/references`` with ``CASES`` (options of
+small examples) and ``reference(module, x, ...)``, and is covered here. ``LENGTHS`` in a reference says how many tokens
+to try where any number will not do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from headwise import InputError
+from headwise.mixers import MIXERS, create, list_mixers, load
+
+REFERENCES = Path(__file__).parent / "references"
+
+
+@cache
+def reference_of(name: str):
+    path = REFERENCES / f"{name}.py"
+    assert path.exists(), f"{name} has no slow reference: write {path.name} with CASES and reference()"
+    spec = importlib.util.spec_from_file_location(f"reference_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def cases(kind: str, **traits):
+    """(name, options) of all mechanisms of a kind with these traits; a case that has none is an id of its own."""
+    found = []
+    for name in list_mixers(kind):
+        declared = MIXERS.get(name).traits
+        if all(getattr(declared, k) == v for k, v in traits.items()):
+            found += [pytest.param(name, c, id=f"{name}-{i}") for i, c in enumerate(reference_of(name).CASES)]
+    return found
+
+
+def made(name: str, options: dict, seed: int = 0):
+    """A mechanism in float64 with weights that leave nothing zero."""
+    torch.manual_seed(seed)
+    module = create(name, **options).double().eval()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    return module
+
+
+def grid_of(module, num_tokens: int) -> dict:
+    """The grid argument for so many tokens, where the mechanism has one."""
+    if module.traits.grid == "none":
+        return {}
+    if module.config.grid is not None:
+        return {"grid": module.config.grid}
+    patches = num_tokens - module.config.num_prefix_tokens
+    rows = next(r for r in range(math.isqrt(patches), 0, -1) if patches % r == 0)
+    return {"grid": (rows, patches // rows)}
+
+
+def lengths(name: str, options: dict) -> tuple[int, ...]:
+    grid, prefix = options.get("grid"), options.get("num_prefix_tokens", 0)
+    own = getattr(reference_of(name), "LENGTHS", (6, 5, 1))
+    return (grid[0] * grid[1] + prefix,) if grid else tuple(n + prefix for n in own)
+
+
+def tokens(name: str, options: dict, batch: int = 2, length: int | None = None, seed: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    n = lengths(name, options)[0] if length is None else length
+    return torch.randn(batch, n, options["dim"], generator=generator, dtype=torch.float64)
+
+
+def masks_of(module, x):
+    """The masks and the causal flag that a mechanism says it takes."""
+    b, n, _ = x.shape
+    found = [{}]
+    generator = torch.Generator().manual_seed(2)
+    if module.traits.mask:
+        real = torch.rand(b, n, generator=generator) < 0.7
+        real[0, 0] = True
+        real[-1] = False  # a sample without tokens has a defined answer
+        found.append({"mask": real})
+    if module.traits.pair_mask:
+        found.append({"mask": torch.rand(b, n, n, generator=generator) < 0.5})
+    if module.traits.causal:
+        found += [{**given, "causal": True} for given in found]
+    return found
+
+
+def test_there_is_something_to_test():
+    assert list_mixers("tokens")
+    assert sorted(p.stem for p in REFERENCES.glob("*.py")) == sorted(MIXERS.names())
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_equals_the_slow_reference(name, options):
+    module = made(name, options)
+    for length in lengths(name, options):
+        x = tokens(name, options, length=length).requires_grad_()
+        for given in masks_of(module, x):
+            given = {**given, **grid_of(module, length)}
+            fast, slow = module(x, **given), reference_of(name).reference(module, x, **given)
+            torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+            weights = torch.randn(fast.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+            at = [x, *(p for p in module.parameters() if p.requires_grad)]
+            ours = torch.autograd.grad((fast * weights).sum(), at, allow_unused=True)
+            theirs = torch.autograd.grad((slow * weights).sum(), at, allow_unused=True)
+            for a, b in zip(ours, theirs, strict=True):
+                a, b = (torch.zeros(()) if g is None else g for g in (a, b))
+                torch.testing.assert_close(
+                    a.double().expand_as(b) if a.ndim == 0 else a,
+                    b.double().expand_as(a) if b.ndim == 0 else b,
+                    rtol=1e-9,
+                    atol=1e-10,
+                )
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_gradients_by_differences(name, options):
+    module = made(name, options)
+    x = tokens(name, options, batch=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: module(x, **grid_of(module, x.shape[1])), (x,))
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", permutation_equivariant=True))
+def test_another_order_gives_the_outputs_in_that_order(name, options):
+    module, x = made(name, options), tokens(name, options)
+    order = torch.randperm(x.shape[1], generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(module(x[:, order]), module(x)[:, order], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", shift_equivariant=True))
+def test_shifts_of_the_grid_shift_the_outputs(name, options):
+    module, x = made(name, options), tokens(name, options)
+    given = grid_of(module, x.shape[1])
+    rows, columns = given["grid"]
+
+    def shifted(y):
+        return y.view(len(y), rows, columns, -1).roll((1, 2), (1, 2)).reshape(y.shape)
+
+    torch.testing.assert_close(module(shifted(x), **given), shifted(module(x, **given)), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", batch_independent=True))
+def test_samples_do_not_meet(name, options):
+    module, x = made(name, options), tokens(name, options, batch=3)
+    given = grid_of(module, x.shape[1])
+    torch.testing.assert_close(module(x[1:2], **given), module(x, **given)[1:2], rtol=0, atol=1e-12)
+    x[0] = torch.nan
+    assert torch.isfinite(module(x, **given)[1:]).all()
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", mask=True))
+def test_padding_never_tells(name, options):
+    module, x = made(name, options), tokens(name, options)
+    given = grid_of(module, x.shape[1])
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    mask[:, -2:] = False
+    wanted = module(x, mask=mask, **given)
+    poisoned = torch.where(mask[..., None], x, torch.full_like(x, torch.nan))
+    torch.testing.assert_close(module(poisoned, mask=mask, **given), wanted, rtol=0, atol=1e-12)
+    assert not wanted[:, -2:].any()
+    none = torch.zeros_like(mask)
+    assert not module(x, mask=none, **given).any()
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", causal=True))
+def test_the_future_never_tells(name, options):
+    module, x = made(name, options), tokens(name, options)
+    given = grid_of(module, x.shape[1])
+    changed = x.clone()
+    changed[:, 3:] += 1
+    torch.testing.assert_close(
+        module(changed, causal=True, **given)[:, :3], module(x, causal=True, **given)[:, :3], rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_what_is_not_declared_is_refused(name, options):
+    module, x = made(name, options), tokens(name, options)
+    traits, n = module.traits, x.shape[1]
+    given = grid_of(module, n)
+    if not traits.mask:
+        with pytest.raises(InputError, match="mask of tokens"):
+            module(x, mask=torch.ones(2, n, dtype=torch.bool), **given)
+    if not traits.pair_mask:
+        with pytest.raises(InputError, match="mask of pairs"):
+            module(x, mask=torch.ones(2, n, n, dtype=torch.bool), **given)
+    if not traits.causal:
+        with pytest.raises(InputError, match="causal"):
+            module(x, causal=True, **given)
+    if traits.grid == "none":
+        with pytest.raises(InputError, match="no grid"):
+            module(x, grid=(1, n))
+    else:
+        with pytest.raises(InputError, match="grid"):
+            module(x, grid=(n + 1, 7))
+    if not traits.prefix:
+        with pytest.raises(InputError, match="prefix"):
+            create(name, **{**options, "num_prefix_tokens": 1})
+    if not traits.query_key:
+        with pytest.raises(InputError, match="logits"):
+            module.query_key()
+    with pytest.raises(InputError, match="boolean"):
+        module(x, mask=torch.ones(2, n), **given)
+    with pytest.raises(InputError, match=str(options["dim"])):
+        module(x[..., 1:], **given)
+    with pytest.raises(InputError, match="did you mean dim"):
+        create(name, **{**options, "dims": 8})
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", query_key=True))
+def test_query_key_describes_the_logits_in_shape(name, options):
+    found = made(name, options).query_key()
+    heads, _, width = found.query.shape
+    assert width == options["dim"] and heads == found.groups * found.key.shape[0]
+
+
+@pytest.mark.parametrize(("name", "options"), [c for kind in ("tokens", "map", "pair") for c in cases(kind)])
+def test_saved_and_loaded(name, options, tmp_path):
+    module = create(name, **options).eval()
+    module.save_pretrained(tmp_path / "mixer")
+    again = load(tmp_path / "mixer")
+    assert again.config == module.config and type(again) is type(module)
+    for (a, x), (b, y) in zip(module.state_dict().items(), again.state_dict().items(), strict=True):
+        assert a == b
+        torch.testing.assert_close(x, y, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_programs(name, options):
+    """torch.export, torch.compile in one piece, autocast, and gradients computed twice instead of kept."""
+    module = create(name, **options).eval()
+    x = tokens(name, options).float()
+    given = grid_of(module, x.shape[1])
+    wanted = module(x, **given)
+    torch.testing.assert_close(module(x, **given), wanted, rtol=0, atol=0)  # nothing is remembered in eval
+    exported = torch.export.export(module, (x,), given).module()
+    torch.testing.assert_close(exported(x, **given), wanted)
+    torch.compiler.reset()  # all mechanisms share one forward, which torch compiles anew only so many times
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x, **given), wanted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(module(x, **given).float(), wanted, rtol=0.1, atol=0.1)
+    x.requires_grad_()
+    direct = torch.autograd.grad(module(x, **given).square().sum(), x)[0]
+    again = torch.autograd.grad(checkpoint(module, x, use_reentrant=False, **given).square().sum(), x)[0]
+    torch.testing.assert_close(again, direct)
+
+
+LARGE = (1024, 4096, 16384)
+
+
+@pytest.mark.parametrize("name", list_mixers("tokens"))
+def test_cost_card(name):
+    """FLOPs as torch counts them, without a number computed: on the meta device."""
+    options = {k: v for k, v in reference_of(name).CASES[0].items() if k not in ("grid", "num_prefix_tokens")}
+    found = []
+    for n in LARGE:
+        side = math.isqrt(n)
+        given = {} if MIXERS.get(name).traits.grid == "none" else {"grid": (side, side)}
+        with torch.device("meta"):
+            module = create(name, **options, **given)
+            x = torch.randn(1, n, options["dim"])
+        with FlopCounterMode(display=False) as counter:
+            module(x)
+        found.append(counter.get_total_flops())
+        cost = module.cost(n)
+        assert cost.parameters == sum(p.numel() for p in module.parameters())
+        assert cost.flops == pytest.approx(found[-1], rel=0.02)
+        assert cost.memory > 0
+    slope = math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
+    assert slope == pytest.approx(module.traits.exponent, abs=0.05)
