@@ -34,12 +34,14 @@ def reference_of(name: str):
 
 
 def cases(kind: str, **traits):
-    """(name, options) of all mechanisms of a kind with these traits; a case that has none is an id of its own."""
+    """(name, options) of all cases of a kind with these traits, which options may decide; each has its own id."""
     found = []
     for name in list_mixers(kind):
-        declared = MIXERS.get(name).traits
-        if all(getattr(declared, k) == v for k, v in traits.items()):
-            found += [pytest.param(name, c, id=f"{name}-{i}") for i, c in enumerate(reference_of(name).CASES)]
+        for i, options in enumerate(reference_of(name).CASES):
+            with torch.device("meta"):
+                declared = create(name, **options).traits
+            if all(getattr(declared, k) == v for k, v in traits.items()):
+                found.append(pytest.param(name, options, id=f"{name}-{i}"))
     return found
 
 

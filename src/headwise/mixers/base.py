@@ -102,12 +102,13 @@ class MixerConfig:
 class Mechanism(nn.Module, ABC):
     """A layer with a name, a configuration that is saved beside its weights, traits and a cost card.
 
-    Subclasses set ``name``, ``traits`` and ``Config``, and take one argument: their configuration.
+    Subclasses set ``name``, ``traits`` and ``Config``, and take one argument: their configuration. Where an option
+    decides a trait, the class declares what holds whatever the options are, and an instance sets its own ``traits``.
     """
 
     name: ClassVar[str]
     kind: ClassVar[Literal["tokens", "map", "pair"]]
-    traits: ClassVar[Traits]
+    traits: Traits
     Config: ClassVar[type[MixerConfig]] = MixerConfig
 
     def __init__(self, config: MixerConfig) -> None:
