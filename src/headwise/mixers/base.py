@@ -238,9 +238,11 @@ class Recalibration(Mechanism):
     kind = "map"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh a map ``(B, dim, H, W)``."""
+        """Weigh a map ``(B, dim, H, W)``; H and W are at least 1."""
         if x.ndim != 4 or x.shape[1] != self.config.dim:
             raise InputError(f"{self.name} takes maps (B, {self.config.dim}, H, W), got shape {tuple(x.shape)}")
+        if 0 in x.shape[2:]:
+            raise InputError(f"{self.name} takes maps of at least one place, got shape {tuple(x.shape)}")
         return self.recalibrate(x)
 
     @abstractmethod
@@ -259,6 +261,8 @@ class Fusion(Mechanism):
         for what, given in (("x", x), ("context", context)):
             if given.ndim != 3 or given.shape[2] != d or given.shape[0] != x.shape[0]:
                 raise InputError(f"{self.name} takes {what} (B, N, {d}), got shape {tuple(given.shape)}")
+        if mask is not None and not self.traits.mask:
+            raise InputError(f"{self.name} takes no mask of the context: it cannot leave a token out")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != context.shape[:2]):
             raise InputError(f"mask must be boolean {tuple(context.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}")
         if mask is not None:
