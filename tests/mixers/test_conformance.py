@@ -2,7 +2,7 @@
 
 A new mechanism is one file in ``src/headwise/mixers`` and one in ``tests/mixers/references`` with ``CASES`` (options of
 small examples) and ``reference(module, x, ...)``, and is covered here. ``LENGTHS`` in a reference says how many tokens
-to try where any number will not do.
+to try where any number will not do; ``SIZES`` the same of maps (rows and columns) and pairs (tokens and context).
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ def reference_of(name: str):
 
 
 def cases(kind: str, **traits):
-    """(name, options) of all mechanisms of a kind with these traits; a case that has none is an id of its own."""
+    """(name, options) of all cases of a kind with these traits, which options may decide; each has its own id."""
     found = []
     for name in list_mixers(kind):
-        declared = MIXERS.get(name).traits
-        if all(getattr(declared, k) == v for k, v in traits.items()):
-            found += [pytest.param(name, c, id=f"{name}-{i}") for i, c in enumerate(reference_of(name).CASES)]
+        for i, options in enumerate(reference_of(name).CASES):
+            with torch.device("meta"):
+                declared = create(name, **options).traits
+            if all(getattr(declared, k) == v for k, v in traits.items()):
+                found.append(pytest.param(name, options, id=f"{name}-{i}"))
     return found
 
 
@@ -93,6 +95,21 @@ def masks_of(module, x):
     return found
 
 
+def same_gradients(fast, slow, at):
+    """Two computations of the same thing have the same derivatives, one that is zero being left out or not."""
+    weights = torch.randn(fast.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    ours = torch.autograd.grad((fast * weights).sum(), at, allow_unused=True)
+    theirs = torch.autograd.grad((slow * weights).sum(), at, allow_unused=True)
+    for a, b in zip(ours, theirs, strict=True):
+        a, b = (torch.zeros(()) if g is None else g for g in (a, b))
+        torch.testing.assert_close(
+            a.double().expand_as(b) if a.ndim == 0 else a,
+            b.double().expand_as(a) if b.ndim == 0 else b,
+            rtol=1e-9,
+            atol=1e-10,
+        )
+
+
 def test_there_is_something_to_test():
     assert list_mixers("tokens")
     assert sorted(p.stem for p in REFERENCES.glob("*.py")) == sorted(MIXERS.names())
@@ -107,18 +124,7 @@ def test_equals_the_slow_reference(name, options):
             given = {**given, **grid_of(module, length)}
             fast, slow = module(x, **given), reference_of(name).reference(module, x, **given)
             torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
-            weights = torch.randn(fast.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-            at = [x, *(p for p in module.parameters() if p.requires_grad)]
-            ours = torch.autograd.grad((fast * weights).sum(), at, allow_unused=True)
-            theirs = torch.autograd.grad((slow * weights).sum(), at, allow_unused=True)
-            for a, b in zip(ours, theirs, strict=True):
-                a, b = (torch.zeros(()) if g is None else g for g in (a, b))
-                torch.testing.assert_close(
-                    a.double().expand_as(b) if a.ndim == 0 else a,
-                    b.double().expand_as(a) if b.ndim == 0 else b,
-                    rtol=1e-9,
-                    atol=1e-10,
-                )
+            same_gradients(fast, slow, [x, *(p for p in module.parameters() if p.requires_grad)])
 
 
 @pytest.mark.parametrize(("name", "options"), cases("tokens"))
@@ -243,7 +249,7 @@ def test_programs(name, options):
     torch.testing.assert_close(module(x, **given), wanted, rtol=0, atol=0)  # nothing is remembered in eval
     exported = torch.export.export(module, (x,), given).module()
     torch.testing.assert_close(exported(x, **given), wanted)
-    torch.compiler.reset()  # all mechanisms share one forward, which torch compiles anew only so many times
+    torch.compiler.reset()  # mechanisms share one forward, and torch compiles it for no more than a few classes
     compiled = torch.compile(module, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(x, **given), wanted)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -270,6 +276,163 @@ def test_cost_card(name):
             x = torch.randn(1, n, options["dim"])
         with FlopCounterMode(display=False) as counter:
             module(x)
+        found.append(counter.get_total_flops())
+        cost = module.cost(n)
+        assert cost.parameters == sum(p.numel() for p in module.parameters())
+        assert cost.flops == pytest.approx(found[-1], rel=0.02)
+        assert cost.memory > 0
+    slope = math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
+    assert slope == pytest.approx(module.traits.exponent, abs=0.05)
+
+
+# Maps and pairs: the same questions, where they have an answer.
+
+OTHERS = ("map", "pair")
+SIZES = {"map": ((3, 4), (5, 1), (1, 1)), "pair": ((5, 3), (3, 4), (1, 1))}
+
+
+def others(**traits):
+    return [case for kind in OTHERS for case in cases(kind, **traits)]
+
+
+def sizes(name):
+    return getattr(reference_of(name), "SIZES", SIZES[MIXERS.get(name).kind])
+
+
+def inputs(name, options, batch=2, size=None):
+    """One map, or tokens and their context."""
+    generator, size, d = torch.Generator().manual_seed(1), size or sizes(name)[0], options["dim"]
+    shapes = [(batch, d, *size)] if MIXERS.get(name).kind == "map" else [(batch, n, d) for n in size]
+    return tuple(torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes)
+
+
+def context_masks(module, x):
+    found = [{}]
+    if module.kind == "pair" and module.traits.mask:
+        real = torch.rand(x[1].shape[:2], generator=torch.Generator().manual_seed(2)) < 0.7
+        real[0, 0] = True
+        real[-1] = False  # a context without tokens has a defined answer
+        found.append({"mask": real})
+    return found
+
+
+@pytest.mark.parametrize(("name", "options"), others())
+def test_others_equal_the_slow_reference(name, options):
+    module = made(name, options)
+    for size in sizes(name):
+        x = tuple(part.requires_grad_() for part in inputs(name, options, size=size))
+        for given in context_masks(module, x):
+            fast, slow = module(*x, **given), reference_of(name).reference(module, *x, **given)
+            assert fast.shape == x[0].shape
+            torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+            same_gradients(fast, slow, [*x, *(p for p in module.parameters() if p.requires_grad)])
+
+
+@pytest.mark.parametrize(("name", "options"), others())
+def test_gradients_of_others_by_differences(name, options):
+    x = tuple(part.requires_grad_() for part in inputs(name, options, batch=1))
+    assert torch.autograd.gradcheck(made(name, options), x)
+
+
+@pytest.mark.parametrize(("name", "options"), others(batch_independent=True))
+def test_samples_of_others_do_not_meet(name, options):
+    module, x = made(name, options), inputs(name, options, batch=3)
+    for training in (False, True):
+        module.train(training)
+        torch.testing.assert_close(module(*(p[1:2] for p in x)), module(*x)[1:2], rtol=0, atol=1e-12)
+        for i in range(len(x)):
+            poisoned = tuple(p.clone() for p in x)
+            poisoned[i][0] = torch.nan
+            assert torch.isfinite(module(*poisoned)[1:]).all()
+
+
+@pytest.mark.parametrize(("name", "options"), others(permutation_equivariant=True))
+def test_others_in_another_order(name, options):
+    module, (x, *context) = made(name, options), inputs(name, options)
+    axis = 2 if module.kind == "map" else 1
+
+    def shuffled(y):
+        flat = y.flatten(2) if module.kind == "map" else y
+        order = torch.randperm(flat.shape[axis], generator=torch.Generator().manual_seed(4))
+        return flat.index_select(axis, order).view(y.shape)
+
+    torch.testing.assert_close(module(shuffled(x), *context), shuffled(module(x, *context)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("map", shift_equivariant=True))
+def test_shifts_of_a_map_shift_the_output(name, options):
+    module, (x,) = made(name, options), inputs(name, options)
+    torch.testing.assert_close(module(x.roll((1, 2), (2, 3))), module(x).roll((1, 2), (2, 3)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("pair", mask=True))
+def test_padding_of_the_context_never_tells(name, options):
+    module, (x, context) = made(name, options), inputs(name, options)
+    mask = torch.ones(context.shape[:2], dtype=torch.bool)
+    mask[:, -2:] = False
+    poisoned = torch.where(mask[..., None], context, torch.full_like(context, torch.nan))
+    torch.testing.assert_close(module(x, poisoned, mask=mask), module(x, context, mask=mask), rtol=0, atol=1e-12)
+    assert torch.isfinite(module(x, context, mask=torch.zeros_like(mask))).all()
+
+
+@pytest.mark.parametrize(("name", "options"), others())
+def test_others_refuse_what_is_not_declared(name, options):
+    module, x = made(name, options), inputs(name, options)
+    with pytest.raises(InputError, match="did you mean dim"):
+        create(name, **{**options, "dims": 8})
+    if not module.traits.prefix:
+        with pytest.raises(InputError, match="prefix"):
+            create(name, **{**options, "num_prefix_tokens": 1})
+    if module.kind == "map":
+        for wrong in (x[0][0], x[0][:, 1:], x[0].flatten(2)):
+            with pytest.raises(InputError, match=str(options["dim"])):
+                module(wrong)
+        with pytest.raises(InputError, match="at least one place"):
+            module(x[0][:, :, :0])
+        return
+    for wrong in ((x[0][..., 1:], x[1]), (x[0], x[1][..., 1:]), (x[0][0], x[1]), (x[0], x[1][:1])):
+        with pytest.raises(InputError, match=str(options["dim"])):
+            module(*wrong)
+    ones = torch.ones(x[1].shape[:2])
+    with pytest.raises(InputError, match="boolean" if module.traits.mask else "no mask"):
+        module(*x, mask=ones)
+    with pytest.raises(InputError, match="boolean" if module.traits.mask else "no mask"):
+        module(*x, mask=ones[:, 1:].bool())
+
+
+@pytest.mark.parametrize(("name", "options"), others())
+def test_programs_of_others(name, options):
+    module = create(name, **options).eval()
+    x = tuple(part.float() for part in inputs(name, options))
+    wanted = module(*x)
+    torch.testing.assert_close(module(*x), wanted, rtol=0, atol=0)
+    torch.testing.assert_close(torch.export.export(module, x).module()(*x), wanted)
+    torch.compiler.reset()  # mechanisms share one forward, and torch compiles it for no more than a few classes
+    torch.testing.assert_close(torch.compile(module, backend="eager", fullgraph=True)(*x), wanted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(module(*x).float(), wanted, rtol=0.1, atol=0.1)
+    half = create(name, **options).eval()
+    half.load_state_dict(module.state_dict())
+    found = half.bfloat16()(*(part.bfloat16() for part in x))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, rtol=0.1, atol=0.1)
+    x[0].requires_grad_()
+    direct = torch.autograd.grad(module(*x).square().sum(), x[0])[0]
+    again = torch.autograd.grad(checkpoint(module, *x, use_reentrant=False).square().sum(), x[0])[0]
+    torch.testing.assert_close(again, direct)
+
+
+@pytest.mark.parametrize(("name", "options"), others())
+def test_cost_card_of_others(name, options):
+    """As for tokens; a pair has as many tokens as its context."""
+    found = []
+    for n in LARGE:
+        size = (math.isqrt(n),) * 2 if MIXERS.get(name).kind == "map" else (n, n)
+        with torch.device("meta"):
+            module = create(name, **options).eval()
+        x = [torch.empty(part.shape, device="meta") for part in inputs(name, options, batch=1, size=size)]
+        with FlopCounterMode(display=False) as counter:
+            module(*x)
         found.append(counter.get_total_flops())
         cost = module.cost(n)
         assert cost.parameters == sum(p.numel() for p in module.parameters())

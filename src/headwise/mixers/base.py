@@ -102,12 +102,13 @@ class MixerConfig:
 class Mechanism(nn.Module, ABC):
     """A layer with a name, a configuration that is saved beside its weights, traits and a cost card.
 
-    Subclasses set ``name``, ``traits`` and ``Config``, and take one argument: their configuration.
+    Subclasses set ``name``, ``traits`` and ``Config``, and take one argument: their configuration. Where an option
+    decides a trait, the class declares what holds whatever the options are, and an instance sets its own ``traits``.
     """
 
     name: ClassVar[str]
     kind: ClassVar[Literal["tokens", "map", "pair"]]
-    traits: ClassVar[Traits]
+    traits: Traits
     Config: ClassVar[type[MixerConfig]] = MixerConfig
 
     def __init__(self, config: MixerConfig) -> None:
@@ -237,9 +238,11 @@ class Recalibration(Mechanism):
     kind = "map"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh a map ``(B, dim, H, W)``."""
+        """Weigh a map ``(B, dim, H, W)``; H and W are at least 1."""
         if x.ndim != 4 or x.shape[1] != self.config.dim:
             raise InputError(f"{self.name} takes maps (B, {self.config.dim}, H, W), got shape {tuple(x.shape)}")
+        if 0 in x.shape[2:]:
+            raise InputError(f"{self.name} takes maps of at least one place, got shape {tuple(x.shape)}")
         return self.recalibrate(x)
 
     @abstractmethod
@@ -258,6 +261,8 @@ class Fusion(Mechanism):
         for what, given in (("x", x), ("context", context)):
             if given.ndim != 3 or given.shape[2] != d or given.shape[0] != x.shape[0]:
                 raise InputError(f"{self.name} takes {what} (B, N, {d}), got shape {tuple(given.shape)}")
+        if mask is not None and not self.traits.mask:
+            raise InputError(f"{self.name} takes no mask of the context: it cannot leave a token out")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != context.shape[:2]):
             raise InputError(f"mask must be boolean {tuple(context.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}")
         if mask is not None:
