@@ -14,12 +14,12 @@ from . import MIXERS
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
 from .spectral import at_least_single, complex_matrix, parts
 
-__all__ = ["AFNO", "AFNOConfig"]
+__all__ = ["Afno", "AfnoConfig"]
 
 
 @dataclass(frozen=True)
-class AFNOConfig(MixerConfig):
-    """Options of `AFNO`.
+class AfnoConfig(MixerConfig):
+    """Options of `Afno`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class AFNOConfig(MixerConfig):
 
 
 @MIXERS.register("afno")
-class AFNO(Mixer):
+class Afno(Mixer):
     r"""Adaptive Fourier neural operator on the grid of the tokens.
 
     .. math:: Y = X + \mathcal{F}^{-1}\Big(S_\lambda\big(W_2\, \mathrm{ReLU}(W_1 \mathcal{F}(X)_k + b_1) + b_2\big)\Big)
@@ -78,9 +78,9 @@ class AFNO(Mixer):
 
     name = "afno"
     traits = Traits(1.0, grid="any", mask=True)
-    Config = AFNOConfig
+    Config = AfnoConfig
 
-    def __init__(self, config: AFNOConfig) -> None:
+    def __init__(self, config: AfnoConfig) -> None:
         super().__init__(config)
         blocks, width = config.num_blocks, config.dim // config.num_blocks
         hidden = width * config.hidden_factor

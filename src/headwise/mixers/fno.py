@@ -16,15 +16,15 @@ from . import MIXERS
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
 from .spectral import at_least_single, complex_matrix, parts
 
-__all__ = ["FNO", "FNOConfig"]
+__all__ = ["Fno", "FnoConfig"]
 
 VARIANTS = ("paper", "official")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "none": lambda x: x}
 
 
 @dataclass(frozen=True)
-class FNOConfig(MixerConfig):
-    """Options of `FNO`.
+class FnoConfig(MixerConfig):
+    """Options of `Fno`.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class FNOConfig(MixerConfig):
 
 
 @MIXERS.register("fno")
-class FNO(Mixer):
+class Fno(Mixer):
     r"""The layer of the Fourier neural operator on the grid of the tokens.
 
     .. math:: Y = \sigma\big(X W + b + \mathcal{F}^{-1}(R_k\, \mathcal{F}(X)_k)\big)
@@ -99,9 +99,9 @@ class FNO(Mixer):
 
     name = "fno"
     traits = Traits(1.0, shift_equivariant=True, grid="any", mask=True)
-    Config = FNOConfig
+    Config = FnoConfig
 
-    def __init__(self, config: FNOConfig) -> None:
+    def __init__(self, config: FnoConfig) -> None:
         super().__init__(config)
         d, blocks, more = config.dim, config.num_blocks, int(config.variant == "paper")
         self._non_negative = config.modes[0] + more  # frequencies along rows from 0 on; below 0 there are modes[0]

@@ -14,14 +14,14 @@ from ..errors import InputError, unknown_name
 from . import MIXERS
 from .base import Grid, Mixer, MixerConfig, Traits
 
-__all__ = ["MLPMixer", "MLPMixerConfig"]
+__all__ = ["MlpMixer", "MlpMixerConfig"]
 
 FORMS = ("mlp", "heads")
 
 
 @dataclass(frozen=True)
-class MLPMixerConfig(MixerConfig):
-    """Options of `MLPMixer`; ``grid`` is needed, and a sequence of N tokens is the grid ``(1, N)``.
+class MlpMixerConfig(MixerConfig):
+    """Options of `MlpMixer`; ``grid`` is needed, and a sequence of N tokens is the grid ``(1, N)``.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class MLPMixerConfig(MixerConfig):
 
 
 @MIXERS.register("mlp_mixer")
-class MLPMixer(Mixer):
+class MlpMixer(Mixer):
     r"""Mixing over tokens with weights for each place, the same for every channel.
 
     .. math:: Y = W_2\, \mathrm{GELU}(W_1 X + b_1) + b_2
@@ -83,9 +83,9 @@ class MLPMixer(Mixer):
 
     name = "mlp_mixer"
     traits = Traits(1.0, grid="fixed", mask=True)
-    Config = MLPMixerConfig
+    Config = MlpMixerConfig
 
-    def __init__(self, config: MLPMixerConfig) -> None:
+    def __init__(self, config: MlpMixerConfig) -> None:
         super().__init__(config)
         assert config.grid is not None  # Mechanism has asked for it
         n, d = config.grid[0] * config.grid[1], config.dim

@@ -13,14 +13,14 @@ from ..errors import unknown_name
 from . import MIXERS
 from .base import MixerConfig, Recalibration, Traits, check_divides
 
-__all__ = ["ULSAM", "ULSAMConfig"]
+__all__ = ["Ulsam", "UlsamConfig"]
 
 VARIANTS = ("paper", "official")
 
 
 @dataclass(frozen=True)
-class ULSAMConfig(MixerConfig):
-    """Options of `ULSAM`.
+class UlsamConfig(MixerConfig):
+    """Options of `Ulsam`.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class ULSAMConfig(MixerConfig):
 
 
 @MIXERS.register("ulsam")
-class ULSAM(Recalibration):
+class Ulsam(Recalibration):
     r"""Ultra-lightweight subspace attention: a map of attention over all places for each group of channels.
 
     .. math:: Y_n = X_n \odot (1 + A_n), \quad
@@ -71,9 +71,9 @@ class ULSAM(Recalibration):
 
     name = "ulsam"
     traits = Traits(1.0, grid="any", batch_independent=False)
-    Config = ULSAMConfig
+    Config = UlsamConfig
 
-    def __init__(self, config: ULSAMConfig) -> None:
+    def __init__(self, config: UlsamConfig) -> None:
         super().__init__(config)
         d, groups, official = config.dim, config.num_groups, config.variant == "official"
         self.traits = replace(self.traits, batch_independent=not official)
