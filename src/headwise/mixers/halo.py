@@ -104,7 +104,7 @@ class Halo(Mixer):
     the tables are in steps of the query on one side and of the key on the other (as in timm, whose author calls it a
     guess); with ``avg_down`` real outputs of 2 x 2 places are averaged.
 
-    Cost: ``2 N (3 D^2 + w^2 (2 D + 2 w heads) + w D)`` FLOPs for ``dim_head = D / heads`` and stride 1. Windows of keys
+    Cost: ``2 N (3 D^2 + 2 w^2 D + 2 w D)`` FLOPs for ``dim_head = D / heads`` and stride 1. Windows of keys
     and one map ``N x w^2`` are held, and no N x N map.
 
     Examples
@@ -122,6 +122,7 @@ class Halo(Mixer):
     name = "halo"
     traits = Traits(1.0, grid="any", mask=True)
     Config = HaloConfig
+    distance: Tensor
 
     def __init__(self, config: HaloConfig) -> None:
         super().__init__(config)
@@ -141,10 +142,6 @@ class Halo(Mixer):
         queries = torch.arange(config.block_size // self.step)
         distance = torch.arange(self.window) - queries[:, None] + self.window - 1
         self.register_buffer("distance", distance, persistent=False)
-        # which row and which column of the window each of its places is in
-        eye = torch.eye(self.window)
-        rows, columns = eye[:, None].expand(-1, self.window, -1), eye.expand(self.window, -1, -1)
-        self.register_buffer("places", torch.cat([rows, columns], -1).flatten(0, 1), persistent=False)
 
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
         config = self.config
@@ -162,15 +159,15 @@ class Halo(Mixer):
         kv = self._windows(self.kv(maps), to_blocks).unflatten(-1, (heads, -1)).permute(0, 1, 2, 4, 3, 5)
         k, v = kv.split([self.dim_head, config.dim // heads], -1)  # (B, down, across, heads, window^2, d)
 
-        # Relative logits are a number for the row and one for the column: as more features of the query, against
-        # features of the key that say where it is, they come out of the same product, and no map is added to another.
-        by_row = torch.einsum("...ijc,iwc->...ijw", q, self.height_rel[self.distance])
-        by_column = torch.einsum("...ijc,jwc->...ijw", q, self.width_rel[self.distance])
         scale = self.dim_head**-0.5
-        relative = scale if config.scale_pos_embed else 1.0
-        q = torch.cat([q * scale, by_row * relative, by_column * relative], -1).flatten(4, 5)
-        k = torch.cat([k, self.places.to(k.dtype).expand(*k.shape[:-1], -1)], -1)
-        logits = q @ k.transpose(-1, -2)
+        logits = (q * scale).flatten(4, 5) @ k.transpose(-1, -2)
+        # The relative logits are one number for the row and one for the column of a key: added where the product
+        # stands, so that no map of them is made.
+        relative = q * scale if config.scale_pos_embed else q
+        by_row = torch.einsum("...ijc,iwc->...ijw", relative, self.height_rel[self.distance])
+        by_column = torch.einsum("...ijc,jwc->...ijw", relative, self.width_rel[self.distance])
+        places = logits.unflatten(4, (side, side)).unflatten(6, (self.window, self.window))
+        places.add_(by_row[..., None]).add_(by_column[..., None, :])
 
         seen = self._seen(mask, (rows, columns), to_blocks, x.device)
         if seen is not None:
@@ -222,7 +219,7 @@ class Halo(Mixer):
     def out_mask(self, mask: Tensor, grid: Grid | None) -> Tensor:
         if self.config.stride == 1:
             return mask
-        real = mask.unflatten(1, self._grid(mask.shape[1], grid))
+        real = mask.unflatten(1, self._grid(mask.shape[1], grid))  # type: ignore[arg-type]
         if self.config.avg_down:
             return (_sums(real.unsqueeze(-1).float()) > 0).flatten(1)
         return real[:, ::2, ::2].flatten(1)
@@ -235,12 +232,12 @@ class Halo(Mixer):
             blocks = math.ceil(config.grid[0] / b) * math.ceil(config.grid[1] / b)
         queries = (b // self.step) ** 2
         projections = num_tokens * config.dim * (heads * d // self.step**2 + heads * d + config.dim)
-        looks = heads * (2 * w * d + w * w * (d + 2 * w)) + w * w * config.dim
+        looks = heads * d * (w * w + 2 * w) + w * w * config.dim
         return 2 * (projections + blocks * queries * looks)
 
     def memory(self, num_tokens: int) -> int:
         config, w = self.config, self.window
-        windows = (num_tokens / config.block_size**2) * w * w * (config.num_heads * (2 * self.dim_head + 2 * w))
+        windows = (num_tokens / config.block_size**2) * w * w * (config.num_heads * self.dim_head + config.dim)
         maps = 2 * num_tokens / self.step**2 * config.num_heads * w * w
         return math.ceil(windows + maps)
 
