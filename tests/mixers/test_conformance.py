@@ -2,7 +2,7 @@
 
 A new mechanism is one file in ``src/headwise/mixers`` and one in ``tests/mixers/references`` with ``CASES`` (options of
 small examples) and ``reference(module, x, ...)``, and is covered here. ``LENGTHS`` in a reference says how many tokens
-to try where any number will not do.
+to try where any number will not do, and ``GROWS(n)`` which options the stated growth of the cost takes for n tokens.
 """
 
 from __future__ import annotations
@@ -268,8 +268,9 @@ def test_cost_card(name):
     for n in LARGE:
         side = math.isqrt(n)
         given = {} if MIXERS.get(name).traits.grid == "none" else {"grid": (side, side)}
+        grows = getattr(reference_of(name), "GROWS", lambda n: {})(n)
         with torch.device("meta"):
-            module = create(name, **options, **given)
+            module = create(name, **{**options, **grows}, **given).eval()
             x = torch.randn(1, n, options["dim"])
         with FlopCounterMode(display=False) as counter:
             module(x)

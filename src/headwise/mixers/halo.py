@@ -219,7 +219,7 @@ class Halo(Mixer):
     def out_mask(self, mask: Tensor, grid: Grid | None) -> Tensor:
         if self.config.stride == 1:
             return mask
-        real = mask.unflatten(1, self._grid(mask.shape[1], grid))  # type: ignore[arg-type]
+        real = mask.unflatten(1, self._grid(mask.shape[1], grid))
         if self.config.avg_down:
             return (_sums(real.unsqueeze(-1).float()) > 0).flatten(1)
         return real[:, ::2, ::2].flatten(1)
