@@ -2,23 +2,35 @@
 
 import copy
 import math
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
-from test_conformance import made, reference_of, tokens
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from headwise import InputError
 from headwise.mixers import create
 
 OPTIONS = {"dim": 8, "num_heads": 2, "num_clusters": 3}
+SLOW = runpy.run_path(str(Path(__file__).parent / "references" / "routing.py"))
+
+
+def made(**options):
+    torch.manual_seed(0)
+    return create("routing", **{**OPTIONS, **options}).double().eval()
+
+
+def tokens(length: int) -> torch.Tensor:
+    return torch.randn(2, length, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
 def test_one_cluster_of_all_tokens_is_causal_attention_of_normalised_queries():
     """The exact check of the specification: full attention, its keys the queries, divided by 1.01."""
     for selection in ("top", "members"):
-        mixer = made("routing", {**OPTIONS, "num_clusters": 1, "causal_selection": selection})
-        x = tokens("routing", OPTIONS, length=9)
+        mixer = made(num_clusters=1, causal_selection=selection)
+        x = tokens(9)
         q = mixer.qk(x)[..., :8].unflatten(-1, (2, 4)).transpose(1, 2)
         q = torch.nn.functional.layer_norm(q, (4,), eps=1e-6)
         v = mixer.v(x).unflatten(-1, (2, 4)).transpose(1, 2)
@@ -29,11 +41,10 @@ def test_one_cluster_of_all_tokens_is_causal_attention_of_normalised_queries():
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_top_of_the_whole_sequence_equals_the_reference_and_looks_ahead(masked):
-    options = {**OPTIONS, "causal_selection": "top", "window": 3}
-    mixer, x = made("routing", options), tokens("routing", options, length=8)
+    mixer, x = made(causal_selection="top", window=3), tokens(8)
     mask = (torch.arange(8) != 2).expand(2, -1) if masked else None
     out = mixer(x, mask=mask, causal=True)
-    torch.testing.assert_close(out, reference_of("routing").reference(mixer, x, mask, True), rtol=0, atol=1e-12)
+    torch.testing.assert_close(out, SLOW["reference"](mixer, x, mask, True), rtol=0, atol=1e-12)
     changed = x.clone()
     changed[:, 4:] = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(7), dtype=x.dtype)
     assert (mixer(changed, causal=True) - mixer(x, causal=True))[:, :4].abs().max() > 1e-3
@@ -60,7 +71,7 @@ def expected_means(mixer, x, causal):
         for t in x.detach().flatten(0, 1):
             both = mixer.qk(t).detach()
             for part in (both[:8], both[8:])[: 1 if causal else 2]:
-                own = reference_of("routing").normalised(part[h * d : (h + 1) * d])
+                own = SLOW["normalised"](part[h * d : (h + 1) * d])
                 c = int((mixer.means[h] @ own).argmax())
                 count[c] += 1
                 total[c] += own
@@ -134,14 +145,14 @@ def test_training_finds_planted_clusters():
 
 
 def test_commitment_is_the_distance_to_the_own_mean():
-    mixer, x = made("routing", OPTIONS), tokens("routing", OPTIONS, length=6)
+    mixer, x = made(), tokens(6)
     mask = torch.tensor([[True] * 6, [True] * 2 + [False] * 4])
     found = {False: [], True: []}
     for b, sample in enumerate(x):
         for t in range(6):
             both = mixer.qk(sample[t])
             for part in (both[:8], both[8:]):
-                parts = [reference_of("routing").normalised(p) for p in part.split(4)]
+                parts = [SLOW["normalised"](p) for p in part.split(4)]
                 squares = [(p - mixer.means[h, int((mixer.means[h] @ p).argmax())]) ** 2 for h, p in enumerate(parts)]
                 found[bool(mask[b, t])].append(torch.cat(squares).mean())
     wanted = torch.stack(found[True])
@@ -159,8 +170,8 @@ def test_training_compiles():
 
 
 def test_one_token_and_one_cluster():
-    mixer = made("routing", {**OPTIONS, "num_clusters": 1})
-    x = tokens("routing", OPTIONS, length=1)
+    mixer = made(num_clusters=1)
+    x = tokens(1)
     torch.testing.assert_close(mixer(x), mixer.proj(mixer.v(x) / 1.01))
 
 
@@ -190,8 +201,6 @@ def test_more_clusters_or_a_larger_window_than_tokens():
 
 
 def test_cost_of_the_causal_form_grows_as_much():
-    from torch.utils.flop_counter import FlopCounterMode
-
     found = []
     for n in (4096, 16384):
         with torch.device("meta"):
