@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..checks import check_flag, check_whole
 from ..errors import InputError
 from . import MIXERS
+from .attending import near_on_grid
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
 
 __all__ = ["Halo", "HaloConfig"]
@@ -156,8 +157,8 @@ class Halo(Mixer):
         q = F.pad(q, (0, 0, 0, across * side - q.shape[2], 0, down * side - q.shape[1]))
         q = q.unflatten(1, (down, side)).unflatten(3, (across, side)).unflatten(-1, (heads, -1))
         q = q.permute(0, 1, 3, 5, 2, 4, 6)  # (B, down, across, heads, side, side, d)
-        kv = self._windows(self.kv(maps), to_blocks).unflatten(-1, (heads, -1)).permute(0, 1, 2, 4, 3, 5)
-        k, v = kv.split([self.dim_head, config.dim // heads], -1)  # (B, down, across, heads, window^2, d)
+        kv = self.kv(maps).unflatten(-1, (heads, -1)).split([self.dim_head, config.dim // heads], -1)
+        k, v = (self._windows(part, to_blocks) for part in kv)  # (B, down, across, heads, window^2, d)
 
         scale = self.dim_head**-0.5
         logits = (q * scale).flatten(4, 5) @ k.transpose(-1, -2)
@@ -171,7 +172,6 @@ class Halo(Mixer):
 
         seen = self._seen(mask, (rows, columns), to_blocks, x.device)
         if seen is not None:
-            seen = seen[:, :, :, None, None]
             some = seen.any(-1, keepdim=True)
             logits = logits.masked_fill(~(seen | ~some), -torch.inf)
         out = logits.softmax(-1).to(v.dtype) @ v
@@ -184,19 +184,20 @@ class Halo(Mixer):
         return out.flatten(1, 2)
 
     def _windows(self, maps: Tensor, to_blocks: tuple[int, int]) -> Tensor:
-        """Windows ``(B, down, across, window^2, C)`` of maps ``(B, H, W, C)``; zero outside."""
+        """Windows ``(B, down, across, heads, window^2, d)`` of maps ``(B, H, W, heads, d)``; zero outside."""
         h, b = self.config.halo_size, self.config.block_size
-        maps = F.pad(maps, (0, 0, h, h + to_blocks[1], h, h + to_blocks[0]))
-        return maps.unfold(1, self.window, b).unfold(2, self.window, b).permute(0, 1, 2, 4, 5, 3).flatten(3, 4)
+        maps = F.pad(maps, (0, 0, 0, 0, h, h + to_blocks[1], h, h + to_blocks[0]))
+        return maps.unfold(1, self.window, b).unfold(2, self.window, b).permute(0, 1, 2, 3, 5, 6, 4).flatten(4, 5)
 
     def _seen(self, mask: Tensor | None, grid: Grid, to_blocks: tuple[int, int], device: torch.device) -> Tensor | None:
-        """Which places of the windows a query may look at, ``(B or 1, down, across, window^2)``."""
+        """Which places of the windows a query may look at, ``(B or 1, down, across, 1, 1, window^2)``."""
         if mask is None and not self.config.mask_padding:
             return None
-        seen = torch.ones(1, *grid, dtype=torch.bool, device=device) if mask is None else mask.unflatten(1, grid)
+        real = torch.ones(1, *grid, dtype=torch.bool, device=device) if mask is None else mask.unflatten(1, grid)
+        real = real[..., None, None]
         if self.config.mask_padding:
-            return self._windows(seen[..., None], to_blocks)[..., 0]
-        return ~self._windows(~seen[..., None], to_blocks)[..., 0]  # outside is seen
+            return self._windows(real, to_blocks).transpose(-1, -2)
+        return ~self._windows(~real, to_blocks).transpose(-1, -2)  # outside is seen
 
     def pair_mask(self, x: Tensor, grid: Grid | None = None) -> Tensor:
         """Which token sees which, ``(B, N, N)``: the window mask as a gate of a convex head. It does not look at x."""
@@ -209,8 +210,7 @@ class Halo(Mixer):
             place = torch.arange(length, device=x.device)
             corner = (place // b * b)[:, None]
             near.append((place >= corner - h) & (place < corner + b + h))
-        both = near[0][:, None, :, None] & near[1][None, :, None, :]
-        return both.flatten(0, 1).flatten(1, 2).expand(len(x), -1, -1)
+        return near_on_grid(near[0], near[1], len(x))
 
     def out_grid(self, grid: Grid | None) -> Grid | None:
         stride = self.config.stride

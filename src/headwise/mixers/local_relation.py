@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..checks import check_whole
 from ..errors import InputError
 from . import MIXERS
+from .attending import near_on_grid
 from .base import Grid, Mixer, MixerConfig, Traits
 
 __all__ = ["LocalRelation", "LocalRelationConfig"]
@@ -86,8 +87,7 @@ class LocalRelation(Mixer):
         rows, columns = self._grid(x.shape[1], grid)  # type: ignore[misc]
         reach = self.config.kernel_size // 2
         near = [(p[:, None] - p).abs() <= reach for p in (torch.arange(s, device=x.device) for s in (rows, columns))]
-        both = near[0][:, None, :, None] & near[1][None, :, None, :]
-        return both.flatten(0, 1).flatten(1, 2).expand(len(x), -1, -1)
+        return near_on_grid(near[0], near[1], len(x))
 
     def flops(self, num_tokens: int) -> int:
         dim = self.config.dim
