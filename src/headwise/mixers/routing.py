@@ -39,7 +39,7 @@ class RoutingConfig(MixerConfig):
     causal_selection : {"members", "top"}
         Which tokens a token may look at with ``causal=True``. "members": the last ``window`` ones of the cluster
         nearest to it, itself included. "top": the earlier ones of those that its clusters take out of the whole
-        sequence, as the paper and its code do in training; **later tokens then decide which earlier ones are left**,
+        sequence, as the official code does in training; **later tokens then decide which earlier ones are left**,
         so this is not causal in the strict sense.
     update : {"mean", "sum"}
         How training moves the means; see `Routing`.
@@ -49,7 +49,7 @@ class RoutingConfig(MixerConfig):
         Added to the number of clusters that a token is in, by which its output is divided.
     shared_dense : bool
         One more linear map without bias on the output of each attention head, the same for all, as the official code
-        has it (where it looks like a slip); the paper has none.
+        has it (where it looks like a slip).
     qkv_bias : bool
         Biases of queries, keys and values.
     """
@@ -101,14 +101,14 @@ class Routing(Mixer):
     Notes
     -----
     Roy et al., "Efficient Content-Based Sparse Attention with Routing Transformers" (arXiv 2003.05997), and the
-    official code (google-research, ``routing_transformer``), which the equation follows where the paper says less:
-    epsilon, and the order of normalisation. The relative positions of that code, counted along the list of a cluster,
+    official code (google-research, ``routing_transformer``), which the equation follows, epsilon included. The relative positions of that code, counted along the list of a cluster,
     are not here.
 
     *Causal.* Taking the top tokens of a whole sequence lets later ones decide. "members" is a reading of ours without
     that leak: every token belongs to its nearest mean alone, and sees the last w tokens of that cluster.
 
-    *Means.* Queries, and keys where these are not the same, are assigned to the mean of the largest product. With
+    *Means.* Queries, and keys where these are not the same, are assigned to the mean of the largest product, and both
+    are counted in one step (that both are is reconstructed; the code's step is known for queries). With
     ``update="mean"``, as in the official code: moving averages of the number of tokens of a cluster, from 0, and of
     their sum, from the first means; the mean is the second over the (smoothed) first. So the first steps enlarge
     the means, and an empty cluster grows until it wins tokens. With ``update="sum"``,
