@@ -76,7 +76,8 @@ def expected_means(mixer, x, causal):
                 count[c] += 1
                 total[c] += own
         if mixer.config.update == "sum":
-            means[h] = decay * means[h] + (1 - decay) / 2 * total
+            both = 2 * total if causal else total  # causal: keys are the queries, and both sums are the same
+            means[h] = decay * means[h] + (1 - decay) / 2 * both
             continue
         smoothed = (1 - decay) * count.double() + decay * mixer.counts[h]
         sums = decay * mixer.sums[h] + (1 - decay) * total

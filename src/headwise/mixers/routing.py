@@ -101,8 +101,8 @@ class Routing(Mixer):
     Notes
     -----
     Roy et al., "Efficient Content-Based Sparse Attention with Routing Transformers" (arXiv 2003.05997), and the
-    official code (google-research, ``routing_transformer``), which the equation follows, epsilon included. The relative positions of that code, counted along the list of a cluster,
-    are not here.
+    official code (google-research, ``routing_transformer``), which the equation follows, epsilon included. The relative
+    positions of that code, counted along the list of a cluster, are not here.
 
     *Causal.* Taking the top tokens of a whole sequence lets later ones decide. "members" is a reading of ours without
     that leak: every token belongs to its nearest mean alone, and sees the last w tokens of that cluster.
@@ -263,13 +263,15 @@ class Routing(Mixer):
                 one_hot = one_hot * mask[:, None, :, None]
             count += one_hot.sum((0, 2))
             total += torch.einsum("bhnk,bhnd->hkd", one_hot, part.detach().to(count.dtype))
+        if self.config.update == "sum":
+            total /= len(scores)  # (sum of q + sum of k) / 2, and the sum of q where keys are the queries
         parts[0].register_hook(lambda gradient: self._move(count, total))
 
     @torch.no_grad()
     def _move(self, count: Tensor, total: Tensor) -> None:
         decay = self.config.decay
         if self.config.update == "sum":
-            self.means.lerp_(total / 2, 1 - decay)
+            self.means.lerp_(total, 1 - decay)
             return
         self.counts.lerp_(count, 1 - decay)
         self.sums.lerp_(total, 1 - decay)
