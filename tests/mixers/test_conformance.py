@@ -2,7 +2,8 @@
 
 A new mechanism is one file in ``src/headwise/mixers`` and one in ``tests/mixers/references`` with ``CASES`` (options of
 small examples) and ``reference(module, x, ...)``, and is covered here. ``LENGTHS`` in a reference says how many tokens
-to try where any number will not do; ``SIZES`` the same of maps (rows and columns) and pairs (tokens and context).
+to try where any number will not do; ``SIZES`` the same of maps (rows and columns) and pairs (tokens and context);
+``GROWS(n)`` which options the stated growth of the cost takes for n tokens.
 """
 
 from __future__ import annotations
@@ -123,6 +124,9 @@ def test_equals_the_slow_reference(name, options):
         for given in masks_of(module, x):
             given = {**given, **grid_of(module, length)}
             fast, slow = module(x, **given), reference_of(name).reference(module, x, **given)
+            places = module.out_grid(given.get("grid"))
+            wanted = length if places is None else places[0] * places[1] + module.config.num_prefix_tokens
+            assert fast.shape == (len(x), wanted, x.shape[2])
             torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
             same_gradients(fast, slow, [x, *(p for p in module.parameters() if p.requires_grad)])
 
@@ -171,7 +175,8 @@ def test_padding_never_tells(name, options):
     wanted = module(x, mask=mask, **given)
     poisoned = torch.where(mask[..., None], x, torch.full_like(x, torch.nan))
     torch.testing.assert_close(module(poisoned, mask=mask, **given), wanted, rtol=0, atol=1e-12)
-    assert not wanted[:, -2:].any()
+    real = module.out_mask(mask, given.get("grid"))
+    assert real.shape == wanted.shape[:2] and not wanted[~real].any()
     none = torch.zeros_like(mask)
     assert not module(x, mask=none, **given).any()
 
@@ -271,8 +276,9 @@ def test_cost_card(name):
     for n in LARGE:
         side = math.isqrt(n)
         given = {} if MIXERS.get(name).traits.grid == "none" else {"grid": (side, side)}
+        grows = getattr(reference_of(name), "GROWS", lambda n: {})(n)
         with torch.device("meta"):
-            module = create(name, **options, **given)
+            module = create(name, **{**options, **grows}, **given).eval()
             x = torch.randn(1, n, options["dim"])
         with FlopCounterMode(display=False) as counter:
             module(x)

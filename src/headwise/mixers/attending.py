@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["allowed", "attend", "join_heads", "split_heads"]
+__all__ = ["allowed", "attend", "join_heads", "near_on_grid", "split_heads"]
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -52,3 +52,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, may: Tensor | None, causal: bool, sc
     some = may.any(-1, keepdim=True)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=may | ~some, scale=scale, enable_gqa=grouped)
     return torch.where(some, out, torch.zeros_like(out))
+
+
+def near_on_grid(rows: Tensor, columns: Tensor, batch: int) -> Tensor:
+    """Which token of a grid sees which, ``(batch, N, N)``, by which row sees which, ``(H, H)``, and which column."""
+    both = rows[:, None, :, None] & columns[None, :, None, :]
+    return both.flatten(0, 1).flatten(1, 2).expand(batch, -1, -1)

@@ -144,7 +144,7 @@ class Mechanism(nn.Module, ABC):
 
 
 class Mixer(Mechanism):
-    """Tokens ``(B, N, D)`` in and out."""
+    """Tokens ``(B, N, D)`` in and out; as many, but where a stride of the configuration asks for fewer."""
 
     kind = "tokens"
 
@@ -167,6 +167,7 @@ class Mixer(Mechanism):
         Returns
         -------
         Tensor, shape (B, N, dim)
+            A strided mechanism gives fewer tokens: those of `out_grid`.
 
         Raises
         ------
@@ -185,11 +186,21 @@ class Mixer(Mechanism):
         if real is not None:  # whatever stands in padding, NaN included, ends here
             x = torch.where(real[..., None], x, torch.zeros_like(x))
         out = self.mix(x, mask, causal, grid)
-        return out if real is None else torch.where(real[..., None], out, torch.zeros_like(out))
+        if real is None:
+            return out
+        return torch.where(self.out_mask(real, grid)[..., None], out, torch.zeros_like(out))
 
     @abstractmethod
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
         """`forward` after the checks; tokens that are not real are zero already."""
+
+    def out_grid(self, grid: Grid | None) -> Grid | None:
+        """Rows and columns of the outputs for tokens on ``grid``: the same but where a mechanism has strides."""
+        return grid
+
+    def out_mask(self, mask: Tensor, grid: Grid | None) -> Tensor:
+        """Which outputs are real where the tokens of ``mask`` ``(B, N)`` are: the same but where there are strides."""
+        return mask
 
     def query_key(self) -> QueryKey:
         """What decides the logits, for dissection."""

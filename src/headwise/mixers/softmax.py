@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -62,7 +63,7 @@ class Softmax(Mixer):
     traits = Traits(
         2.0, permutation_equivariant=True, causal=True, mask=True, pair_mask=True, prefix=True, query_key=True
     )
-    Config = SoftmaxConfig
+    Config: ClassVar[type[MixerConfig]] = SoftmaxConfig
 
     def __init__(self, config: SoftmaxConfig) -> None:
         super().__init__(config)
