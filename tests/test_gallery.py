@@ -14,6 +14,7 @@ import headwise
 
 GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
 EXAMPLES = sorted(GALLERY.rglob("*.py"))
+ROOMS = {"mixers"}  # public as a whole: docs/mixers.md lists their names
 
 
 def _private(tree: ast.AST) -> list[str]:
@@ -28,7 +29,7 @@ def _private(tree: ast.AST) -> list[str]:
             node.attr.startswith("_") or (isinstance(node.value, ast.Name) and node.value.id in ("hw", "headwise"))
         ):
             used.append(node.attr)
-    return [name for name in used if name not in headwise.__all__]
+    return [name for name in used if name not in headwise.__all__ and name not in ROOMS]
 
 
 def test_there_is_a_page_for_each_block_and_loss():

@@ -67,6 +67,14 @@ def test_more_processes_than_samples(tmp_path):
     assert "processes share" in found.stderr
 
 
+def test_what_the_first_process_refuses_ends_all(store, tmp_path):
+    assert fit(store, tmp_path / "head", "--beta", 0.1).returncode == 0
+    found = fit(store, tmp_path / "head", "--beta", 0.2, launch=LAUNCH)
+    assert found.returncode != 0
+    assert "holds a head made with other settings" in found.stderr
+    assert "start the same job again" not in found.stderr
+
+
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_job_and_the_next_run_goes_on(tmp_path):
     rng = np.random.default_rng(0)

@@ -20,7 +20,11 @@ def choose_device(name: str | torch.device) -> str:
         reason = str(error).splitlines()[0].split(". ")[0]
         if reason.startswith("Expected one of"):
             reason = "there is no such kind of device"
-        raise InputError(f"device {name!r} cannot be used ({reason}); give auto, cpu, cuda, cuda:1 or mps") from None
+        elif reason.startswith("Could not run"):
+            reason = "torch cannot compute on it here"
+        there = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise InputError(f"device {name!r} cannot be used ({reason}); here are {', '.join(there)}") from None
     return name
 
 

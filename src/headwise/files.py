@@ -137,7 +137,7 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
             if _holds_work(path) and (not overwrite or found.get("kind") != kind):
                 raise InputError(
                     f"{path} holds {_difference(found, wanted)}; give another folder, "
-                    "or say to overwrite it (--overwrite on the command line)"
+                    "or say to overwrite it (overwrite=True, or --overwrite on the command line)"
                 )
         elif any(not _left_over(entry) for entry in path.iterdir()):
             raise InputError(f"{path} holds files that headwise did not make; give an empty or a new folder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -66,11 +66,26 @@ class Processes:
                     dist.broadcast(kept, 0)
                 x.copy_(kept)
 
-    def wait(self) -> None:
-        """Return once every process is here."""
-        if self.size > 1:
-            with _answered():
-                dist.barrier()
+    def first_does(self, work: Callable[[], object]) -> None:
+        """Let the first process do something while the others wait; where it is refused, all are.
+
+        Raises
+        ------
+        InputError
+            What ``work`` raised, in the first process; in the others, that there was something.
+        """
+        refused: InputError | None = None
+        if self.first:
+            try:
+                work()
+            except InputError as error:
+                refused = error
+        told = torch.tensor(float(refused is not None))
+        self.agree(told)
+        if refused is not None:
+            raise refused
+        if told:
+            raise InputError("the first process of the job was refused; its message says why")
 
 
 ALONE = Processes()

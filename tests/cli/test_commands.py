@@ -299,6 +299,7 @@ def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path
         (["fit", "store", "head", "--solver", "fatored"], "unknown solver 'fatored'; did you mean factored"),
         (["extract", "digits", "store", "--dtype", "flaot16"], "unknown dtype 'flaot16'; did you mean float16"),
         (["extract", "digits", "store", "--at", "block"], "unknown place in a layer 'block'"),
+        (["fit", "store", "head", "--seed", "-1"], "'--seed': -1 is not in the range"),
         (["study", "--out", "/proc/nothing/here"], "cannot write in /proc/nothing/here"),
         (["study", "--out", "a" * 300], "File name too long"),
         (["extract", "digits", "a" * 300], "File name too long"),
@@ -328,6 +329,37 @@ def test_bad_data_exits_with_2(call, features, tmp_path, change, said):
     code, _, printed = call("study", "--data", tmp_path / "bad.npz", "--out", tmp_path / "out")
     assert code == 2
     assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--beta", "nan"], "beta must be a positive number, got nan"),
+        (["--tol", "nan"], "tol must be a positive number below 1, got nan"),
+        (["--beta", "0.1", "--solver", "moments"], "only the squared loss can be condensed to moments"),
+        (["--block", "linear", "--gate", "gaussian"], "no part of 'linear' takes gates"),
+    ],
+)
+def test_fits_that_cannot_be_leave_no_work_behind(call, features, tmp_path, options, said):
+    assert call("extract", features, tmp_path / "store")[0] == 0
+    code, _, printed = call("fit", tmp_path / "store", tmp_path / "head", *options)
+    assert code == 2 and said in printed
+    assert not (tmp_path / "head" / "config.json").exists()
+
+
+def test_what_tokens_do_not_need_is_refused(call, features, tmp_path):
+    code, _, printed = call("extract", features, tmp_path / "store", "--at", "block_input")
+    assert code == 2 and "--at is a place in a backbone" in printed
+    assert call("extract", features, tmp_path / "store")[0] == 0
+    assert call("fit", tmp_path / "store", tmp_path / "head", "--beta", "0.1")[0] == 0
+    code, _, printed = call("predict", tmp_path / "head", tmp_path / "store", "--layer", "2")
+    assert code == 2 and "no backbone is needed" in printed
+
+
+def test_info_says_where_in_the_layer_tokens_were_taken(call, photos, tmp_path):
+    assert call("extract", photos, tmp_path / "store", "--at", "block_input")[0] == 0
+    _, printed, _ = call("info", tmp_path / "store", "--json")
+    assert json.loads(printed)["taken at"] == "block_input"
 
 
 def test_folders_of_others_are_left_alone(call, features, tmp_path):

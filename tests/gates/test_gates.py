@@ -244,3 +244,9 @@ def test_a_head_on_the_backbones_own_attention(tmp_path):
     back = load_head(tmp_path / "head")
     torch.testing.assert_close(back.outputs(store), model.head_.outputs(store), rtol=0, atol=0)
     assert verify(tmp_path / "head", store).holds
+
+
+@pytest.mark.parametrize("given", ["embedded", [record()]])
+def test_attention_maps_take_one_record(given):
+    with pytest.raises(InputError, match=r"query_keys\(\)\[-1\]"):
+        AttentionMaps(given)

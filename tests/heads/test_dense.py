@@ -388,3 +388,33 @@ def test_one_module_from_pixels():
     found = attach(model.head_, backbone).predict(list(images))
     assert np.array(found).shape == (4, 64)
     assert np.mean(np.array(found) == model.predict(tokens)) > 0.99  # float32 against float64
+
+
+def test_text_classes_without_a_label():
+    """An empty text, None and NaN are no class; predictions use the empty text for hidden tokens."""
+    X, y = planted(40)
+    names = np.array(["no", "yes"], dtype=object)[y]
+    wanted = HeadClassifier(token_head(), beta=5e-3).fit(X, np.where(np.arange(6) == 2, -1, y))
+    for nothing in ("", None, np.nan):
+        labels = names.copy()
+        labels[:, 2] = nothing
+        model = HeadClassifier(token_head(), beta=5e-3).fit(X, labels)
+        assert model.classes_.tolist() == ["no", "yes"]
+        assert model.certificate_.primal == pytest.approx(wanted.certificate_.primal, rel=1e-9)
+
+
+def test_labels_of_tokens_in_a_store(tmp_path):
+    X, y = planted(40)
+    store = TokenStore.from_arrays(tmp_path / "store", X, y, dtype="float64")
+    found = HeadClassifier(token_head(), beta=5e-3).fit(store)
+    assert found.certificate_.primal == HeadClassifier(token_head(), beta=5e-3).fit(store, y).certificate_.primal
+
+
+def test_shapes_and_infinite_labels_of_tokens():
+    X, y = planted(40)
+    with pytest.raises(InputError, match=r"classes of tokens have shape \(40, 6, 1\)"):
+        HeadClassifier(token_head()).fit(X, y[..., None])
+    numbers = y.astype(float)
+    numbers[3, 2] = np.inf
+    with pytest.raises(InputError, match="give NaN where a token has no label"):
+        HeadRegressor(token_head()).fit(X, numbers)

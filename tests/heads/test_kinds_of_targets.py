@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -144,3 +146,29 @@ def test_a_store_knows_its_own_mask_and_layout(tmp_path):
         HeadClassifier("linear").fit(store, mask=np.ones((30, 4), dtype=bool))
     with pytest.raises(InputError, match="knows its own num_prefix"):
         HeadClassifier("linear", num_prefix=1).fit(store)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "said"),
+    [
+        ("cox", {"ties": "efron"}, "the loss 'cox' takes no options, got loss_options={'ties': 'efron'}"),
+        ("huber", {"delta": "a"}, "the loss 'huber' takes the options delta, got"),
+    ],
+)
+def test_options_of_a_loss_are_named(loss, options, said):
+    X, pooled, rng = tokens()
+    with pytest.raises(InputError, match=re.escape(said)):
+        HeadRegressor("linear", loss=loss, loss_options=options).fit(X, targets_of(loss, pooled, rng))
+
+
+def test_a_fold_that_cannot_be_fitted_is_named():
+    X, _, _ = tokens()
+    counts = np.zeros(len(X))
+    counts[0] = 3
+    with pytest.raises(InputError, match="training samples of fold 1 of 4: outputs"):
+        HeadRegressorCV("linear", loss="poisson", cv=[_without(i, len(X)) for i in range(4)]).fit(X, counts)
+
+
+def _without(fold: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    held_out = np.arange(fold, count, 4)
+    return np.setdiff1d(np.arange(count), held_out), held_out

@@ -86,3 +86,9 @@ def test_what_cannot_be_explained(pictures, tmp_path):
     TokenStore.from_arrays(tmp_path / "wrong", np.ones((4, 5, 6)), [0, 1, 0, 1])
     with pytest.raises(InputError, match="fitted on"):
         headwise.explain(head, tmp_path / "wrong")
+
+
+def test_a_folder_is_a_head(pictures, tmp_path):
+    root, _, head = pictures
+    head.save_pretrained(tmp_path / "head")
+    assert len(headwise.explain(tmp_path / "head", root / "tokens", samples=2).data["samples"]) == 2

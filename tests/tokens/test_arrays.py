@@ -114,3 +114,9 @@ def test_bad_rows(tokens):
             source.read(rows)
     with pytest.raises(InputError, match="at least 1"):
         next(source.chunks(size=0))
+
+
+def test_a_mask_that_hides_nothing_is_none(tokens):
+    plain, masked = ArrayTokens(tokens), ArrayTokens(tokens, np.ones(tokens.shape[:2], bool))
+    assert plain.fingerprint == masked.fingerprint
+    assert masked.read().mask is None

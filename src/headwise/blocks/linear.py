@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,6 +26,13 @@ class PooledFeatures:
     per_token = True
     u_shape: tuple[int, ...]
 
+    @staticmethod
+    def merged(stats: Sequence[Mapping[str, Tensor]], counts: Sequence[int]) -> dict[str, Tensor]:
+        """Statistics of several gates on the same features as one, for so many atoms of each, one after the other."""
+        columns = torch.stack([own["gate"].flatten() for own in stats], dim=1)
+        owner = torch.repeat_interleave(torch.tensor(counts, device=columns.device))
+        return {"features": stats[0]["features"], "gates": columns[:, owner]}
+
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
         return _gated(stats, stats["features"].flatten(0, -2) @ u.flatten(1).T).unsqueeze(-1)
 
@@ -41,7 +48,9 @@ class PooledFeatures:
 
 
 def _gated(stats: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-    """Rows ``(rows, ...)`` under the gate of their features, where they have one."""
+    """Rows ``(rows, ...)`` under the gate of their features, where they have one, or the gate of each atom."""
+    if "gates" in stats:
+        return rows * stats["gates"]
     return rows * stats["gate"].reshape(-1, 1) if "gate" in stats else rows
 
 

@@ -46,7 +46,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what headwise made there with other settings")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Decides splits and resamples")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides splits, resamples and gates")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read")]
 TolOption = Annotated[float, typer.Option("--tol", help="Certified relative gap to reach")]
 BatchOption = Annotated[int, typer.Option("--batch-size", help="Images in one pass of the backbone")]

@@ -66,7 +66,7 @@ class AttentionMaps:
     ------
     InputError
         The layer has rotary embeddings, biases of the logits, windows or norms of queries and keys; or (in a fit) the
-        tokens have another width.
+        tokens have another width; or what was given is no record.
 
     Examples
     --------
@@ -83,6 +83,11 @@ class AttentionMaps:
     raw = True
 
     def __init__(self, record: QueryKey | None = None) -> None:
+        if record is not None and not isinstance(record, QueryKey):
+            raise InputError(
+                f"AttentionMaps takes the record of one layer, got {type(record).__name__}; give one of "
+                "backbone.query_keys(), for example the last: backbone.query_keys()[-1]"
+            )
         if record is not None:
             unknown = [
                 field

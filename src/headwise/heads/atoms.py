@@ -180,7 +180,7 @@ def atoms(head: Head) -> Atoms:
                     v=b,
                 )
                 made += [own] if own.weight else []
-    nuclear = {number for number, spec in enumerate(head.specs) if spec.penalty == "nuclear"}
+    nuclear = {n for n, part in enumerate(head._parts()) if part.convex and part.spec.penalty == "nuclear"}
     norm = sum(atom.weight for atom in made if atom.part in nuclear)
     made = [replace(atom, share=atom.weight / norm) if atom.part in nuclear else atom for atom in made]
     return Atoms(sorted(made, key=lambda atom: -atom.weight), head.output_names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ def condense(
             else:
                 _check_room(reading.device, size, count)
                 room = {key: x.new_empty(count, *x.shape[1:]) for key, x in _distinct(found).items()}
-                held = [{name: room[_key(x)] for name, x in part.items()} for part in found]
+                held = [{name: room[id(x)] for name, x in part.items()} for part in found]
         if spilled is not None:
             spilled.append(found)
             continue
@@ -67,13 +66,9 @@ def condense(
     return HeldPasses(held, len(rows), processes, each) if spilled is None else spilled
 
 
-def _key(x: Tensor) -> tuple[Any, ...]:
-    return x.data_ptr(), x.shape, x.stride()
-
-
-def _distinct(found: Sequence[Mapping[str, Tensor]]) -> dict[tuple[Any, ...], Tensor]:
-    """Statistics without repetition: gates may share the features that they act on."""
-    return {_key(x): x for part in found for x in part.values()}
+def _distinct(found: Sequence[Mapping[str, Tensor]]) -> dict[int, Tensor]:
+    """Statistics by identity, without repetition: gates may share the features that they act on."""
+    return {id(x): x for part in found for x in part.values()}
 
 
 def _check_room(device: torch.device, size: int, samples: int) -> None:

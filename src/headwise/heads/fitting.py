@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..contracts import Loss, TokenSource
 from ..errors import InputError
-from ..solvers import Factors, Problem, Solution, Solver, solver_of
+from ..solvers import Factors, Problem, Solution, Solver, check_solver, solver_of
 from ..tokens import num_views, view_rows
 from ..version import __version__
 from .condense import condense
@@ -130,6 +130,7 @@ def prepare(
     reading : Reading, optional
         Within which memory tokens are read, where everything is computed, and who is told.
     """
+    check_solver(solver, loss)
     views, each = num_views(source), output_rows(specs, source)
     if len(rows) * views * (each or 1) != loss.num_samples:
         tokens = "" if each is None else f" and {each} tokens"

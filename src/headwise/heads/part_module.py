@@ -18,6 +18,9 @@ __all__ = ["PartModule"]
 class PartModule(nn.Module):
     """Coordinates, gates and atoms of one part."""
 
+    convex = True
+    """Whether it is a part of the convex problem, whose penalty counts its atoms."""
+
     def __init__(self, fitted: FittedPart, u: Sequence[Tensor], v: Sequence[Tensor]) -> None:
         super().__init__()
         self._fitted = fitted

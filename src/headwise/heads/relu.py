@@ -31,6 +31,8 @@ NOTE = "of the gated problem; the ReLU head is approximate and has no certificat
 class _ReluPart(PartModule):
     """Atoms with an activation of their own: the mask of each is the sign of its own scores."""
 
+    convex = False
+
     @property
     def words(self) -> str:
         return str(replace(self.spec, gate="none")).replace(self.spec.block, f"{self.spec.block} with ReLU", 1)

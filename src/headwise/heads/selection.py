@@ -68,14 +68,17 @@ class _AlongAPath(EstimatedHead):
 
         grid, paths, kept = self._grid(), list[list[PathPoint]](), list[Solution]()
         prepared: Prepared | None = None
-        for train, held_out in folds:
+        for number, (train, held_out) in enumerate(folds, 1):
             own, own_weights = part(train)
             other = part(held_out)[0]
             prepared = None  # its statistics go before those of the next fold come
-            prepared = self._prepare(source, train, own, own_weights, progress)
+            try:
+                prepared = self._prepare(source, train, own, own_weights, progress)
+            except InputError as error:
+                raise InputError(f"training samples of fold {number} of {len(folds)}: {error}") from None
             if grid is None:
-                number = int(self.betas)  # type: ignore[arg-type]
-                grid = beta_grid(beta_max(prepared.problem), number + 1, self.ratio)[1:]
+                count = int(self.betas)  # type: ignore[arg-type]
+                grid = beta_grid(beta_max(prepared.problem), count + 1, self.ratio)[1:]
             steps = follow_path(
                 prepared,
                 held_out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -173,8 +174,10 @@ def bind(
     tensor = None if weights is None else torch.as_tensor(weights, dtype=torch.float64, device=device)
     try:
         return kind(values.to(device), targets.num_outputs, tensor, **(options or {}))  # type: ignore[call-arg]
-    except TypeError as error:
-        raise InputError(f"the loss {loss!r} does not take these options: {error}") from None
+    except TypeError:
+        known = list(inspect.signature(kind).parameters)[3:]  # after targets, outputs and weights
+        takes = f"the options {', '.join(known)}" if known else "no options"
+        raise InputError(f"the loss {loss!r} takes {takes}, got loss_options={dict(options or {})!r}") from None
 
 
 def token_weights(weights: NDArray[Any] | None, labelled: NDArray[np.bool_]) -> NDArray[Any] | None:

@@ -26,6 +26,8 @@ def as_token_labels(y: Any, source: TokenSource, rows: NDArray[Any], each: int) 
     """
     need = f"({source.num_samples}, {each})"
     if y is None:
+        y = getattr(source, "labels", None)
+    if y is None:
         raise InputError(f"each token has a label of its own: give y of shape {need}")
     if isinstance(y, torch.Tensor):
         y = y.numpy(force=True)
@@ -53,10 +55,15 @@ def seen_tokens(source: TokenSource, rows: NDArray[Any], each: int) -> NDArray[n
 
 
 def labelled_tokens(kind: TargetKind, y: NDArray[Any], seen: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """Which tokens have a label ``(n, s)``: NaN is none, a negative class is none, a hidden token has none."""
+    """Which tokens have a label ``(n, s)``: NaN is none, and for classes a negative number, None or an empty text."""
     given = np.ones(y.shape, dtype=bool)
     if y.dtype.kind == "f":
         given[np.isnan(y)] = False
+    if y.dtype.kind in "US":
+        given[y == ""] = False
+    if y.dtype.kind == "O":
+        # NaN differs from itself
+        given.flat[[value is None or value == "" or value != value for value in y.flat]] = False
     if y.dtype.kind in "if" and kind in ("classes", "labels"):
         given[y < 0] = False
     labelled: NDArray[np.bool_] = np.all(given.reshape(*y.shape[:2], -1), axis=2)
@@ -72,7 +79,7 @@ def encode_tokens(
     ----------
     kind : {"classes", "labels", "numbers", "counts"}
     y : ndarray
-        NaN (for classes also a negative number) stands for a token without a label.
+        NaN (for classes also a negative number, None or an empty text) stands for a token without a label.
     seen : ndarray of bool, shape (n, s), or None
         False where a token is hidden; its label is not looked at.
     classes : ndarray, optional
@@ -91,9 +98,13 @@ def encode_tokens(
     """
     if kind == "survival":
         raise InputError("survival times are those of samples, not of tokens; take pooling='mean'")
+    if kind == "classes" and y.ndim != 2:
+        raise InputError(f"classes of tokens have shape {y.shape}; one for each token, (n, s), is needed")
     labelled = labelled_tokens(kind, y, seen)
     if not labelled.any():
-        raise InputError("no token has a label: NaN, a negative class and hidden tokens have none")
+        raise InputError("no token has a label: NaN, a negative class, an empty text and hidden tokens have none")
+    if y.dtype.kind == "f" and not np.isfinite(y[labelled]).all():
+        raise InputError("the labels of tokens hold infinity; give NaN where a token has no label")
     own = encode(kind, y[labelled], classes)
     values = own.values.new_zeros(*labelled.shape, *own.values.shape[1:])
     values[torch.from_numpy(labelled)] = own.values

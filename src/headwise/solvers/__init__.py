@@ -1,7 +1,7 @@
 """Solvers of one convex problem: a loss of summed blocks with penalties, and the proof of how good a solution is."""
 
 from .certificate import Certificate, certify
-from .choice import SOLVERS, Solver, solver_of
+from .choice import SOLVERS, Solver, check_solver, solver_of
 from .cone import cone_difference
 from .factored import solve
 from .gram import CondensedProblem, condense
@@ -30,6 +30,7 @@ __all__ = [
     "beta_grid",
     "beta_max",
     "certify",
+    "check_solver",
     "condense",
     "cone_difference",
     "solve",

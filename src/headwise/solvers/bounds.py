@@ -41,6 +41,9 @@ def top_pairs(
     """
     p, q = matrix.shape
     count = min(count, p, q)
+    if q == 1:  # one column is its length times a direction
+        sigma = matrix.double().norm(dim=0)
+        return matrix.double() / sigma.clamp(min=torch.finfo(torch.float64).tiny), sigma, torch.ones_like(sigma)[None]
     generator = torch.Generator().manual_seed(0)  # on the processor: the same numbers for every device
     fresh = torch.randn(q, min(count + 8, q), generator=generator, dtype=torch.float64, device="cpu").to(matrix)
     start = fresh if guess is None else torch.cat([guess.to(matrix), fresh], dim=1)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Protocol
 
-from ..contracts import Progress
+from ..contracts import Loss, Progress
 from ..errors import unknown_name
 from .factored import solve
-from .gram import condense, fits_moments
+from .gram import check_squared, condense, fits_moments
 from .problem import Factors, Problem
 from .proximal import solve_proximal
 from .solution import Solution
 
-__all__ = ["SOLVERS", "Solver", "solver_of"]
+__all__ = ["SOLVERS", "Solver", "check_solver", "solver_of"]
 
 SOLVERS = ("auto", "factored", "proximal", "moments")
 """Names that `solver_of` knows."""
@@ -51,8 +51,7 @@ def solver_of(problem: Problem, name: str = "auto", max_rounds: int = 60) -> Sol
     InputError
         An unknown name, or a problem that the solver is not for.
     """
-    if name not in SOLVERS:
-        raise unknown_name("solver", name, SOLVERS)
+    check_solver(name, problem.loss)
     if name == "auto":
         few = fits_moments(problem, min(MOMENTS_AT_MOST, problem.passes.num_samples))
         name = "moments" if few else "factored"
@@ -61,3 +60,11 @@ def solver_of(problem: Problem, name: str = "auto", max_rounds: int = 60) -> Sol
     if name == "proximal":
         return partial(solve_proximal, problem, max_iterations=100 * max_rounds)
     return partial(condense(problem).solve, max_iterations=400 * max_rounds)
+
+
+def check_solver(name: str, loss: Loss) -> None:
+    """Refuse a solver that is unknown or not for a loss, before there is a problem."""
+    if name not in SOLVERS:
+        raise unknown_name("solver", name, SOLVERS)
+    if name == "moments":
+        check_squared(loss)

@@ -11,6 +11,7 @@ from ..contracts import Progress
 from .bounds import top_pairs
 from .certificate import Certificate, best_scale, centre_intercept, certify, dual_point
 from .descent import FactorDescent
+from .merged import Merged
 from .problem import Factors, Problem
 from .solution import Round, Solution, Status
 
@@ -65,12 +66,13 @@ def solve(
     history: list[Round] = []
     proved: tuple[Certificate, Factors] | None = None
     status, done, stalls = Status.ROUND_LIMIT, 0, 0
+    descent: FactorDescent | None = None
     care, last_gap = 0.05, float("inf")  # a round ends when it gains less than this share of the tolerance
     try:
         for number in range(max_rounds + 1):
             if progress:
                 progress("fit", number, max_rounds)
-            primal, gap, candidates = _look(problem, factors, beta, new_atoms, tol)
+            primal, gap, candidates = _look(problem, factors, beta, new_atoms, tol, crowded=stalls > 0)
             atoms = sum(len(u) for part, u in zip(problem.parts, factors.u, strict=True) if part.factored)
             history.append(
                 Round(time.perf_counter() - began, done, primal, gap, atoms, str(factors.intercept.dtype)[6:])
@@ -87,17 +89,20 @@ def solve(
                 care = max(care / 4, 1e-5)
                 iterations = min(2 * iterations, 400)  # each round forgets the curvature that it learnt
             before = primal
+            added = any(found is not None and found[1].numel() for found in candidates)
             factors = _add(problem, factors, candidates, beta)
             problem.passes.processes.agree(*factors.u, *factors.v, factors.intercept)
-            descent = FactorDescent(problem, beta, factors)
-            quiet = 0
+            if descent is None or added or descent.dtype != factors.intercept.dtype:
+                merged = Merged.of(problem, factors)
+                descent = FactorDescent(merged.problem, beta, merged.factors)
+            earlier, quiet = descent.iterations, 0
             for _ in range(iterations):
                 decrease = descent.step()
                 quiet = quiet + 1 if decrease < care * tol * abs(primal) / iterations else 0
                 if quiet >= 5 or descent.bound <= 0.3 * tol * abs(descent.value):
                     break
-            done += descent.iterations
-            factors = problem.balanced(descent.factors)
+            done += descent.iterations - earlier
+            factors = problem.balanced(merged.split(descent.factors))
             if before - descent.value <= 1e-12 * abs(primal) and gap > last_gap * 0.9:
                 stalls += 1
                 if factors.intercept.dtype == torch.float32:
@@ -130,12 +135,18 @@ def _epsilon(tol: float) -> float:
 Candidates = list[tuple[Tensor, Tensor, Tensor] | None]
 
 
-def _look(problem: Problem, factors: Factors, beta: float, count: int, tol: float) -> tuple[float, float, Candidates]:
-    """Objective, estimated gap and the best new atoms, in the working precision. Not a proof."""
+def _look(
+    problem: Problem, factors: Factors, beta: float, count: int, tol: float, crowded: bool = False
+) -> tuple[float, float, Candidates]:
+    """Objective, estimated gap and the best new atoms, in the working precision. Not a proof.
+
+    A matrix that has full rank already needs no atoms, and its descent goes on with the curvature that it has learnt;
+    ``crowded`` gives it some all the same.
+    """
     outputs = problem.outputs(factors)
     if problem.fit_intercept:
         shift = centre_intercept(problem, outputs.double(), 1e-4 * tol).to(outputs.dtype)
-        factors.intercept += shift
+        factors.intercept = factors.intercept + shift  # a descent that goes on keeps its own
         outputs = outputs + shift
     primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
     theta = dual_point(problem, outputs.double())
@@ -149,7 +160,8 @@ def _look(problem: Problem, factors: Factors, beta: float, count: int, tol: floa
             continue
         u, sigma, v = top_pairs(matrix, count, at_hand.flatten(1).T)
         bound = max(bound, float(sigma[0]))
-        candidates.append((u[:, sigma > beta], sigma[sigma > beta], v[:, sigma > beta]))
+        good = (sigma > beta) & (crowded or len(at_hand) < min(matrix.shape))
+        candidates.append((u[:, good], sigma[good], v[:, good]))
     return primal, primal - best_scale(problem, theta, bound, ridge, beta), candidates
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contracts import Progress
+from ..contracts import Loss, Progress
 from ..errors import InputError
 from .fista import Iterate, Numbers, Point, dual_terms, minimise
 from .problem import Factors, Problem
 from .solution import Solution
 
-__all__ = ["FEATURE_LIMIT", "CondensedProblem", "condense", "fits_moments"]
+__all__ = ["FEATURE_LIMIT", "CondensedProblem", "check_squared", "condense", "fits_moments"]
 
 FEATURE_LIMIT = 2048
 """Most features (sum of p k over the parts): their second moments are a matrix of this side (32 MiB)."""
@@ -173,11 +173,7 @@ def condense(problem: Problem) -> CondensedProblem:
     (torch.Size([4, 4]), [1.0, 1.0], 0.0)
     """
     loss: Any = problem.loss
-    if loss.name != "squared":
-        raise InputError(
-            f"only the squared loss can be condensed to moments, got {loss.name}; "
-            "give solver='factored', which is for every loss"
-        )
+    check_squared(loss)
     if any(part.outputs(loss.num_outputs) < loss.num_outputs for part in problem.parts):
         raise InputError(
             "parts for some of the outputs only (channel groups) are not condensed to moments; give solver='factored'"
@@ -217,3 +213,12 @@ def condense(problem: Problem) -> CondensedProblem:
         means = means + shift
     constant = float((weights * targets.square()).sum()) / 2
     return CondensedProblem(problem, moments, cross, constant, means * centred, target_means)
+
+
+def check_squared(loss: Loss) -> None:
+    """Refuse a loss that second moments do not decide."""
+    if loss.name != "squared":
+        raise InputError(
+            f"only the squared loss can be condensed to moments, got {loss.name}; "
+            "give solver='factored', which is for every loss"
+        )

@@ -81,7 +81,8 @@ class HeldPasses:
         for start in range(0, self._count, self._chunk):
             stop = min(start + self._chunk, self._count)
             rows = slice((self._first + start) * self._each, (self._first + stop) * self._each)
-            yield rows, [{k: v[start:stop] for k, v in part.items()} for part in stats]
+            views = {id(v): v[start:stop] for part in stats for v in part.values()}  # what is shared stays shared
+            yield rows, [{k: views[id(v)] for k, v in part.items()} for part in stats]
 
 
 def chunk_samples(numbers: int, device: torch.device, each: int = 1) -> int:

@@ -158,6 +158,12 @@ def singular_atoms(u: Tensor, v: Tensor, drop: float = 1e-7) -> tuple[Tensor, Te
 
     Those with a singular value below ``drop`` of the largest are left out; u_j and v_j have the same norm.
     """
+    if v.flatten(1).shape[1] == 1:  # one column: one atom, or none
+        z = (u.flatten(1).double() * v.flatten(1).double()).sum(0)
+        root = z.norm().sqrt()
+        keep = int(root > 0)
+        first = (z / root.clamp(min=torch.finfo(torch.float64).tiny)).to(u.dtype).reshape(1, *u.shape[1:])
+        return first[:keep], root.to(v.dtype).reshape(1, *v.shape[1:])[:keep]
     qu, ru = torch.linalg.qr(u.flatten(1).T.double())
     qv, rv = torch.linalg.qr(v.flatten(1).T.double())
     left, sigma, right = torch.linalg.svd(ru @ rv.T)

@@ -19,6 +19,7 @@ from ..heads import Atoms, Head
 from ..heads.atoms import atom_outputs
 from ..heads.clusters import GateClusters, clusters
 from ..heads.explain import token_outputs
+from ..heads.save import as_head
 from ..report import render_explanation
 from ..tokens import ArrayData, ArrayTokens, TokenStore, UnreadableImage, open_samples
 from ..tokens.samples import skipped_images
@@ -79,7 +80,7 @@ class _Samples:
 
 @torch.inference_mode()
 def explain(
-    head: Head,
+    head: Any,
     data: str | Path,
     *,
     samples: int = 8,
@@ -94,8 +95,8 @@ def explain(
 
     Parameters
     ----------
-    head : Head
-        For example of `Head.from_pretrained`.
+    head : Head, fitted estimator, str or path
+        The head, or the folder where it was saved.
     data : str or path
         What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, arrays, or a token store.
         Labels are not needed. Only images give pictures; tokens give maps alone.
@@ -119,11 +120,11 @@ def explain(
     Examples
     --------
     >>> import headwise
-    >>> head = headwise.Head.from_pretrained("my-study/head")  # doctest: +SKIP
-    >>> headwise.explain(head, "photos/").save("explanation.html")  # doctest: +SKIP
+    >>> headwise.explain("my-study/head", "photos/").save("explanation.html")  # doctest: +SKIP
     """
     if not 1 <= samples <= MOST_SAMPLES:
         raise InputError(f"{samples} samples are asked for; 1 to {MOST_SAMPLES} can be shown")
+    head = as_head(head)
     shown = _open(head, data, samples, backbone, layer, device, strict, announce)
     found = head.atoms()
     arrays: dict[str, NDArray[Any]] = {}

@@ -99,6 +99,8 @@ def predict(
             f"views={views!r} is asked for, but {data} is no token store and has no views; make one with "
             "headwise extract --views K and predict on that"
         )
+    if isinstance(found, (TokenStore, ArrayData)) and (backbone is not None or layer is not None):
+        raise InputError(f"{data} holds tokens, so no backbone is needed; leave the backbone and the layer out")
     if isinstance(found, TokenStore):
         found.verify_content()
         check_store(head, found)

@@ -68,7 +68,8 @@ class ArrayTokens:
         if values.ndim != 3 or 0 in values.shape:
             raise InputError(f"tokens have shape {tuple(values.shape)}; (n, s, d) or (n, d) without a zero is needed")
         self._values = values
-        self._mask = as_mask(mask, tuple(values.shape[:2]))
+        mask = as_mask(mask, tuple(values.shape[:2]))
+        self._mask = None if mask is None or bool(mask.all()) else mask  # one that hides nothing is none
         self._num_prefix, self._grid = check_layout(num_prefix, grid, values.shape[1])
         self._fingerprint: str | None = None
         size = self._default_size(values.dtype)

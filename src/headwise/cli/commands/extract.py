@@ -70,6 +70,8 @@ def command(
     if isinstance(samples, ArrayData):
         if views > 1:
             raise InputError(f"{data} holds tokens, and views are made of images; leave --views out")
+        if at != "output":
+            raise InputError(f"{data} holds tokens, and --at is a place in a backbone; leave it out")
         with progress_bars() as progress:
             made = store_arrays(samples, store, seed=seed, overwrite=overwrite, progress=progress, dtype=dtype)
     else:

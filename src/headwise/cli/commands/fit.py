@@ -72,8 +72,10 @@ def command(
     kept beside HEAD until it is saved: the same command, stopped and started again, goes on from them.
     """
     from ...devices import fitting_device
+    from ...errors import InputError
     from ...files import claim_folder
     from ...heads import HeadClassifier, HeadClassifierCV, HeadRegressor, HeadRegressorCV
+    from ...heads.parameters import check_parameters
     from ...heads.parts import resolve_parts
     from ...heads.save import save_head
     from ...losses import LOSSES
@@ -95,6 +97,8 @@ def command(
         "n_components": n_components,
     }
     parts = resolve_parts(block, store, gate, num_gates, seed)  # a misspelt name leaves no folder behind
+    if gate != "none" and all(part.gate_name == "none" for part in parts):
+        raise InputError(f"no part of {block!r} takes gates on these tokens; leave --gate out")
     along = {"beta": beta} if beta is not None else {"betas": betas, "seed": seed}
     settings = {"store": store.fingerprint[:12], **shared, **along}
     where = str(fitting_device(device))
@@ -109,13 +113,16 @@ def command(
         model = chosen(betas=betas, refit=False, seed=seed, checkpoint=done, **shared)
     else:
         model = (HeadClassifier if classifies else HeadRegressor)(beta=beta, **shared)
+    check_parameters(model.get_params(deep=False))
+
+    def claim() -> None:
+        if said:
+            say(said)
+        claim_folder(head, "head", settings, overwrite)  # before the work, not after it
+        store.verify_content()
+
     with joined(where) as processes:
-        if processes.first:
-            if said:
-                say(said)
-            claim_folder(head, "head", settings, overwrite)  # before the work, not after it
-            store.verify_content()
-        processes.wait()
+        processes.first_does(claim)
         with progress_bars(quiet=not processes.first) as tell:
             model.fit(store, progress=tell)
     if not processes.first:

@@ -58,6 +58,7 @@ def _facts(what: str) -> dict[str, Any]:
             "dtype": store.manifest.dtype,
             "backbone": store.manifest.backbone or "arrays",
             "layer": store.manifest.layer,
+            "taken at": (store.manifest.origin or {}).get("at"),
             "classes": len(store.class_names),
             "fingerprint": store.fingerprint,
             "skipped": len(store.skipped),
@@ -74,10 +75,10 @@ def _facts(what: str) -> dict[str, Any]:
             "classes": head.class_names or head.classes,
             "backbone": (head.facts.origin or {}).get("backbone"),
             "layer": (head.facts.origin or {}).get("layer"),
+            "taken at": (head.facts.origin or {}).get("at"),
             "rank": head.rank,
             "parameters": head.num_parameters,
-            "certificate": str(head.certificate) if head.certificate else None,
-            **(_relu_facts(path) if is_relu else {}),
+            **(_relu_facts(path) if is_relu else {"certificate": head.certificate and str(head.certificate)}),
         }
     if path.exists():
         raise InputError(f"{what} is no study, token store or head made by headwise")

@@ -73,7 +73,7 @@ def _reading(atoms: list[Mapping[str, Any]]) -> str:
             "A number without a sign says how strongly an output reads an atom: the atom has several inner features, "
             "and which way it moves the output depends on the sample. "
         )
-    if any(a.get("share") is None for a in atoms):
+    if len({a.get("share") is None for a in atoms}) == 2:
         said += (
             "A dash for the share: the atoms of a ridge part are the singular triples of its matrix, which the nuclear "
             "norm does not count. "
