@@ -83,9 +83,9 @@ def test_nothing_is_asked_of_the_samples_between_condensing_and_the_proof(make):
     class Counted:
         held, num_samples, processes, count = True, passes.num_samples, passes.processes, 0
 
-        def chunks(self, dtype):
+        def chunks(self, dtype, times=1):
             self.count += 1
-            return passes.chunks(dtype)
+            return passes.chunks(dtype, times)
 
     counted = Counted()
     condensed = condense(Problem(problem.parts, counted, problem.loss))

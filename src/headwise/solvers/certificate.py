@@ -14,6 +14,7 @@ from torch import Tensor
 from ..contracts import Loss
 from ..errors import InputError
 from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound
+from .passes import ADJOINT_TIMES
 from .problem import Factors, Problem
 
 __all__ = ["Certificate", "best_scale", "centre_intercept", "certify"]
@@ -248,7 +249,7 @@ def _adjoints(problem: Problem, theta: Tensor, skip: Sequence[bool]) -> list[Ten
     total: list[Tensor | None] = [None] * len(problem.parts)
     if all(skip):
         return total
-    for rows, stats in problem.passes.chunks(theta.dtype):
+    for rows, stats in problem.passes.chunks(theta.dtype, ADJOINT_TIMES):
         for index, part in enumerate(problem.parts):
             if not skip[index]:
                 found = part.block.adjoint(stats[index], theta[rows, part.columns])

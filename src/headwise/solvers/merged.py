@@ -64,7 +64,7 @@ class _MergedPasses:
         self._keeps = 8 * passes.num_samples * sum(counts) <= HOLD_BYTES
         self._kept: dict[torch.dtype, list[tuple[slice, list[Stats]]]] = {}
 
-    def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
+    def chunks(self, dtype: torch.dtype, times: int = 1) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype in self._kept:
             yield from self._kept[dtype]
             return

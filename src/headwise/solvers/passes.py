@@ -14,6 +14,8 @@ __all__ = ["HeldPasses", "Passes", "Stats", "chunk_samples"]
 
 Stats = Mapping[str, Tensor]
 
+ADJOINT_TIMES = 8
+"""Larger chunks for ``A*(theta)``: the matrix, of millions of numbers, is written once a chunk."""
 CHUNK_BYTES = 16 * 2**20  # small enough that a chunk and its inner features stay in the processor's cache
 DEVICE_CHUNK_BYTES = 256 * 2**20  # large enough that an accelerator is at work, and not waiting for orders
 
@@ -31,8 +33,11 @@ class Passes(Protocol):
     held: bool
     """True where statistics are in memory, so that solvers may keep values of the same size."""
 
-    def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
-        """Yield ``(rows of outputs, one statistics mapping for each part)``."""
+    def chunks(self, dtype: torch.dtype, times: int = 1) -> Iterator[tuple[slice, list[Stats]]]:
+        """Yield ``(rows of outputs, one statistics mapping for each part)``.
+
+        Chunks may be so many ``times`` larger, where what is summed over them is large too.
+        """
         ...
 
 
@@ -71,15 +76,16 @@ class HeldPasses:
         largest = max(sum(v[0].numel() for v in part.values()) for part in stats)
         self._chunk = chunk_samples(largest, first.device, each)
 
-    def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
+    def chunks(self, dtype: torch.dtype, times: int = 1) -> Iterator[tuple[slice, list[Stats]]]:
         if dtype not in self._stats:
             full = self._stats[torch.float64]
             distinct = {id(v): v for part in full for v in part.values()}  # gates may share features
             made = {key: v.to(dtype) for key, v in distinct.items()}
             self._stats[dtype] = [{k: made[id(v)] for k, v in part.items()} for part in full]
         stats = self._stats[dtype]
-        for start in range(0, self._count, self._chunk):
-            stop = min(start + self._chunk, self._count)
+        step = times * self._chunk
+        for start in range(0, self._count, step):
+            stop = min(start + step, self._count)
             rows = slice((self._first + start) * self._each, (self._first + stop) * self._each)
             views = {id(v): v[start:stop] for part in stats for v in part.values()}  # what is shared stays shared
             yield rows, [{k: views[id(v)] for k, v in part.items()} for part in stats]

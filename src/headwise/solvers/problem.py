@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import Block, Loss, Penalty
-from .passes import Passes, Stats
+from .passes import ADJOINT_TIMES, Passes, Stats
 
 __all__ = ["Factors", "Part", "Problem", "singular_atoms"]
 
@@ -125,7 +125,7 @@ class Problem:
     def adjoint(self, theta: Tensor) -> list[Tensor]:
         """``A*(theta)`` of each part, ``(p, k c)``, in theta's dtype."""
         total: list[Tensor] = []
-        for rows, stats in self.passes.chunks(theta.dtype):
+        for rows, stats in self.passes.chunks(theta.dtype, ADJOINT_TIMES):
             found = [
                 part.block.adjoint(s, theta[rows, part.columns]) for part, s in zip(self.parts, stats, strict=True)
             ]

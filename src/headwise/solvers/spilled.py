@@ -131,7 +131,7 @@ class SpilledPasses:
                 "the memory limit, or use fewer components or gates"
             )
 
-    def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, list[Stats]]]:
+    def chunks(self, dtype: torch.dtype, times: int = 1) -> Iterator[tuple[slice, list[Stats]]]:
         layout = self._layout
         if layout is None or self._written != self._count:
             raise RuntimeError(f"{self._written} of {self._count} samples were written")
