@@ -29,8 +29,8 @@ def import_timm() -> Any:
         raise InputError(
             f"timm cannot be imported with torch {_version('torch')} and torchvision {_version('torchvision')} "
             f"({reason}); "
-            "install torch and torchvision whose versions belong together, both for the CPU or both for CUDA, and the "
-            "extra 'timm' of headwise"
+            "install torch and torchvision whose versions belong together, both for the CPU or both for CUDA, then "
+            "pip install 'headwise[timm]'"
         ) from None
     return timm
 

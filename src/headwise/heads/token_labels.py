@@ -26,7 +26,8 @@ def as_token_labels(y: Any, source: TokenSource, rows: NDArray[Any], each: int) 
     """
     need = f"({source.num_samples}, {each})"
     if y is None:
-        y = getattr(source, "labels", None)
+        y = getattr(source, "labels", None)  # those of samples are no labels of tokens
+        y = y if np.ndim(y) > 1 else None
     if y is None:
         raise InputError(f"each token has a label of its own: give y of shape {need}")
     if isinstance(y, torch.Tensor):
@@ -63,7 +64,7 @@ def labelled_tokens(kind: TargetKind, y: NDArray[Any], seen: NDArray[np.bool_] |
         given[y == ""] = False
     if y.dtype.kind == "O":
         # NaN differs from itself
-        given.flat[[value is None or value == "" or value != value for value in y.flat]] = False
+        given &= np.array([value is not None and value != "" and value == value for value in y.flat]).reshape(y.shape)
     if y.dtype.kind in "if" and kind in ("classes", "labels"):
         given[y < 0] = False
     labelled: NDArray[np.bool_] = np.all(given.reshape(*y.shape[:2], -1), axis=2)
