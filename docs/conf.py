@@ -30,7 +30,14 @@ default_role = "py:obj"  # `Name` in a docstring is a link where there is such a
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
-    "subsection_order": ["gallery/start", "gallery/blocks", "gallery/losses", "gallery/practice", "gallery/mixers", "*"],
+    "subsection_order": [
+        "gallery/start",
+        "gallery/blocks",
+        "gallery/losses",
+        "gallery/practice",
+        "gallery/mixers",
+        "*",
+    ],
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("figures.scraper",),  # by name: what is not plain data cannot be compared with the last build
     "reset_modules": ("figures.style",),

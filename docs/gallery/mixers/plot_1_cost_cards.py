@@ -10,7 +10,7 @@ tokens. Tests hold the cards to what torch counts.
 # %%
 # One layer of each
 # -----------------
-# All mix tokens of width 192 on a square grid, and have the options that they come with.
+# All mix tokens of width 192 on a square grid, with the options that they come with.
 
 import math
 
@@ -36,7 +36,7 @@ cards = {n: [card(n, side) for side in SIDES] for n in mixers.list_mixers("token
 # Multiplications and additions
 # -----------------------------
 # Each panel has one mechanism in blue and softmax attention in grey. The slope is the
-# exponent: 2 for all pairs of tokens, 1 where a token looks at a fixed number of others.
+# exponent: 2 for all pairs of tokens, 1 where a token looks at so many others always.
 
 tokens = [side * side for side in SIDES]
 softmax = [c.flops for c in cards["softmax"]]
@@ -63,6 +63,4 @@ plt.show()
 print(f"{'':27s}{'parameters':>11s}{'GFLOP':>8s}{'M numbers':>11s}")
 for name, found in cards.items():
     at = found[SIDES.index(32)]
-    print(
-        f"{name:27s}{at.parameters:11,}{at.flops / 1e9:8.2f}{at.memory / 1e6:11.2f}"
-    )
+    print(f"{name:27s}{at.parameters:11,}{at.flops / 1e9:8.2f}{at.memory / 1e6:11.2f}")
