@@ -91,7 +91,12 @@ class Fno(PooledFeatures):
         tokens, mask = stats["tokens"], stats["mask"]
         if not len(u):  # there is no transform of an empty batch
             return tokens.new_zeros(mask.numel(), 0, 1)
-        convolved = self._back(torch.einsum("n...d,r...d->n...r", self._fft(tokens), self._fft(u)))
+        # the product of two complex tensors, summed over features, by real ones: ONNX has no complex matrix product
+        x, filters = torch.view_as_real(self._fft(tokens)), torch.view_as_real(self._fft(u))
+        conjugate = torch.stack([filters[..., 0], -filters[..., 1]], dim=-1)
+        turned = torch.stack([filters[..., 1], filters[..., 0]], dim=-1)
+        parts = [torch.einsum("n...dk,r...dk->n...r", x, own) for own in (conjugate, turned)]
+        convolved = self._back(torch.view_as_complex(torch.stack(parts, dim=-1)))
         return (convolved * mask[..., None]).flatten(0, 1).unsqueeze(-1)
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
