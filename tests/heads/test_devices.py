@@ -18,17 +18,19 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from headwise import HeadClassifier, HeadClassifierCV, HeadRegressor, TokenStore, verify
+from headwise import Conditioner, HeadClassifier, HeadClassifierCV, HeadRegressor, TokenStore, verify
 from headwise.blocks import BLOCKS
 from headwise.cli import main
 from headwise.devices import choose_device, fitting_device, has_float64
 from headwise.errors import InputError
 from headwise.gates import GATES
 from headwise.heads import condense as condense_file
+from headwise.heads.compare import Splits, certified_results
 from headwise.heads.memory import Memory
 from headwise.losses import LOSSES
 from headwise.processes import _take_device
 from headwise.solvers import certify, solve
+from headwise.tokens import ArrayTokens
 
 ELSEWHERE = "lazy"
 """A kind of device that every torch knows by name and none has."""
@@ -238,6 +240,22 @@ def test_a_path_begun_on_the_device_goes_on_from_its_record_anywhere(tmp_path):
     assert [p.loss for p in one.path_] == pytest.approx([p.loss for p in two.path_])
     assert [p.loss for p in one.path_] == pytest.approx([p.loss for p in three.path_])
     same(one, two)
+
+
+@pytest.mark.usefixtures("brief")
+def test_the_heads_of_a_study_are_fitted_on_the_device():
+    X, y, _ = data()
+    parts = np.array_split(np.arange(len(X)), 3)
+    rows = dict(zip(("train", "val", "test"), parts, strict=True))
+    splits = Splits(rows, {name: y[own] for name, own in rows.items()}, np.unique(y))
+    settings = {"conditioner": Conditioner(n_components=3), "betas": 2, "tol": 0.05}
+    source = ArrayTokens(X, num_prefix=1)
+    (one,) = certified_results(source, splits, ["default"], **settings)
+    with Pretend():
+        (two,) = certified_results(source, splits, ["default"], **settings, device=ELSEWHERE)
+    assert two.relative_gap == pytest.approx(one.relative_gap, abs=1e-6)
+    np.testing.assert_allclose(two.probabilities, one.probabilities, rtol=1e-6)
+    assert two.head.intercept.device.type == "cpu"
 
 
 @pytest.mark.usefixtures("brief")
