@@ -112,6 +112,8 @@ def centre_intercept(problem: Problem, outputs: Tensor, enough: float = 1e-14, s
             break
         step = _newton_step(loss, here, gradient)
         size, value = 1.0, float(loss.value(here))
+        if float(step @ gradient) <= 1e-13 * abs(value):  # a gain that the rounding of the loss would hide
+            return shift - step
         while float(loss.value(here - size * step)) > value and size > 1e-4:
             size /= 2
         if size <= 1e-4:

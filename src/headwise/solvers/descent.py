@@ -44,7 +44,7 @@ class FactorDescent:
         self.outputs = self._first_pass()
         self.iterations = 0
         self.bound = float("inf")
-        """Where every part is quadratic: how far at most the last step began above the optimum, b at its best place."""
+        """Where every part is quadratic: how far the last step began above the optimum, at most, with b at its best."""
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
         self._last: tuple[Tensor, Tensor] | None = None
         self._exact = self.outputs
@@ -160,12 +160,14 @@ class FactorDescent:
         problem.passes.processes.add(first, second)
         return first.add_(step.intercept), second, kept
 
-    def step(self) -> float:
-        """One iteration. Returns the decrease of the objective, 0 where no descent was found."""
+    def step(self, enough: float = 0.0) -> float:
+        """One iteration. Returns the decrease of the objective, 0 where none was found or `bound` is ``enough``."""
         gradient = self.gradient()
         flat = self._pack(self.factors)
         if not any(part.factored for part in self.problem.parts):  # strongly convex, with modulus beta
             self.bound = float(self._weights(gradient).double().square().sum()) / (2 * self.beta)
+            if self.bound <= enough:
+                return 0.0
         if self._last is not None:
             s, y = flat - self._last[0], gradient - self._last[1]
             if float(s @ y) > 1e-10 * float(s.norm() * y.norm()):

@@ -13,6 +13,7 @@ from .certificate import Certificate, best_scale, centre_intercept, certify, dua
 from .descent import FactorDescent
 from .merged import Merged
 from .problem import Factors, Problem
+from .ridge import solve_ridge
 from .solution import Round, Solution, Status
 
 __all__ = ["solve"]
@@ -60,6 +61,8 @@ def solve(
     The leading singular pairs of A*(theta) with ``sigma > beta`` are the best new atoms (Frank-Wolfe direction);
     atoms are kept balanced by the singular value decomposition of Z, which also removes those that vanished.
     """
+    if not any(part.factored for part in problem.parts):
+        return solve_ridge(problem, beta, tol=tol, start=start, max_rounds=max_rounds, dtype=dtype, progress=progress)
     began = time.perf_counter()
     work = dtype or (torch.float32 if tol >= 1e-4 else torch.float64)
     factors = (start.clone() if start is not None else problem.zero()).to(work, problem.device)
@@ -99,7 +102,7 @@ def solve(
             for _ in range(iterations):
                 decrease = descent.step()
                 quiet = quiet + 1 if decrease < care * tol * abs(primal) / iterations else 0
-                if quiet >= 5 or descent.bound <= 0.3 * tol * abs(descent.value):
+                if quiet >= 5:
                     break
             done += descent.iterations - earlier
             factors = problem.balanced(merged.split(descent.factors))

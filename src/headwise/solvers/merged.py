@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from .descent import HOLD_BYTES
 from .passes import Passes, Stats
@@ -46,13 +47,14 @@ class Merged:
 
     def split(self, factors: Factors) -> Factors:
         """Factors of the whole problem from merged ones."""
-        u, v = list(factors.u), list(factors.v)
-        found_u, found_v = [factors.intercept] * len(self.counts), [factors.intercept] * len(self.counts)
-        for group, own_u, own_v in zip(self.groups, u, v, strict=True):
+        u: dict[int, Tensor] = {}
+        v: dict[int, Tensor] = {}
+        for group, own_u, own_v in zip(self.groups, factors.u, factors.v, strict=True):
             sizes = [self.counts[index] for index in group]
-            for index, a, b in zip(group, own_u.split(sizes), own_v.split(sizes), strict=True):
-                found_u[index], found_v[index] = a, b
-        return Factors(found_u, found_v, factors.intercept)
+            u |= zip(group, own_u.split(sizes), strict=True)
+            v |= zip(group, own_v.split(sizes), strict=True)
+        order = range(len(self.counts))
+        return Factors([u[index] for index in order], [v[index] for index in order], factors.intercept)
 
 
 class _MergedPasses:
