@@ -132,6 +132,17 @@ def test_equals_the_slow_reference(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_a_batch_of_one(name, options):
+    """With every mask and the causal flag: one sample must not be taken for a mask that all samples share."""
+    module, x = made(name, options), tokens(name, options)
+    for given in masks_of(module, x):
+        for i in range(len(x)):
+            one = {k: v[i : i + 1] if k == "mask" else v for k, v in given.items()} | grid_of(module, x.shape[1])
+            wanted = reference_of(name).reference(module, x[i : i + 1], **one)
+            torch.testing.assert_close(module(x[i : i + 1], **one), wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
 def test_gradients_by_differences(name, options):
     module = made(name, options)
     x = tokens(name, options, batch=1).requires_grad_()

@@ -13,7 +13,7 @@ from ..contracts import QueryKey
 from ..errors import InputError, unknown_name
 from . import MIXERS
 from .allotting import allot, even, key_norms, owners
-from .attending import allowed, attend, join_heads
+from .attending import attend, join_heads
 from .base import Grid, Traits
 from .grouped_query import GroupedQuery, GroupedQueryConfig
 
@@ -132,7 +132,7 @@ class DynamicGroupedQuery(GroupedQuery):
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
         q, k, v = self.heads(x)
         own = owners(self._allot(k, mask), self.config.num_heads)
-        return self.proj(join_heads(attend(q, k[:, own], v[:, own], allowed(mask, causal, x), causal)))
+        return self.proj(join_heads(attend(q, k[:, own], v[:, own], mask, causal)))
 
     def query_key(self) -> QueryKey:
         raise InputError(

@@ -9,7 +9,7 @@ from ..contracts import QueryKey
 from ..errors import InputError
 from . import MIXERS
 from .allotting import allot, key_norms, owners, squeeze_the_largest
-from .attending import allowed, attend, join_heads
+from .attending import attend, join_heads
 from .base import Grid, Traits
 from .grouped_query import GroupedQuery
 
@@ -66,7 +66,7 @@ class KeyDrivenGroupedQuery(GroupedQuery):
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
         q, k, v = self.heads(x)
         own = owners(self._allot(k, mask), self.config.num_heads)
-        return self.proj(join_heads(attend(q, k[:, own], v[:, own], allowed(mask, causal, x), causal)))
+        return self.proj(join_heads(attend(q, k[:, own], v[:, own], mask, causal)))
 
     def query_key(self) -> QueryKey:
         raise InputError(
