@@ -279,27 +279,34 @@ def test_programs(name, options):
 LARGE = (1024, 4096, 16384)
 
 
-@pytest.mark.parametrize("name", list_mixers("tokens"))
-def test_cost_card(name):
-    """FLOPs as torch counts them, without a number computed: on the meta device."""
-    options = {k: v for k, v in reference_of(name).CASES[0].items() if k not in ("grid", "num_prefix_tokens")}
+def counted(module, n, *x):
+    """FLOPs as torch counts them, without a number computed: on the meta device. The cost card must say the same."""
+    with FlopCounterMode(display=False) as counter:
+        module(*x)
+    cost = module.cost(n)
+    assert cost.parameters == sum(p.numel() for p in module.parameters())
+    assert cost.flops == counter.get_total_flops()
+    assert cost.memory > 0
+    return cost.flops
+
+
+def growth(found):
+    """Exponent of what was found for the last two of `LARGE`."""
+    return math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
+
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_cost_card(name, options):
+    options = {k: v for k, v in options.items() if k not in ("grid", "num_prefix_tokens")}
+    grows = getattr(reference_of(name), "GROWS", lambda n: {})
     found = []
     for n in LARGE:
-        side = math.isqrt(n)
-        given = {} if MIXERS.get(name).traits.grid == "none" else {"grid": (side, side)}
-        grows = getattr(reference_of(name), "GROWS", lambda n: {})(n)
+        given = {} if MIXERS.get(name).traits.grid == "none" else {"grid": (math.isqrt(n),) * 2}
         with torch.device("meta"):
-            module = create(name, **{**options, **grows}, **given).eval()
-            x = torch.randn(1, n, options["dim"])
-        with FlopCounterMode(display=False) as counter:
-            module(x)
-        found.append(counter.get_total_flops())
-        cost = module.cost(n)
-        assert cost.parameters == sum(p.numel() for p in module.parameters())
-        assert cost.flops == pytest.approx(found[-1], rel=0.02)
-        assert cost.memory > 0
-    slope = math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
-    assert slope == pytest.approx(module.traits.exponent, abs=0.05)
+            module = create(name, **{**options, **grows(n), **given}).eval()
+            found.append(counted(module, n, torch.empty(1, n, options["dim"])))
+    assert growth(found) == pytest.approx(module.traits.exponent, abs=0.05)
 
 
 # Maps and pairs: the same questions, where they have an answer.
@@ -448,12 +455,5 @@ def test_cost_card_of_others(name, options):
         with torch.device("meta"):
             module = create(name, **options).eval()
         x = [torch.empty(part.shape, device="meta") for part in inputs(name, options, batch=1, size=size)]
-        with FlopCounterMode(display=False) as counter:
-            module(*x)
-        found.append(counter.get_total_flops())
-        cost = module.cost(n)
-        assert cost.parameters == sum(p.numel() for p in module.parameters())
-        assert cost.flops == pytest.approx(found[-1], rel=0.02)
-        assert cost.memory > 0
-    slope = math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
-    assert slope == pytest.approx(module.traits.exponent, abs=0.05)
+        found.append(counted(module, n, *x))
+    assert growth(found) == pytest.approx(module.traits.exponent, abs=0.05)

@@ -14,7 +14,7 @@ LENGTHS = (7, 5, 3)
 
 
 def GROWS(n):
-    return {"num_clusters": math.isqrt(n)}
+    return {"num_clusters": math.isqrt(n), "window": math.isqrt(n)}
 
 
 def normalised(v):
