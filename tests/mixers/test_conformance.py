@@ -124,7 +124,7 @@ HALVES = (torch.float16, torch.bfloat16)
 
 def near(found, wanted, dtype):
     """As the documentation says of half precision: the root of the mean squared error, in steps of the format."""
-    error, size = ((t.double()).norm() for t in (found.double() - wanted.double(), wanted))
+    error, size = (t.detach().double().norm() for t in (found.double() - wanted.double(), wanted))
     assert error <= 4 * torch.finfo(dtype).eps * size, float(error / size)
 
 
@@ -386,7 +386,7 @@ def check_programs(module, x, given):
 
 @pytest.mark.parametrize(("name", "options"), first_case_now(cases("tokens")))
 def test_programs(name, options):
-    module = create(name, **options).eval()
+    module = made(name, options).float()
     x = tokens(name, options).float()
     state = {k: v.clone() for k, v in module.state_dict().items()}
     plain, *_, masked = masks_of(module, x) * 2
@@ -565,7 +565,7 @@ def test_half_precision_of_others(name, options):
 
 @pytest.mark.parametrize(("name", "options"), first_case_now(others()))
 def test_programs_of_others(name, options):
-    module = create(name, **options).eval()
+    module = made(name, options).float()
     x = tuple(part.float() for part in inputs(name, options))
     for given in context_masks(module, x):
         check_programs(module, x, given)
