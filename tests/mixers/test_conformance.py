@@ -4,12 +4,15 @@ A new mechanism is one file in ``src/headwise/mixers`` and one in ``tests/mixers
 small examples) and ``reference(module, x, ...)``, and is covered here. ``LENGTHS`` in a reference says how many tokens
 to try where any number will not do; ``SIZES`` the same of maps (rows and columns) and pairs (tokens and context);
 ``GROWS(n)`` which options the stated growth of the cost takes for n tokens.
+
+What holds of a kind that has no mechanism yet (pairs) waits here for the first one.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -111,6 +114,24 @@ def same_gradients(fast, slow, at):
         )
 
 
+def seeded(module, *x, **given):
+    torch.manual_seed(5)
+    return module(*x, **given)
+
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def near(found, wanted, dtype):
+    """As the documentation says of half precision: the root of the mean squared error, in steps of the format."""
+    error, size = (t.detach().double().norm() for t in (found.double() - wanted.double(), wanted))
+    assert error <= 4 * torch.finfo(dtype).eps * size, float(error / size)
+
+
+def grows(name, n):
+    return getattr(reference_of(name), "GROWS", lambda n: {})(n)
+
+
 def test_there_is_something_to_test():
     assert list_mixers("tokens")
     assert sorted(p.stem for p in REFERENCES.glob("*.py")) == sorted(MIXERS.names())
@@ -129,6 +150,46 @@ def test_equals_the_slow_reference(name, options):
             assert fast.shape == (len(x), wanted, x.shape[2])
             torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
             same_gradients(fast, slow, [x, *(p for p in module.parameters() if p.requires_grad)])
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_a_batch_of_one(name, options):
+    """With every mask and the causal flag: one sample must not be taken for a mask that all samples share."""
+    module, x = made(name, options), tokens(name, options)
+    for given in masks_of(module, x):
+        for i in range(len(x)):
+            one = {k: v[i : i + 1] if k == "mask" else v for k, v in given.items()} | grid_of(module, x.shape[1])
+            wanted = reference_of(name).reference(module, x[i : i + 1], **one)
+            torch.testing.assert_close(module(x[i : i + 1], **one), wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", grid="any"))
+def test_grids_that_are_odd_or_tall(name, options):
+    module = made(name, options)
+    for rows, columns in ((3, 3), (5, 2), (4, 1)):
+        x = tokens(name, options, length=rows * columns + module.config.num_prefix_tokens)
+        wanted = reference_of(name).reference(module, x, grid=(rows, columns))
+        torch.testing.assert_close(module(x, grid=(rows, columns)), wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_one_token(name, options):
+    given = {"grid": (1, 1)} if MIXERS.get(name).traits.grid != "none" else {}
+    module = made(name, {**options, **grows(name, 1), **given})
+    x = tokens(name, options, length=1 + module.config.num_prefix_tokens)
+    for more in masks_of(module, x):
+        wanted = reference_of(name).reference(module, x, **more, **given)
+        torch.testing.assert_close(module(x, **more, **given), wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_half_precision(name, options):
+    for dtype in HALVES:
+        module, x = made(name, options).to(dtype), tokens(name, options).to(dtype)
+        given = grid_of(module, x.shape[1])
+        found = module(x, **given)
+        assert found.dtype == dtype
+        near(found, module.double()(x.double(), **given), dtype)
 
 
 @pytest.mark.parametrize(("name", "options"), cases("tokens"))
@@ -161,24 +222,58 @@ def test_shifts_of_the_grid_shift_the_outputs(name, options):
 def test_samples_do_not_meet(name, options):
     module, x = made(name, options), tokens(name, options, batch=3)
     given = grid_of(module, x.shape[1])
-    torch.testing.assert_close(module(x[1:2], **given), module(x, **given)[1:2], rtol=0, atol=1e-12)
-    x[0] = torch.nan
-    assert torch.isfinite(module(x, **given)[1:]).all()
+    for training in (False, True):
+        module.train(training)
+        together, alone = seeded(module, x, **given)[1:2], seeded(module, x[1:2], **given)
+        torch.testing.assert_close(alone, together, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_a_nan_stays_in_its_sample(name, options):
+    module, x = made(name, options), tokens(name, options, batch=3)
+    given = grid_of(module, x.shape[1])
+    for training in (False, True):
+        module.train(training)
+        for places in (slice(None), slice(1)):
+            poisoned = x.clone()
+            poisoned[0, places] = torch.nan
+            assert torch.isfinite(module(poisoned, **given)[1:]).all()
 
 
 @pytest.mark.parametrize(("name", "options"), cases("tokens", mask=True))
 def test_padding_never_tells(name, options):
+    """Whatever stands in it, NaN included: not in the outputs, not in a gradient, not in what training remembers."""
+    mask = torch.ones(tokens(name, options).shape[:2], dtype=torch.bool)
+    mask[:, -2:] = False
+    for training in (False, True):
+        found = []
+        for padding in (0.0, torch.nan):
+            module, x = made(name, options).train(training), tokens(name, options)
+            x = torch.where(mask[..., None], x, torch.full_like(x, padding)).requires_grad_()
+            given = grid_of(module, x.shape[1])
+            out = seeded(module, x, mask=mask, **given)
+            real = module.out_mask(mask, given.get("grid"))
+            assert real.shape == out.shape[:2] and not out[~real].any()
+            out.square().sum().backward()
+            assert not x.grad[~mask].any()
+            found.append([out, x.grad, *(p.grad for p in module.parameters()), *module.buffers()])
+        torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-11)
+        assert not module(x, mask=torch.zeros_like(mask), **given).any()
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", pair_mask=True, batch_independent=True))
+def test_hidden_pairs_never_tell(name, options):
     module, x = made(name, options), tokens(name, options)
     given = grid_of(module, x.shape[1])
-    mask = torch.ones(x.shape[:2], dtype=torch.bool)
-    mask[:, -2:] = False
-    wanted = module(x, mask=mask, **given)
-    poisoned = torch.where(mask[..., None], x, torch.full_like(x, torch.nan))
-    torch.testing.assert_close(module(poisoned, mask=mask, **given), wanted, rtol=0, atol=1e-12)
-    real = module.out_mask(mask, given.get("grid"))
-    assert real.shape == wanted.shape[:2] and not wanted[~real].any()
-    none = torch.zeros_like(mask)
-    assert not module(x, mask=none, **given).any()
+    mask = torch.rand(*x.shape[:2], x.shape[1], generator=torch.Generator().manual_seed(2)) < 0.5
+    changed = x.clone()
+    changed[:, 2] += 1
+    blind = ~mask[:, :, 2]
+    blind[:, 2] = False  # its own output does change
+    assert blind.any()
+    torch.testing.assert_close(
+        module(changed, mask=mask, **given)[blind], module(x, mask=mask, **given)[blind], rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("name", "options"), cases("tokens", causal=True))
@@ -210,20 +305,44 @@ def test_what_is_not_declared_is_refused(name, options):
         with pytest.raises(InputError, match="no grid"):
             module(x, grid=(1, n))
     else:
-        with pytest.raises(InputError, match="grid"):
-            module(x, grid=(n + 1, 7))
+        for wrong in ((n + 1, 7), (0, n), (-1, -n), (n,), (1.0, n), (), n):
+            with pytest.raises(InputError, match="grid"):
+                module(x, grid=wrong)
+            with pytest.raises(InputError, match="grid"):
+                create(name, **{**options, "grid": wrong})(x)
     if not traits.prefix:
         with pytest.raises(InputError, match="prefix"):
             create(name, **{**options, "num_prefix_tokens": 1})
     if not traits.query_key:
         with pytest.raises(InputError, match="logits"):
             module.query_key()
-    with pytest.raises(InputError, match="boolean"):
-        module(x, mask=torch.ones(2, n), **given)
-    with pytest.raises(InputError, match=str(options["dim"])):
-        module(x[..., 1:], **given)
+    for wrong in (torch.ones(2, n), torch.ones(2, n, dtype=torch.long)):
+        with pytest.raises(InputError, match="boolean"):
+            module(x, mask=wrong, **given)
+    for shape in ((2, n + 1), (1, n), (n,), (2, n, n + 1), (2, 1, n, n)):
+        with pytest.raises(InputError, match=rf"mask must be \(2, {n}\)"):
+            module(x, mask=torch.ones(shape, dtype=torch.bool), **given)
+    for wrong in (x[..., 1:], x[0], x[:, :, None]):
+        with pytest.raises(InputError, match=str(options["dim"])):
+            module(wrong, **given)
+    for wrong in (x[:0], x[:, :0]):
+        with pytest.raises(InputError, match="at least one"):
+            module(wrong, **given)
     with pytest.raises(InputError, match="did you mean dim"):
         create(name, **{**options, "dims": 8})
+
+
+DIVISORS = ("num_heads", "num_kv_heads", "num_blocks", "num_groups", "head_dim")
+SUMMANDS = ("mlp_mixer",)  # whose heads are added, not laid side by side
+
+
+@pytest.mark.parametrize("name", [name for name in MIXERS.names() if name not in SUMMANDS])
+def test_parts_that_do_not_divide_are_refused(name):
+    options = reference_of(name).CASES[0]
+    for what in set(DIVISORS) & {f.name for f in fields(MIXERS.get(name).Config)}:
+        for wrong in (options["dim"] + 1, 0, 1.5):
+            with pytest.raises(InputError, match=f"{what}.*got {wrong}"):
+                create(name, **{**options, what: wrong})
 
 
 @pytest.mark.parametrize(("name", "options"), cases("tokens", query_key=True))
@@ -244,57 +363,73 @@ def test_saved_and_loaded(name, options, tmp_path):
         torch.testing.assert_close(x, y, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("name", "options"), cases("tokens"))
-def test_programs(name, options):
+def first_case_now(found):
+    """The first case of each mechanism in the everyday run, the others marked slow: each takes torch seconds."""
+    return [c if c.id.endswith("-0") else pytest.param(*c.values, id=c.id, marks=pytest.mark.slow) for c in found]
+
+
+def check_programs(module, x, given):
     """torch.export, torch.compile in one piece, autocast, and gradients computed twice instead of kept."""
-    module = create(name, **options).eval()
-    x = tokens(name, options).float()
-    given = grid_of(module, x.shape[1])
-    wanted = module(x, **given)
-    torch.testing.assert_close(module(x, **given), wanted, rtol=0, atol=0)  # nothing is remembered in eval
-    exported = torch.export.export(module, (x,), given).module()
-    torch.testing.assert_close(exported(x, **given), wanted)
+    wanted = module(*x, **given)
+    torch.testing.assert_close(module(*x, **given), wanted, rtol=0, atol=0)  # nothing is drawn or remembered in eval
+    torch.testing.assert_close(torch.export.export(module, x, given).module()(*x, **given), wanted)
     torch.compiler.reset()  # mechanisms share one forward, and torch compiles it for no more than a few classes
-    compiled = torch.compile(module, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x, **given), wanted)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(module(x, **given).float(), wanted, rtol=0.1, atol=0.1)
-    x.requires_grad_()
-    direct = torch.autograd.grad(module(x, **given).square().sum(), x)[0]
-    again = torch.autograd.grad(checkpoint(module, x, use_reentrant=False, **given).square().sum(), x)[0]
+    torch.testing.assert_close(torch.compile(module, backend="eager", fullgraph=True)(*x, **given), wanted)
+    for dtype in HALVES:
+        with torch.autocast("cpu", dtype=dtype):
+            near(module(*x, **given), wanted, dtype)
+    at = x[0].clone().requires_grad_()
+    direct = torch.autograd.grad(module(at, *x[1:], **given).square().sum(), at)[0]
+    again = torch.autograd.grad(checkpoint(module, at, *x[1:], use_reentrant=False, **given).square().sum(), at)[0]
     torch.testing.assert_close(again, direct)
+
+
+@pytest.mark.parametrize(("name", "options"), first_case_now(cases("tokens")))
+def test_programs(name, options):
+    module = made(name, options).float()
+    x = tokens(name, options).float()
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    plain, *_, masked = masks_of(module, x) * 2
+    for given in (plain, masked) if masked else (plain,):
+        check_programs(module, (x,), {**given, **grid_of(module, x.shape[1])})
+    torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
 
 
 LARGE = (1024, 4096, 16384)
 
 
-@pytest.mark.parametrize("name", list_mixers("tokens"))
-def test_cost_card(name):
-    """FLOPs as torch counts them, without a number computed: on the meta device."""
-    options = {k: v for k, v in reference_of(name).CASES[0].items() if k not in ("grid", "num_prefix_tokens")}
+def counted(module, n, *x):
+    """FLOPs as torch counts them, without a number computed: on the meta device. The cost card must say the same."""
+    with FlopCounterMode(display=False) as counter:
+        module(*x)
+    cost = module.cost(n)
+    assert cost.parameters == sum(p.numel() for p in module.parameters())
+    assert cost.flops == counter.get_total_flops()
+    assert cost.memory > 0
+    return cost.flops
+
+
+def growth(found):
+    """Exponent of what was found for the last two of `LARGE`."""
+    return math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens"))
+def test_cost_card(name, options):
+    options = {k: v for k, v in options.items() if k not in ("grid", "num_prefix_tokens")}
     found = []
     for n in LARGE:
-        side = math.isqrt(n)
-        given = {} if MIXERS.get(name).traits.grid == "none" else {"grid": (side, side)}
-        grows = getattr(reference_of(name), "GROWS", lambda n: {})(n)
+        given = {} if MIXERS.get(name).traits.grid == "none" else {"grid": (math.isqrt(n),) * 2}
         with torch.device("meta"):
-            module = create(name, **{**options, **grows}, **given).eval()
-            x = torch.randn(1, n, options["dim"])
-        with FlopCounterMode(display=False) as counter:
-            module(x)
-        found.append(counter.get_total_flops())
-        cost = module.cost(n)
-        assert cost.parameters == sum(p.numel() for p in module.parameters())
-        assert cost.flops == pytest.approx(found[-1], rel=0.02)
-        assert cost.memory > 0
-    slope = math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
-    assert slope == pytest.approx(module.traits.exponent, abs=0.05)
+            module = create(name, **{**options, **grows(name, n), **given}).eval()
+            found.append(counted(module, n, torch.empty(1, n, options["dim"])))
+    assert growth(found) == pytest.approx(module.traits.exponent, abs=0.05)
 
 
 # Maps and pairs: the same questions, where they have an answer.
 
 OTHERS = ("map", "pair")
-SIZES = {"map": ((3, 4), (5, 1), (1, 1)), "pair": ((5, 3), (3, 4), (1, 1))}
+SIZES = {"map": ((3, 4), (3, 3), (5, 1), (1, 1)), "pair": ((5, 3), (3, 4), (1, 1))}
 
 
 def others(**traits):
@@ -330,6 +465,8 @@ def test_others_equal_the_slow_reference(name, options):
         for given in context_masks(module, x):
             fast, slow = module(*x, **given), reference_of(name).reference(module, *x, **given)
             assert fast.shape == x[0].shape
+            one = {k: v[:1] for k, v in given.items()}
+            torch.testing.assert_close(module(*(part[:1] for part in x), **one), slow[:1], rtol=1e-10, atol=1e-10)
             torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
             same_gradients(fast, slow, [*x, *(p for p in module.parameters() if p.requires_grad)])
 
@@ -346,6 +483,13 @@ def test_samples_of_others_do_not_meet(name, options):
     for training in (False, True):
         module.train(training)
         torch.testing.assert_close(module(*(p[1:2] for p in x)), module(*x)[1:2], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "options"), others())
+def test_a_nan_in_others_stays_in_its_sample(name, options):
+    module, x = made(name, options), inputs(name, options, batch=3)
+    for training in (False, True) if module.traits.batch_independent else (False,):
+        module.train(training)
         for i in range(len(x)):
             poisoned = tuple(p.clone() for p in x)
             poisoned[i][0] = torch.nan
@@ -393,11 +537,15 @@ def test_others_refuse_what_is_not_declared(name, options):
         for wrong in (x[0][0], x[0][:, 1:], x[0].flatten(2)):
             with pytest.raises(InputError, match=str(options["dim"])):
                 module(wrong)
-        with pytest.raises(InputError, match="at least one place"):
-            module(x[0][:, :, :0])
+        for wrong in (x[0][:0], x[0][:, :, :0], x[0][..., :0]):
+            with pytest.raises(InputError, match="at least one"):
+                module(wrong)
         return
     for wrong in ((x[0][..., 1:], x[1]), (x[0], x[1][..., 1:]), (x[0][0], x[1]), (x[0], x[1][:1])):
         with pytest.raises(InputError, match=str(options["dim"])):
+            module(*wrong)
+    for wrong in ((x[0][:0], x[1][:0]), (x[0][:, :0], x[1]), (x[0], x[1][:, :0])):
+        with pytest.raises(InputError, match="at least one"):
             module(*wrong)
     ones = torch.ones(x[1].shape[:2])
     with pytest.raises(InputError, match="boolean" if module.traits.mask else "no mask"):
@@ -407,25 +555,20 @@ def test_others_refuse_what_is_not_declared(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), others())
+def test_half_precision_of_others(name, options):
+    for dtype in HALVES:
+        module, x = made(name, options).to(dtype), tuple(part.to(dtype) for part in inputs(name, options))
+        found = module(*x)
+        assert found.dtype == dtype
+        near(found, module.double()(*(part.double() for part in x)), dtype)
+
+
+@pytest.mark.parametrize(("name", "options"), first_case_now(others()))
 def test_programs_of_others(name, options):
-    module = create(name, **options).eval()
+    module = made(name, options).float()
     x = tuple(part.float() for part in inputs(name, options))
-    wanted = module(*x)
-    torch.testing.assert_close(module(*x), wanted, rtol=0, atol=0)
-    torch.testing.assert_close(torch.export.export(module, x).module()(*x), wanted)
-    torch.compiler.reset()  # mechanisms share one forward, and torch compiles it for no more than a few classes
-    torch.testing.assert_close(torch.compile(module, backend="eager", fullgraph=True)(*x), wanted)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(module(*x).float(), wanted, rtol=0.1, atol=0.1)
-    half = create(name, **options).eval()
-    half.load_state_dict(module.state_dict())
-    found = half.bfloat16()(*(part.bfloat16() for part in x))
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), wanted, rtol=0.1, atol=0.1)
-    x[0].requires_grad_()
-    direct = torch.autograd.grad(module(*x).square().sum(), x[0])[0]
-    again = torch.autograd.grad(checkpoint(module, *x, use_reentrant=False).square().sum(), x[0])[0]
-    torch.testing.assert_close(again, direct)
+    for given in context_masks(module, x):
+        check_programs(module, x, given)
 
 
 @pytest.mark.parametrize(("name", "options"), others())
@@ -437,12 +580,5 @@ def test_cost_card_of_others(name, options):
         with torch.device("meta"):
             module = create(name, **options).eval()
         x = [torch.empty(part.shape, device="meta") for part in inputs(name, options, batch=1, size=size)]
-        with FlopCounterMode(display=False) as counter:
-            module(*x)
-        found.append(counter.get_total_flops())
-        cost = module.cost(n)
-        assert cost.parameters == sum(p.numel() for p in module.parameters())
-        assert cost.flops == pytest.approx(found[-1], rel=0.02)
-        assert cost.memory > 0
-    slope = math.log(found[-1] / found[-2]) / math.log(LARGE[-1] / LARGE[-2])
-    assert slope == pytest.approx(module.traits.exponent, abs=0.05)
+        found.append(counted(module, n, *x))
+    assert growth(found) == pytest.approx(module.traits.exponent, abs=0.05)

@@ -161,6 +161,7 @@ def test_commitment_is_the_distance_to_the_own_mean():
     torch.testing.assert_close(mixer.commitment(x), 2 * torch.stack(found[True] + found[False]).mean())
 
 
+@pytest.mark.slow
 def test_training_compiles():
     mixer = create("routing", **OPTIONS, decay=0.5)
     twin = copy.deepcopy(mixer)

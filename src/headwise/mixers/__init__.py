@@ -60,9 +60,8 @@ def create(name: str, **options: Any) -> Mechanism:
     for option in options:
         if option not in known:
             raise unknown_name(f"option of {name}", option, known)
-    missing = [f for f in ("dim",) if f not in options]
-    if missing:
-        raise InputError(f"{name} needs {', '.join(missing)}: create({name!r}, dim=192, ...)")
+    if "dim" not in options:
+        raise InputError(f"{name} needs dim: create({name!r}, dim=192, ...)")
     return mechanism(mechanism.Config(**options))
 
 

@@ -1,16 +1,23 @@
-"""How query heads are allotted to key heads by the norms of the keys.
+"""How query heads are allotted to key heads by the norms of the keys, and what mechanisms that do it share.
 
-All in tensors and with loops of known length, so that it runs inside one compiled program.
+Allotments are found in tensors alone and with loops of known length, so that they run inside one compiled program.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-__all__ = ["allot", "even", "key_norms", "owners", "squeeze_the_largest"]
+from ..contracts import QueryKey
+from ..errors import InputError
+from .attending import attend, join_heads
+from .base import Grid, Traits
+from .grouped_query import GroupedQuery
+
+__all__ = ["AllottedQuery", "allot", "even", "key_norms", "owners", "squeeze_the_largest"]
 
 Repair = Callable[[Tensor, Tensor], Tensor]
 
@@ -77,3 +84,27 @@ def squeeze_the_largest(counts: Tensor, excess: Tensor) -> Tensor:
 def owners(counts: Tensor, num_heads: int) -> Tensor:
     """The key head of each query head ``(num_heads,)``: the first ``counts[0]`` belong to key head 0, and so on."""
     return (torch.arange(num_heads, device=counts.device)[:, None] >= counts.cumsum(0)).sum(1)
+
+
+class AllottedQuery(GroupedQuery):
+    """Grouped queries whose key heads serve as many query heads as `_allot` gives them."""
+
+    traits = Traits(2.0, permutation_equivariant=True, batch_independent=False, mask=True, pair_mask=True, prefix=True)
+
+    @abstractmethod
+    def _allot(self, k: Tensor, mask: Tensor | None) -> Tensor:
+        """Query heads that each key head serves, ``(num_kv_heads,)``, for keys ``(B, num_kv_heads, N, d)``."""
+
+    def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
+        q, k, v = self.heads(x)
+        own = owners(self._allot(k, mask), self.config.num_heads)
+        return self.proj(join_heads(attend(q, k[:, own], v[:, own], mask, causal)))
+
+    def query_key(self) -> QueryKey:
+        raise InputError(
+            f"{self.name} has no logits of its own: which key head a query head meets depends on its batches; "
+            "grouped_query has them"
+        )
+
+    def memory(self, num_tokens: int) -> int:
+        return super().memory(num_tokens) + 2 * num_tokens * self.config.dim

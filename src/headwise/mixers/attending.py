@@ -22,33 +22,52 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 def allowed(mask: Tensor | None, causal: bool, like: Tensor) -> Tensor | None:
-    """Which token may look at which, ``(B or 1, 1, N, N)``, or None where all may; ``like`` is ``(B, N, D)``."""
-    n = like.shape[1]
-    found = None
-    if mask is not None:
-        found = (mask[:, None, :] if mask.ndim == 2 else mask)[:, None]
-    if causal:
-        before = torch.ones(n, n, dtype=torch.bool, device=like.device).tril()
-        found = before if found is None else found & before
-        found = found.expand(-1, -1, n, n) if found.ndim == 4 else found[None, None]
-    return found
+    """Which token may look at which, with ones for sizes that make no difference, or None where all may.
+
+    Parameters
+    ----------
+    mask : bool Tensor, shape (B, N), (B, N, N) or (B, heads, N or 1, M), optional
+        Tokens that are real, or pairs, which may differ between attention heads.
+    causal : bool
+        No token looks at a later one.
+    like : Tensor, shape (..., N, d)
+        The tokens or their queries.
+
+    Returns
+    -------
+    bool Tensor, shape (B or 1, heads or 1, N or 1, M), or None
+    """
+    if mask is not None and mask.ndim < 4:
+        mask = (mask[:, None] if mask.ndim == 2 else mask)[:, None]
+    if not causal:
+        return mask
+    n = like.shape[-2]
+    before = torch.ones(1, 1, n, n, dtype=torch.bool, device=like.device).tril()
+    return before if mask is None else mask & before
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, may: Tensor | None, causal: bool, scale: float | None = None) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
     """Softmax attention by torch's own kernels; a query that may look at nothing gets zero.
 
     Parameters
     ----------
     q, k, v : Tensor, shape (B, heads, N, d)
         Keys and values may have fewer attention heads, which divide those of the queries: consecutive ones share one.
-    may : bool Tensor or None
-        As `allowed` gives it; with ``causal`` it holds that already.
+    mask, causal
+        As `allowed` takes them.
     """
     grouped = q.shape[1] != k.shape[1]
-    if may is None:
-        return F.scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)
-    if causal and may.shape[:2] == (1, 1):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
+    if mask is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped)
+    may = allowed(mask, causal, q)
+    assert may is not None  # there is a mask
     some = may.any(-1, keepdim=True)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=may | ~some, scale=scale, enable_gqa=grouped)
     return torch.where(some, out, torch.zeros_like(out))

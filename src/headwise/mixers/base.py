@@ -156,6 +156,7 @@ class Mixer(Mechanism):
         Parameters
         ----------
         x : Tensor, shape (B, N, dim)
+            B and N are at least 1.
         mask : bool Tensor, shape (B, N) or (B, N, N), optional
             True where a token is real, or where token t may look at token u. Outputs of tokens that are not real are
             zero; a token that may look at none takes in nothing.
@@ -176,6 +177,8 @@ class Mixer(Mechanism):
         """
         if x.ndim != 3 or x.shape[2] != self.config.dim:
             raise InputError(f"{self.name} takes tokens (B, N, {self.config.dim}), got shape {tuple(x.shape)}")
+        if 0 in x.shape:
+            raise InputError(f"{self.name} takes at least one sample of at least one token, got {tuple(x.shape)}")
         self._check_mask(x, mask)
         if causal and not self.traits.causal:
             raise InputError(
@@ -227,12 +230,12 @@ class Mixer(Mechanism):
                 raise InputError(f"{self.name} knows no grid, got grid={grid}; leave it out")
             return None
         own = self.config.grid
-        if self.traits.grid == "fixed" and grid is not None and tuple(grid) != tuple(own):
-            raise InputError(f"{self.name} was made for the grid {own}, got {grid}; make one for {grid}")
-        grid = grid or own
+        grid = own if grid is None else grid
         if grid is None:
             raise InputError(f"{self.name} needs the grid of the tokens: give grid=(rows, columns)")
         _check_grid(grid)
+        if self.traits.grid == "fixed" and tuple(grid) != tuple(own):
+            raise InputError(f"{self.name} was made for the grid {own}, got {grid}; make one for {grid}")
         prefix = self.config.num_prefix_tokens
         if grid[0] * grid[1] + prefix != num_tokens:
             front = f" after {prefix} prefix tokens" if prefix else ""
@@ -249,11 +252,11 @@ class Recalibration(Mechanism):
     kind = "map"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh a map ``(B, dim, H, W)``; H and W are at least 1."""
+        """Weigh a map ``(B, dim, H, W)``; B, H and W are at least 1."""
         if x.ndim != 4 or x.shape[1] != self.config.dim:
             raise InputError(f"{self.name} takes maps (B, {self.config.dim}, H, W), got shape {tuple(x.shape)}")
-        if 0 in x.shape[2:]:
-            raise InputError(f"{self.name} takes maps of at least one place, got shape {tuple(x.shape)}")
+        if 0 in x.shape:
+            raise InputError(f"{self.name} takes at least one map of at least one place, got {tuple(x.shape)}")
         return self.recalibrate(x)
 
     @abstractmethod
@@ -272,6 +275,8 @@ class Fusion(Mechanism):
         for what, given in (("x", x), ("context", context)):
             if given.ndim != 3 or given.shape[2] != d or given.shape[0] != x.shape[0]:
                 raise InputError(f"{self.name} takes {what} (B, N, {d}), got shape {tuple(given.shape)}")
+            if 0 in given.shape:
+                raise InputError(f"{self.name} takes at least one sample and token of {what}, got {tuple(given.shape)}")
         if mask is not None and not self.traits.mask:
             raise InputError(f"{self.name} takes no mask of the context: it cannot leave a token out")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != context.shape[:2]):

@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from ..checks import check_flag, check_number, check_whole
-from ..contracts import QueryKey
-from ..errors import InputError, unknown_name
+from ..errors import unknown_name
 from . import MIXERS
-from .allotting import allot, even, key_norms, owners
-from .attending import allowed, attend, join_heads
-from .base import Grid, Traits
-from .grouped_query import GroupedQuery, GroupedQueryConfig
+from .allotting import AllottedQuery, allot, even, key_norms
+from .grouped_query import GroupedQueryConfig
 
 __all__ = ["DynamicGroupedQuery", "DynamicGroupedQueryConfig"]
 
@@ -54,7 +51,7 @@ class DynamicGroupedQueryConfig(GroupedQueryConfig):
 
 
 @MIXERS.register("dynamic_grouped_query")
-class DynamicGroupedQuery(GroupedQuery):
+class DynamicGroupedQuery(AllottedQuery):
     r"""Grouped queries (DGQA) allotted anew every ``window`` training steps by the norms of the key heads.
 
     With m the norms of the batch (:math:`m_g = \sum_b \|K_{b,g}\|_F`) and c those remembered,
@@ -93,7 +90,6 @@ class DynamicGroupedQuery(GroupedQuery):
     """
 
     name = "dynamic_grouped_query"
-    traits = Traits(2.0, permutation_equivariant=True, batch_independent=False, mask=True, pair_mask=True, prefix=True)
     Config = DynamicGroupedQueryConfig
     norms: Tensor
     allotment: Tensor
@@ -128,20 +124,6 @@ class DynamicGroupedQuery(GroupedQuery):
         self.norms.copy_(torch.where(says, new, old))
         self.allotment.copy_(counts)
         return counts
-
-    def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
-        q, k, v = self.heads(x)
-        own = owners(self._allot(k, mask), self.config.num_heads)
-        return self.proj(join_heads(attend(q, k[:, own], v[:, own], allowed(mask, causal, x), causal)))
-
-    def query_key(self) -> QueryKey:
-        raise InputError(
-            f"{self.name} has no logits of its own: which key head a query head meets changes in training; "
-            "grouped_query has them"
-        )
-
-    def memory(self, num_tokens: int) -> int:
-        return super().memory(num_tokens) + 2 * num_tokens * self.config.dim
 
 
 def _at_random(counts: Tensor, excess: Tensor) -> Tensor:

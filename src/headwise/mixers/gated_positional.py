@@ -145,7 +145,7 @@ class GatedPositional(Mixer):
         by_place = torch.einsum("hij,bhrjd->bhrid", columns, v.unflatten(2, grid))
         by_place = torch.einsum("hij,bhjcd->bhicd", rows, by_place).flatten(2, 3)
         gate = self._gate().to(v.dtype)
-        return self.proj(join_heads(torch.lerp(attend(*self._queries_and_keys(x), v, None, False), by_place, gate)))
+        return self.proj(join_heads(torch.lerp(attend(*self._queries_and_keys(x), v), by_place, gate)))
 
     def query_key(self) -> QueryKey:
         """What decides the content map; the positional map and the gates stand beside it."""

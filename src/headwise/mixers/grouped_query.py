@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..contracts import QueryKey
 from . import MIXERS
-from .attending import allowed, attend, join_heads, split_heads
+from .attending import attend, join_heads, split_heads
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
 from .softmax import Softmax
 
@@ -142,7 +142,7 @@ class GroupedQuery(Mixer):
         )
 
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
-        return self.proj(join_heads(attend(*self.heads(x), allowed(mask, causal, x), causal)))
+        return self.proj(join_heads(attend(*self.heads(x), mask, causal)))
 
     def query_key(self) -> QueryKey:
         heads, groups, d = self.config.num_heads, self.config.num_kv_heads, self.config.dim

@@ -5,19 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..contracts import QueryKey
-from ..errors import InputError
 from . import MIXERS
-from .allotting import allot, key_norms, owners, squeeze_the_largest
-from .attending import allowed, attend, join_heads
-from .base import Grid, Traits
-from .grouped_query import GroupedQuery
+from .allotting import AllottedQuery, allot, key_norms, squeeze_the_largest
 
 __all__ = ["KeyDrivenGroupedQuery"]
 
 
 @MIXERS.register("key_driven_grouped_query")
-class KeyDrivenGroupedQuery(GroupedQuery):
+class KeyDrivenGroupedQuery(AllottedQuery):
     r"""Grouped queries (KDGQA) where key heads of larger norm serve more query heads.
 
     .. math:: n_g = \sum_b \|K_{b,g}\|_F, \quad s = \frac{n - \min n}{\max n - \min n}, \quad
@@ -51,7 +46,6 @@ class KeyDrivenGroupedQuery(GroupedQuery):
     """
 
     name = "key_driven_grouped_query"
-    traits = Traits(2.0, permutation_equivariant=True, batch_independent=False, mask=True, pair_mask=True, prefix=True)
 
     def allotment(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Query heads that each key head serves in this batch, whole numbers ``(num_kv_heads,)``."""
@@ -62,17 +56,3 @@ class KeyDrivenGroupedQuery(GroupedQuery):
         norms = key_norms(k, mask if mask is not None and mask.ndim == 2 else None)
         low, high = torch.aminmax(norms)
         return allot((norms - low) / (high - low), self.config.num_heads, squeeze_the_largest)
-
-    def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
-        q, k, v = self.heads(x)
-        own = owners(self._allot(k, mask), self.config.num_heads)
-        return self.proj(join_heads(attend(q, k[:, own], v[:, own], allowed(mask, causal, x), causal)))
-
-    def query_key(self) -> QueryKey:
-        raise InputError(
-            f"{self.name} has no logits of its own: which key head a query head meets depends on the batch; "
-            "grouped_query has them"
-        )
-
-    def memory(self, num_tokens: int) -> int:
-        return super().memory(num_tokens) + 2 * num_tokens * self.config.dim

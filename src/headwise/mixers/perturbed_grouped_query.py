@@ -87,15 +87,14 @@ class PerturbedGroupedQuery(GroupedQuery):
     Config = PerturbedGroupedQueryConfig
 
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
-        may = allowed(mask, causal, x)
         q, k, v = self.heads(x)
         if not (self.training or self.config.noise_in_eval):
-            out = attend(q, k, v, may, causal)
+            out = attend(q, k, v, mask, causal)
         elif self.config.noise_on == "maps":
-            out = self._noisy_maps(q, k, may) @ self._for_each_query_head(v)
+            out = self._noisy_maps(q, k, allowed(mask, causal, x)) @ self._for_each_query_head(v)
         else:
             takes_in = mask if mask is None or mask.ndim == 2 else mask.any(-1)
-            out = self._noisy(attend(q, k, v, may, causal), takes_in)
+            out = self._noisy(attend(q, k, v, mask, causal), takes_in)
         return self.proj(join_heads(out))
 
     def _for_each_query_head(self, x: Tensor) -> Tensor:

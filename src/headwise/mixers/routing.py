@@ -190,15 +190,11 @@ class Routing(Mixer):
     ) -> Tensor:
         """The tokens that a cluster took, ``at`` for queries and keys, look at each other."""
         q_at, k_at = at
-        num_tokens, window = q.shape[2], q_at.shape[-1]
-        may = None
-        if mask is not None:
-            may = _gather(mask[:, None, :, None].expand(*q.shape[:3], 1), k_at).transpose(-1, -2).flatten(1, 2)
-        if causal:
-            before = torch.ones(window, window, dtype=torch.bool, device=q.device).tril()[None, None]
-            may = before if may is None else may & before
+        num_tokens = q.shape[2]
+        if mask is not None:  # of the keys of each cluster, (B, heads * clusters, 1, window)
+            mask = _gather(mask[:, None, :, None].expand(*q.shape[:3], 1), k_at).transpose(-1, -2).flatten(1, 2)
         q, k, v = (_gather(t, at).flatten(1, 2) for t, at in ((q, q_at), (k, k_at), (v, k_at)))
-        out = attend(q, k, v, may, causal, scale=1.0).unflatten(1, q_at.shape[1:3]).flatten(2, 3)
+        out = attend(q, k, v, mask, causal, scale=1.0).unflatten(1, q_at.shape[1:3]).flatten(2, 3)
         places = q_at.flatten(2)
         shape = (*out.shape[:2], num_tokens, out.shape[-1])
         total = out.new_zeros(shape).scatter_add(2, places[..., None].expand_as(out), out)
@@ -235,7 +231,7 @@ class Routing(Mixer):
         place = torch.arange(2 * window, device=q.device)
         ago = place[window:, None] - place
         may = (same & (ago >= 0) & (ago < window)).flatten(1, 2)
-        out = attend(queries.flatten(1, 2), k, v, may, False, scale=1.0)
+        out = attend(queries.flatten(1, 2), k, v, may, scale=1.0)
         out = out.unflatten(1, (q.shape[1], -1)).flatten(2, 3)[:, :, :n]
         return torch.zeros_like(out).scatter(2, at, out) / (1 + self.config.count_eps)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..errors import InputError, unknown_name
 from . import MIXERS
-from .attending import allowed, attend, join_heads, split_heads
+from .attending import attend, join_heads, split_heads
 from .base import Grid, Traits
 from .softmax import Softmax, SoftmaxConfig
 
@@ -120,7 +120,7 @@ class Selective(Softmax):
         for p in self.config.parts:
             parts[p] = parts[p] * self._temperature(p, parts[p], mask)[..., None].to(parts[p].dtype)
         q, k, v = parts.values()
-        return self.proj(join_heads(attend(q, k, v, allowed(mask, causal, x), causal)))
+        return self.proj(join_heads(attend(q, k, v, mask, causal)))
 
     def _parts(self, x: Tensor) -> dict[str, Tensor]:
         chunks = self.qkv(x).chunk(3, dim=-1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..contracts import QueryKey
 from . import MIXERS
-from .attending import allowed, attend, join_heads, split_heads
+from .attending import attend, join_heads, split_heads
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
 
 __all__ = ["Softmax", "SoftmaxConfig"]
@@ -73,7 +73,7 @@ class Softmax(Mixer):
 
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
         q, k, v = (split_heads(part, self.config.num_heads) for part in self.qkv(x).chunk(3, dim=-1))
-        return self.proj(join_heads(attend(q, k, v, allowed(mask, causal, x), causal)))
+        return self.proj(join_heads(attend(q, k, v, mask, causal)))
 
     def query_key(self) -> QueryKey:
         heads, d = self.config.num_heads, self.config.dim

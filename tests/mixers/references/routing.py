@@ -5,7 +5,7 @@ import math
 import torch
 
 CASES = [
-    {"dim": 4, "num_heads": 2, "num_clusters": 3},
+    {"dim": 8, "num_heads": 2, "num_clusters": 3},
     {"dim": 8, "num_heads": 2, "num_clusters": 2, "window": 2, "qkv_bias": True, "count_eps": 0.0},
     {"dim": 6, "num_heads": 2, "num_clusters": 2, "window": 3, "shared_dense": True, "num_prefix_tokens": 1},
     {"dim": 4, "num_heads": 1, "num_clusters": 1, "update": "sum"},
@@ -14,7 +14,7 @@ LENGTHS = (7, 5, 3)
 
 
 def GROWS(n):
-    return {"num_clusters": math.isqrt(n)}
+    return {"num_clusters": math.isqrt(n), "window": math.isqrt(n)}
 
 
 def normalised(v):
