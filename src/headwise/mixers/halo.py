@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_flag, check_whole
+from ..contracts import GateFamily, TokenShape, TokenTable
 from ..errors import InputError
+from ..gates.mixer import FrozenMixer
 from . import MIXERS
 from .attending import near_on_grid
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
@@ -121,13 +123,14 @@ class Halo(Mixer):
     """
 
     name = "halo"
-    traits = Traits(1.0, grid="any", mask=True)
+    traits = Traits(1.0, grid="any", mask=True, gate=True)
     Config = HaloConfig
     distance: Tensor
 
     def __init__(self, config: HaloConfig) -> None:
         super().__init__(config)
         dim, heads = config.dim, config.num_heads
+        self.traits = replace(self.traits, gate=config.stride == 1)
         self.dim_head = config.dim_head or dim // heads
         self.window = config.block_size + 2 * config.halo_size
         self.step = config.stride if config.stride == 2 and not config.avg_down else 1
@@ -211,6 +214,13 @@ class Halo(Mixer):
             corner = (place // b * b)[:, None]
             near.append((place >= corner - h) & (place < corner + b + h))
         return near_on_grid(near[0], near[1], len(x))
+
+    def token_table(self, shape: TokenShape) -> TokenTable:
+        """Which token sees which, by their places on the grid of ``shape``, or on its own where that has none."""
+        return TokenTable(self.pair_mask(torch.empty(1, shape.num_tokens, 0), shape.grid)[0])
+
+    def as_gate(self) -> GateFamily:
+        return FrozenMixer(self) if self.traits.gate else super().as_gate()
 
     def out_grid(self, grid: Grid | None) -> Grid | None:
         stride = self.config.stride
