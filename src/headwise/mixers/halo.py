@@ -107,6 +107,9 @@ class Halo(Mixer):
     the tables are in steps of the query on one side and of the key on the other (as in timm, whose author calls it a
     guess); with ``avg_down`` real outputs of 2 x 2 places are averaged.
 
+    torch's flex attention is not used: the places outside that take their share of the softmax are no tokens, and where
+    it is not compiled it writes whole N x N maps.
+
     Cost: ``2 N (3 D^2 + 2 w^2 D + 2 w D)`` FLOPs for ``dim_head = D / heads`` and stride 1. Windows of keys
     and one map ``N x w^2`` are held, and no N x N map.
 
