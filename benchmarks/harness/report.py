@@ -11,7 +11,7 @@ from headwise.files import replacing, write_json
 
 from .measure import Curve
 
-__all__ = ["Bar", "Report", "Table", "draw", "number", "write"]
+__all__ = ["Axes", "Bar", "Report", "Table", "draw", "number", "write"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,16 @@ class Table:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class Axes:
+    """What a picture of the curves shows."""
+
+    x: str = "seconds"
+    y: str = "objective over the proved bound - 1"
+    line: float | None = 1e-3
+    """A dotted line at this height."""
+
+
 @dataclass
 class Report:
     """Everything of one task."""
@@ -65,6 +75,7 @@ class Report:
     bars: list[Bar] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
+    axes: Axes = field(default_factory=Axes)
 
     def __str__(self) -> str:
         pieces = [f"### {self.name}", self.said, *map(str, self.tables)]
@@ -93,7 +104,7 @@ def number(value: float | None) -> str:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Objective gap against seconds, one line a peer, as an SVG."""
+    """The curves of a report on logarithmic axes, the first one black, as an SVG."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -106,10 +117,11 @@ def draw(report: Report, path: Path) -> None:
         if points:
             style = {"linewidth": 2.5, "color": "black"} if index == 0 else {"linewidth": 1.2}
             axes.plot(*zip(*points, strict=True), "o-", markersize=3, label=curve.name, **style)
-    axes.axhline(1e-3, color="0.6", linestyle=":", linewidth=1)
-    axes.set(xscale="log", yscale="log", xlabel="seconds", ylabel="objective over the proved bound - 1")
+    if report.axes.line is not None:
+        axes.axhline(report.axes.line, color="0.6", linestyle=":", linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel=report.axes.x, ylabel=report.axes.y)
     axes.set_title(report.name)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=1 + (len(report.curves) > 10))
     with replacing(path) as part:
         figure.savefig(part, format="svg", metadata={"Date": None})
     plt.close(figure)

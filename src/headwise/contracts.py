@@ -31,6 +31,7 @@ __all__ = [
     "TargetKind",
     "TokenShape",
     "TokenSource",
+    "TokenTable",
     "Tokens",
 ]
 
@@ -290,6 +291,24 @@ class PairGate:
     def mask(self) -> Tensor:
         """The mask itself, ``(n, s, s)``."""
         return self.table[self.query[:, :, None], self.key[:, None, :]]
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Which tokens see each other, by labels that an affine map of each token decides, or its place.
+
+    Parameters
+    ----------
+    table : Tensor of bool, shape (labels, labels)
+        Whether tokens of one label (rows) see those of another.
+    weight, bias : Tensor, shape (maps, labels, d) and (maps, labels), or None
+        The label of a token x under map m is the place of the largest of ``weight[m] x + bias[m]``. Without them it is
+        the place of the token in its sample.
+    """
+
+    table: Tensor
+    weight: Tensor | None = None
+    bias: Tensor | None = None
 
 
 GateKind = Literal["token", "feature", "pair"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from harness.data import synthetic
 from harness.heads.datasets import duplicate_motifs
 from harness.measure import Curve, Moment, Setting, bounded, follow
+from harness.mixing import peak_of, seconds_of
 from harness.peers.conic import features
 from harness.peers.ours import Ours
 from harness.peers.pooled_adam import PooledAdam
@@ -136,6 +139,26 @@ def test_bars_know_their_direction():
     assert Bar("time", 11.0, 12).met and not Bar("time", 13.0, 12).met
     assert Bar("ratio", 60.0, 50, "x", at_least=True).met and not Bar("ratio", 40.0, 50, "x", at_least=True).met
     assert Bar("never ran", None, 1).met is None
+
+
+def test_memory_is_what_a_run_adds():
+    from pathlib import Path
+
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("memory is read from Linux's /proc")
+    assert peak_of(lambda: torch.ones(25 * 2**20).sum()) == pytest.approx(100 * 2**20, rel=0.05)
+    before = torch.ones(25 * 2**20)  # a peak of the past does not count
+    del before
+    assert peak_of(lambda: torch.ones(10 * 2**20).sum()) == pytest.approx(40 * 2**20, rel=0.1)
+
+
+def test_layers_are_timed_in_turn():
+    order = []
+    found = seconds_of({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, 0.0)
+    assert order == ["a", "b", "a", "b", "b", "a", "a", "b"]  # the first two are not counted
+    assert {name: len(times) for name, times in found.items()} == {"a": 3, "b": 3}
+    slow = seconds_of({"a": lambda: time.sleep(0.01)}, 50, 0.0, budget=0.02)
+    assert len(slow["a"]) == 3
 
 
 def test_a_fit_that_was_kept_is_not_made_again(tmp_path):

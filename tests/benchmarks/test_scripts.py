@@ -25,7 +25,7 @@ def run(script, *args):
 
 def test_every_script_is_run_here():
     scripts = {path.name for path in BENCHMARKS.glob("*.py")}
-    assert scripts == {"attention_head.py", "comparison.py", "heads_table.py", "modes.py"}
+    assert scripts == {"attention_head.py", "comparison.py", "heads_table.py", "mixers.py", "modes.py"}
 
 
 def test_comparison(tmp_path):
@@ -73,3 +73,15 @@ def test_modes(tmp_path):
 
     save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "model.safetensors")
     assert "full / ours" in run("modes.py", "--weights", tmp_path / "model.safetensors", "--rounds", 1)
+
+
+def test_mixers(tmp_path):
+    pytest.importorskip("timm", reason="layers of this benchmark: pip install headwise[timm]")
+    only = ("softmax", "halo", "large_kernel", "routing", "gated_positional", "mlp_mixer")
+    said = run("mixers.py", "--quick", "--only", *only, "--out", tmp_path)
+    report = json.loads((tmp_path / "mixers.json").read_text())
+    compared = {(row[0], row[1]) for row in report["tables"][0]["rows"]}
+    assert {("halo", "timm HaloAttn"), ("routing", "softmax"), ("gated_positional", "timm GPSA")} <= compared
+    assert all(f"| {name} |" in said for name in only)
+    assert {curve["name"] for curve in report["curves"]} == set(only)
+    assert (tmp_path / "mixers.svg").is_file()

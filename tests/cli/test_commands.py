@@ -92,7 +92,7 @@ def test_from_tokens_to_a_verified_head(call, features, tmp_path):
 def test_every_name_that_fit_offers_is_there(call):
     _, said, _ = call("fit", "--help")
     said = " ".join(said.replace("│", " ").split())
-    for name in (*BLOCKS.names(), *GATES.names()):
+    for name in {*BLOCKS.names(), *GATES.names()} - {"mixer"}:  # a mixer is an object: not for a command
         assert name in said
 
 

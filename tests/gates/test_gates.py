@@ -18,10 +18,11 @@ from headwise.heads.fitted_part import FittedPart
 from headwise.heads.save import load_head
 from headwise.tokens import ArrayTokens, TokenStore
 
+CHOSEN = [name for name in GATES.names() if name != "mixer"]  # that one is handed a mixer: test_mixer_gates.py
 GRID, SHAPE = (2, 3), TokenShape(6, 4, (2, 3))
 LEGAL = [
     (block, gate)
-    for gate in GATES.names()
+    for gate in CHOSEN
     for block in BLOCKS.names()
     if set(GATES.get(gate)().kinds) & set(BLOCKS.get(block).gates)
 ]

@@ -110,7 +110,7 @@ BLOCK_AND_GATE = [(block, "none") for block in BLOCKS.names()] + [
     (block, gate)
     for gate in GATES.names()
     for block in BLOCKS.names()
-    if set(GATES.get(gate)().kinds) & set(BLOCKS.get(block).gates)
+    if gate != "mixer" and set(GATES.get(gate)().kinds) & set(BLOCKS.get(block).gates)
 ]
 TARGETS = {
     "multinomial": lambda y, z: y,

@@ -23,7 +23,7 @@ N, PREFIX, GRID, D, C = 12, 2, (2, 3), 4, 5
 GATED = [
     (block, gate)
     for block, gate in product(BLOCKS.names(), ("none", *GATES.names()))
-    if gate == "none" or set(GATES.get(gate)().kinds) & set(BLOCKS.get(block).gates)
+    if gate == "none" or (gate != "mixer" and set(GATES.get(gate)().kinds) & set(BLOCKS.get(block).gates))
 ]
 ON_GRID = ("fno", "bfno")
 CASES = [

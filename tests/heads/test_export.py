@@ -35,6 +35,8 @@ def specs(name, options, per_token=False):
     """
     found = []
     for gate in ["none", *GATES.names()]:
+        if gate == "mixer":  # handed a mixer
+            continue
         if gate != "none" and not set(GATES.get(gate).kinds) & set(BLOCKS.get(name).gates):
             continue
         own = {"gate": gate, "num_gates": COUNTS.get(gate, 2), "options": options}

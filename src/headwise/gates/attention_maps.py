@@ -128,8 +128,8 @@ class AttentionMaps:
 
 
 def _number(weights: Tensor) -> Tensor:
-    """Weights of a backbone as numbers of a head: float64, on the processor."""
-    return weights.detach().double().cpu()
+    """Weights of a layer as numbers of a head: float64, on the processor, the head's own."""
+    return weights.detach().to("cpu", torch.float64, copy=True)
 
 
 def _norm_numbers(kind: str | None, eps: float) -> Tensor:

@@ -37,7 +37,7 @@ class PartSpec:
         Registered penalty ("nuclear", or "ridge" for linear parts).
     gate : str or GateFamily
         Registered family of gates ("gaussian", "rank_one", "cluster", "window", "attention_maps"), "none" for a linear
-        activation, or an object of your own that keeps the protocol.
+        activation, or an object that keeps the protocol: that of `headwise.mixers.Mixer.as_gate`, or one of your own.
     num_gates : int
         Number of gates; clusters of "cluster", radius of "window".
     gate_seed : int
@@ -138,6 +138,7 @@ class PartSpec:
             "cluster": f" within {self.num_gates} clusters",
             "window": f" in windows of radius {self.num_gates}",
             "attention_maps": " under attention maps",
+            "mixer": " where a frozen mixer looks",
         }.get(self.gate_name, f" with {self.num_gates} {self.gate_name} gates")
         query = {"class": ", class token as query", "token": ", outputs of each token"}.get(self.pooling, "")
         return f"{self.block}{gates} on {where}{query}"

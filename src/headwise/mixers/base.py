@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import check_whole
-from ..contracts import QueryKey
+from ..contracts import GateFamily, QueryKey
 from ..errors import InputError
 from .saving import write
 
@@ -42,6 +42,8 @@ class Traits:
         Whether it takes prefix tokens (class token, registers).
     query_key : bool
         Whether `Mixer.query_key` describes its logits.
+    gate : bool
+        Whether `Mixer.as_gate` makes gates of it.
     """
 
     exponent: float
@@ -54,6 +56,7 @@ class Traits:
     pair_mask: bool = False
     prefix: bool = False
     query_key: bool = False
+    gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,21 @@ class Mixer(Mechanism):
     def query_key(self) -> QueryKey:
         """What decides the logits, for dissection."""
         raise InputError(f"{self.name} has no logits of queries and keys; its traits say so")
+
+    def as_gate(self) -> GateFamily:
+        """What it lets tokens see of each other, as gates of a convex head: its attention maps, clusters or windows.
+
+        The numbers that decide it are copied into the head, which then needs no mixer. It is given the tokens as they
+        came, before conditioning.
+
+        Raises
+        ------
+        InputError
+            What it lets tokens see is no fixed mask of these kinds; its traits say so.
+        """
+        raise InputError(
+            f"{self.name} has no attention map, clusters or windows that could be gates; its traits say so"
+        )
 
     def _check_mask(self, x: Tensor, mask: Tensor | None) -> None:
         if mask is None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_flag, check_whole
+from ..contracts import GateFamily, TokenShape, TokenTable
 from ..errors import InputError
+from ..gates.mixer import FrozenMixer
 from . import MIXERS
 from .attending import near_on_grid
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
@@ -105,6 +107,9 @@ class Halo(Mixer):
     the tables are in steps of the query on one side and of the key on the other (as in timm, whose author calls it a
     guess); with ``avg_down`` real outputs of 2 x 2 places are averaged.
 
+    torch's flex attention is not used: the places outside that take their share of the softmax are no tokens, and where
+    it is not compiled it writes whole N x N maps.
+
     Cost: ``2 N (3 D^2 + 2 w^2 D + 2 w D)`` FLOPs for ``dim_head = D / heads`` and stride 1. Windows of keys
     and one map ``N x w^2`` are held, and no N x N map.
 
@@ -121,13 +126,14 @@ class Halo(Mixer):
     """
 
     name = "halo"
-    traits = Traits(1.0, grid="any", mask=True)
+    traits = Traits(1.0, grid="any", mask=True, gate=True)
     Config = HaloConfig
     distance: Tensor
 
     def __init__(self, config: HaloConfig) -> None:
         super().__init__(config)
         dim, heads = config.dim, config.num_heads
+        self.traits = replace(self.traits, gate=config.stride == 1)
         self.dim_head = config.dim_head or dim // heads
         self.window = config.block_size + 2 * config.halo_size
         self.step = config.stride if config.stride == 2 and not config.avg_down else 1
@@ -211,6 +217,13 @@ class Halo(Mixer):
             corner = (place // b * b)[:, None]
             near.append((place >= corner - h) & (place < corner + b + h))
         return near_on_grid(near[0], near[1], len(x))
+
+    def token_table(self, shape: TokenShape) -> TokenTable:
+        """Which token sees which, by their places on the grid of ``shape``, or on its own where that has none."""
+        return TokenTable(self.pair_mask(torch.empty(1, shape.num_tokens, 0), shape.grid)[0])
+
+    def as_gate(self) -> GateFamily:
+        return FrozenMixer(self) if self.traits.gate else super().as_gate()
 
     def out_grid(self, grid: Grid | None) -> Grid | None:
         stride = self.config.stride

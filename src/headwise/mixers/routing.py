@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_flag, check_number, check_whole
+from ..contracts import GateFamily, TokenShape, TokenTable
 from ..errors import InputError, unknown_name
+from ..gates.mixer import FrozenMixer
 from . import MIXERS
 from .attending import attend, join_heads, split_heads
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
@@ -132,7 +134,7 @@ class Routing(Mixer):
     """
 
     name = "routing"
-    traits = Traits(1.5, permutation_equivariant=True, causal=True, mask=True, prefix=True)
+    traits = Traits(1.5, permutation_equivariant=True, causal=True, mask=True, prefix=True, gate=True)
     Config = RoutingConfig
     means: Tensor
     counts: Tensor
@@ -238,6 +240,22 @@ class Routing(Mixer):
     def labels(self, x: Tensor, causal: bool = False) -> Tensor:
         """The cluster whose mean is nearest to the query of each token, ``(B, heads, N)``: a gate of a convex head."""
         return self._scores(self._query_key(x, causal)[0]).argmax(-1)
+
+    def token_table(self, shape: TokenShape) -> TokenTable:
+        """Tokens see those of their `labels`, in each attention head.
+
+        The queries are normalised, which takes their mean away and divides by a positive number: the nearest mean is
+        that of the largest affine function of the token.
+        """
+        means = self.means - self.means.mean(-1, keepdim=True)
+        heads, width = means.shape[0], means.shape[-1]
+        weight = means @ self.qk.weight[: self.config.dim].unflatten(0, (heads, width))
+        own = None if self.qk.bias is None else self.qk.bias[: self.config.dim].view(heads, width, 1)
+        bias = torch.zeros_like(weight[..., 0]) if own is None else (means @ own).squeeze(-1)
+        return TokenTable(torch.eye(self.config.num_clusters, dtype=torch.bool), weight, bias)
+
+    def as_gate(self) -> GateFamily:
+        return FrozenMixer(self)
 
     def commitment(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Mean squared distance of queries to their means, plus that of keys (as in the official code, times 1e-4)."""

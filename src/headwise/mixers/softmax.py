@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..contracts import QueryKey
+from ..contracts import GateFamily, QueryKey
+from ..gates.attention_maps import AttentionMaps
 from . import MIXERS
 from .attending import attend, join_heads, split_heads
 from .base import Grid, Mixer, MixerConfig, Traits, check_divides
@@ -61,7 +62,14 @@ class Softmax(Mixer):
 
     name = "softmax"
     traits = Traits(
-        2.0, permutation_equivariant=True, causal=True, mask=True, pair_mask=True, prefix=True, query_key=True
+        2.0,
+        permutation_equivariant=True,
+        causal=True,
+        mask=True,
+        pair_mask=True,
+        prefix=True,
+        query_key=True,
+        gate=True,
     )
     Config: ClassVar[type[MixerConfig]] = SoftmaxConfig
 
@@ -88,6 +96,9 @@ class Softmax(Mixer):
             None if bias is None else bias[1],
             scale=(d // heads) ** -0.5,
         )
+
+    def as_gate(self) -> GateFamily:
+        return AttentionMaps(self.query_key()) if self.traits.gate else super().as_gate()
 
     def flops(self, num_tokens: int) -> int:
         n, d = num_tokens, self.config.dim
