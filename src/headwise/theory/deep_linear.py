@@ -1,20 +1,22 @@
 """Deep linear networks: how fast each mode is learned, what it does to unseen samples, and when to stop.
 
-Whitened inputs, as many samples as inputs, full-batch gradient flow on half the squared error. Noise and sides are as in
-`headwise.theory.random_matrix`; time is in units of the learning rate's inverse. With balanced layers every mode of the data
-is learned on its own.
+Whitened inputs, as many samples as inputs, full-batch gradient flow on half the squared error. Noise and sides are as
+in `headwise.theory.random_matrix`; time is in units of the learning rate's inverse. With balanced layers every mode of
+the data is learned on its own.
 
 References
 ----------
 Lampinen and Ganguli, "An analytic theory of generalization dynamics and transfer learning in deep linear networks",
-ICLR 2019, arXiv 1809.10374. Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep
-linear neural networks", ICLR 2014, arXiv 1312.6120.
+ICLR 2019, arXiv 1809.10374. Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+deep linear neural networks", ICLR 2014, arXiv 1312.6120.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,7 +30,7 @@ from ..errors import InputError
 from . import THEORIES
 from .curves import Curves, Theory, average
 from .gradient_flow import train
-from .random_matrix import Imprint, bulk_quantiles, check_strengths, draw, imprint
+from .random_matrix import Imprint, check_strengths, draw, imprint
 
 __all__ = [
     "DeepLinear",
@@ -40,7 +42,7 @@ __all__ = [
     "modes",
     "predict",
     "simulate",
-    "test_error",
+    "teacher_error",
     "time_to_learn",
 ]
 
@@ -53,8 +55,8 @@ LEARNED = 0.999  # share of a mode after which it no longer changes the error
 def mode_strengths(times: ArrayLike, data: ArrayLike, start: float, depth: int = 2) -> Floats:
     """Strength of each mode of the student, shape (times, modes).
 
-    Solves ``ds/dt = D s^(2 - 2/D) (data - s)`` from ``s = start``: in closed form for one and two layers, by an accurate
-    integrator (relative tolerance 1e-10) for more.
+    Solves ``ds/dt = D s^(2 - 2/D) (data - s)`` from ``s = start``: in closed form for one and two layers, by an
+    accurate integrator (relative tolerance 1e-10) for more.
 
     Parameters
     ----------
@@ -69,10 +71,10 @@ def mode_strengths(times: ArrayLike, data: ArrayLike, start: float, depth: int =
 
     Examples
     --------
-    >>> mode_strengths([0.0, 1.0, 2.0], [3.0, 1.0], start=1e-3).round(3)
-    array([[0.001, 0.001],
-           [0.356, 0.007],
-           [2.946, 0.052]])
+    >>> mode_strengths([0.0, 1.0, 2.0], [3.0, 2.0], start=0.01).round(2)
+    array([[0.01, 0.01],
+           [1.72, 0.43],
+           [2.99, 1.87]])
     """
     t, s = _times(times), np.atleast_1d(np.asarray(data, dtype=float))
     check_number("start", start)
@@ -130,15 +132,15 @@ def time_to_learn(data: ArrayLike, final: ArrayLike, start: float, depth: int = 
     Examples
     --------
     >>> time_to_learn([4.0, 2.0], [2.0, 1.0], start=1e-3).round(3)
-    array([1.037, 1.727])
+    array([1.037, 1.9  ])
     """
     s, last = np.broadcast_arrays(np.asarray(data, dtype=float), np.asarray(final, dtype=float))
     check_number("start", start)
     check_whole("depth", depth, 1)
     if not ((start <= last) & (last < s) & np.isfinite(s)).all():
         raise InputError(
-            f"modes of strength {data!r} go from {start:g} to below that strength and never reach {final!r}; give a final "
-            "strength in between"
+            f"modes of strength {data!r} go from {start:g} to below that strength and never reach {final!r}; give a "
+            "final strength in between"
         )
     if depth == 1:
         return np.log((s - start) / (s - last))
@@ -154,7 +156,7 @@ def time_to_learn(data: ArrayLike, final: ArrayLike, start: float, depth: int = 
     return (since(last) - since(start)) / s ** (2 - 2 / depth)
 
 
-def test_error(
+def teacher_error(
     seen: Imprint, learned: Floats, noise: Floats, share: ArrayLike | None = None, fraction: float = 1.0
 ) -> Floats:
     """Error of a student against the teacher without noise, relative to the teacher's size.
@@ -179,7 +181,7 @@ def test_error(
     Examples
     --------
     >>> seen = imprint([3.0], num_inputs=100, num_outputs=50)
-    >>> test_error(seen, np.array([[0.0], [3.0]]), np.zeros((2, 0))).round(3)
+    >>> teacher_error(seen, np.array([[0.0], [3.0]]), np.zeros((2, 0))).round(3)
     array([1.   , 0.165])
     """
     part = np.ones(len(seen.teacher)) if share is None else np.asarray(share, dtype=float)
@@ -188,9 +190,6 @@ def test_error(
     o = seen.output_overlap
     own = learned**2 @ (o * part + (1 - o) * fraction)
     return (size - 2 * along + own + fraction * (noise**2).sum(1)) / size
-
-
-test_error.__test__ = False  # type: ignore[attr-defined]  # a name that pytest would take for a test
 
 
 class Stop(NamedTuple):
@@ -294,7 +293,7 @@ class DeepLinear:
             raise InputError("students with leaky units do not stay aligned; give student='random'")
         imprint(self.strengths, self.num_inputs, self.num_outputs)  # refuses a rank that the matrix has not
 
-    @property
+    @cached_property
     def seen(self) -> Imprint:
         """What the data show of the teacher; of random labels a bulk alone, of the variance of the structured ones."""
         if self.labels == "structured":
@@ -306,7 +305,7 @@ class DeepLinear:
         """Scale of random labels that have the variance of teacher and noise together."""
         return float((1 + np.square(self.strengths).sum() / self.num_outputs) ** 0.5)
 
-    @property
+    @cached_property
     def times(self) -> Floats:
         if self.end is not None:
             return np.linspace(0, self.end, self.num_times)
@@ -339,13 +338,13 @@ def best_stopping(config: DeepLinear) -> Stop:
     --------
     >>> stop = best_stopping(DeepLinear(strengths=(3.0,)))
     >>> round(stop.time, 2), round(stop.error, 3)
-    (1.49, 0.167)
+    (1.48, 0.167)
     """
     if config.labels == "random":
         raise InputError("random labels have no teacher, so there is no test error; give labels='structured'")
     seen = config.seen
     end = learning_end(np.append(seen.data, seen.bulk[:1]), config.start, config.depth)
-    return best_stop(lambda t: test_error(seen, *_student(config, seen, t)), end)
+    return best_stop(lambda t: teacher_error(seen, *_student(config, seen, t)), end)
 
 
 def predict(config: DeepLinear) -> Curves:
@@ -358,7 +357,7 @@ def predict(config: DeepLinear) -> Curves:
     --------
     >>> curves = predict(DeepLinear(strengths=(3.0,), end=8.0, num_times=5))
     >>> curves["test error"].round(3)
-    array([1.   , 0.304, 4.04 , 5.38 , 5.57 ])
+    array([0.999, 0.301, 4.035, 5.26 , 5.527])
     """
     seen, times = config.seen, config.times
     learned, noise = _student(config, seen, times)
@@ -367,7 +366,7 @@ def predict(config: DeepLinear) -> Curves:
     if config.labels == "random":
         return _curves(config, left)
     stop = best_stopping(config)
-    return _curves(config, left, test_error(seen, learned, noise), stop.time)
+    return _curves(config, left, teacher_error(seen, learned, noise), stop.time)
 
 
 def modes(config: DeepLinear) -> Curves:
@@ -390,7 +389,8 @@ def modes(config: DeepLinear) -> Curves:
 def simulate(config: DeepLinear, seeds: Sequence[int] = range(5)) -> Curves:
     """The same errors of students trained on drawn teachers and noise.
 
-    Aligned students follow from the singular value decomposition of each draw, random ones are trained by gradient flow.
+    Aligned students follow from the singular value decomposition of each draw, random ones are trained by gradient
+    flow.
 
     Examples
     --------
@@ -432,7 +432,7 @@ def _trained(config: DeepLinear, seed: int) -> Curves:
     scale = config.start ** (1 / config.depth)
     layers = [
         scale * rng.normal(size=(wide, narrow)) / (config.hidden if i else wide) ** 0.5
-        for i, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False))
+        for i, (narrow, wide) in enumerate(pairwise(widths))
     ]
     y, wanted = data @ x, teacher @ test
     found = train(layers, x, y, config.times, config.leak, test)

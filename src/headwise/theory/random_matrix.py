@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,8 +82,8 @@ def teacher_value(data: ArrayLike, aspect: float) -> Floats:
 
     Examples
     --------
-    >>> teacher_value(outlier(2.0, aspect=0.5), aspect=0.5).round(6)
-    array(2.)
+    >>> teacher_value(outlier([2.0], aspect=0.5), aspect=0.5).round(6)
+    array([2.])
     """
     x, edge = _values("singular values of the data", data), bulk_edges(aspect)[1]
     excess = np.maximum(x, edge) ** 2 - 1 - aspect
@@ -122,7 +123,7 @@ def bulk_density(values: ArrayLike, aspect: float) -> Floats:
     Examples
     --------
     >>> bulk_density([0.1, 1.0], aspect=0.25).round(4)
-    array([0.    , 1.2329])
+    array([0.    , 1.2328])
     """
     x = _values("singular values", values)
     least, largest = bulk_edges(aspect)
@@ -154,7 +155,7 @@ def bulk_quantiles(count: int, aspect: float) -> Floats:
     Examples
     --------
     >>> bulk_quantiles(3, aspect=0.25).round(3)
-    array([1.319, 0.992, 0.677])
+    array([1.25 , 0.957, 0.69 ])
     """
     check_whole("count", count)
     check_number("aspect", aspect)
@@ -251,8 +252,8 @@ def imprint(teacher: ArrayLike, num_inputs: int, num_outputs: int, scale: float 
     smaller = min(num_inputs, num_outputs)
     if len(s) > smaller:
         raise InputError(
-            f"the teacher has rank {len(s)}, and a {num_outputs} x {num_inputs} matrix has {smaller} singular values at "
-            "most; give fewer, or a larger matrix"
+            f"the teacher has rank {len(s)}, and a {num_outputs} x {num_inputs} matrix has {smaller} singular values "
+            "at most; give fewer, or a larger matrix"
         )
     aspect, ratio = num_outputs / num_inputs, s / scale
     return Imprint(
@@ -300,7 +301,7 @@ class RandomMatrix:
         check_strengths("strengths", self.strengths)
 
 
-def check_strengths(name: str, values: Sequence[float]) -> None:
+def check_strengths(name: str, values: Any) -> None:
     """Refuse what is no row of positive numbers."""
     if isinstance(values, str) or not isinstance(values, Sequence) or not len(values):
         raise InputError(f"{name} must be a row of positive numbers, got {values!r}")
