@@ -54,11 +54,6 @@ class ShrinkageRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # ty
     feature_names_in_ : ndarray of str
         Names of the columns, where X was a data frame.
 
-    Raises
-    ------
-    InputError
-        By `fit`: a parameter that is none of these, or "residual" without more samples than directions.
-
     Notes
     -----
     With fewer samples than features least squares fits every sample, so nothing is left over to measure the noise, and
@@ -97,6 +92,12 @@ class ShrinkageRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # ty
             Features, at least two samples.
         y : array, shape (n,) or (n, outputs)
             Numbers to predict.
+
+        Raises
+        ------
+        InputError
+            Numbers that are not finite, a parameter that is none of those known, or ``noise="residual"`` without more
+            samples than directions.
         """
         if not isinstance(self.noise, str):
             check_number("noise", self.noise)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -159,13 +160,28 @@ def bulk_quantiles(count: int, aspect: float) -> Floats:
     """
     check_whole("count", count)
     check_number("aspect", aspect)
+    return _quantiles(count, float(aspect)).copy()
+
+
+@lru_cache(maxsize=64)
+def _quantiles(count: int, aspect: float) -> Floats:
     share = (np.arange(count) + 0.5) / max(count, 1)
     low, high = np.zeros(count), np.full(count, np.pi)
-    for _ in range(60):  # halvings of the angle: below rounding
-        middle = (low + high) / 2
-        above = _tail(middle, aspect) > share
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.sqrt(np.maximum(1 + aspect + 2 * aspect**0.5 * np.cos((low + high) / 2), 0))
+    angle = np.pi * share
+    for _ in range(60):  # Newton's steps, halvings where these leave the bracket; a handful of steps is the rule
+        excess = _tail(angle, aspect) - share
+        low, high = np.where(excess > 0, low, angle), np.where(excess > 0, angle, high)
+        slope = 2 * aspect * np.sin(angle) ** 2 / (np.pi * min(aspect, 1) * _squares(angle, aspect))
+        stepped = angle - np.divide(excess, slope, out=np.full(count, np.inf), where=slope > 0)
+        last, angle = angle, np.where((low < stepped) & (stepped < high), stepped, (low + high) / 2)
+        if (np.abs(angle - last) <= 1e-15 * np.pi).all():
+            break
+    return np.sqrt(_squares(angle, aspect))
+
+
+def _squares(angle: Floats, aspect: float) -> Floats:
+    """Squared singular values of the bulk, from its upper edge at angle 0 to the lower one at pi."""
+    return np.maximum(1 + aspect + 2 * aspect**0.5 * np.cos(angle), np.finfo(float).tiny)
 
 
 def noise_scale(data: ArrayLike, aspect: float) -> float:
@@ -249,19 +265,14 @@ def imprint(teacher: ArrayLike, num_inputs: int, num_outputs: int, scale: float 
     check_whole("num_outputs", num_outputs, 1)
     check_number("scale", scale)
     s = np.sort(_values("singular values of the teacher", teacher).ravel())[::-1]
-    smaller = min(num_inputs, num_outputs)
-    if len(s) > smaller:
-        raise InputError(
-            f"the teacher has rank {len(s)}, and a {num_outputs} x {num_inputs} matrix has {smaller} singular values "
-            "at most; give fewer, or a larger matrix"
-        )
+    check_rank(len(s), num_inputs, num_outputs)
     aspect, ratio = num_outputs / num_inputs, s / scale
     return Imprint(
         s,
         scale * outlier(ratio, aspect),
         output_overlap(ratio, aspect),
         input_overlap(ratio, aspect),
-        scale * bulk_quantiles(smaller - len(s), aspect),
+        scale * bulk_quantiles(min(num_inputs, num_outputs) - len(s), aspect),
     )
 
 
@@ -299,6 +310,16 @@ class RandomMatrix:
         check_whole("num_inputs", self.num_inputs, 1)
         check_whole("num_outputs", self.num_outputs, 1)
         check_strengths("strengths", self.strengths)
+
+
+def check_rank(rank: int, num_inputs: int, num_outputs: int) -> None:
+    """Refuse more singular values than a matrix of these sides has."""
+    smaller = min(num_inputs, num_outputs)
+    if rank > smaller:
+        raise InputError(
+            f"the teacher has rank {rank}, and a {num_outputs} x {num_inputs} matrix has {smaller} singular values at "
+            "most; give fewer, or a larger matrix"
+        )
 
 
 def check_strengths(name: str, values: Any) -> None:
