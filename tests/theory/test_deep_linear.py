@@ -84,7 +84,9 @@ def test_test_error_over_time_against_the_table_and_against_draws():
     np.testing.assert_allclose(simulated["training error"], predicted["training error"], atol=0.02)
 
 
-@pytest.mark.parametrize("config", [replace(SMALL, num_inputs=40, num_outputs=80), replace(SMALL, depth=3, end=15.0, num_times=31)])
+@pytest.mark.parametrize(
+    "config", [replace(SMALL, num_inputs=40, num_outputs=80), replace(SMALL, depth=3, end=15.0, num_times=31)]
+)
 def test_tall_teachers_and_deeper_students_against_draws(config):
     config = replace(config, strengths=(4.0, 3.0))
     predicted, simulated = dl.predict(config), dl.simulate(config, range(12))

@@ -64,7 +64,7 @@ class JointTeacher:
 
         Examples
         --------
-        >>> pair(1.0, 3.0, alignment=0.9, num_inputs=100, sizes=(50, 50)).errors([0.0, 1.2]).round(2)
+        >>> pair(1.0, 3.0, alignment=0.9, shared=100, sizes=(50, 50)).errors([0.0, 1.2]).round(2)
         array([1.  , 0.59])
         """
         if task not in range(len(self.sizes)):
@@ -80,7 +80,7 @@ def pair(
     strength: float,
     auxiliary: float,
     alignment: float,
-    num_inputs: int,
+    shared: int,
     sizes: tuple[int, int],
     scale: float = 1.0,
 ) -> JointTeacher:
@@ -92,7 +92,7 @@ def pair(
         Singular values of the two teachers.
     alignment : float
         Cosine between their directions on the shared side, from -1 to 1.
-    num_inputs : int
+    shared : int
         Length of the shared side.
     sizes : (int, int)
         Lengths of their own sides.
@@ -101,7 +101,7 @@ def pair(
 
     Examples
     --------
-    >>> pair(1.0, 3.0, alignment=0.0, num_inputs=100, sizes=(50, 50)).strengths
+    >>> pair(1.0, 3.0, alignment=0.0, shared=100, sizes=(50, 50)).strengths
     array([3., 1.])
     """
     check_number("strength", strength)
@@ -111,7 +111,7 @@ def pair(
     values, vectors = np.linalg.eigh([[a, mixed], [mixed, b]])
     # the smaller from the determinant: the difference of two close numbers would lose it
     values[0] = a * b * (1 - alignment**2) / values[1]
-    return _joint(np.sqrt(values[::-1]), vectors[:, ::-1] ** 2, sizes, num_inputs, scale)
+    return _joint(np.sqrt(values[::-1]), vectors[:, ::-1] ** 2, sizes, shared, scale)
 
 
 def stack(teachers: Sequence[ArrayLike], share: Share = "inputs") -> JointTeacher:
@@ -165,7 +165,7 @@ def best_on_task(joint: JointTeacher, task: int = 0, start: float = 1e-3, depth:
 
     Examples
     --------
-    >>> stop = best_on_task(pair(1.0, 3.0, alignment=0.9, num_inputs=100, sizes=(50, 50)))
+    >>> stop = best_on_task(pair(1.0, 3.0, alignment=0.9, shared=100, sizes=(50, 50)))
     >>> round(stop.time, 2), round(stop.error, 2)
     (1.18, 0.58)
     """
