@@ -8,6 +8,7 @@ import pytest
 from headwise import InputError
 from headwise.theory import random_matrix as rm
 from headwise.theory import shrinkage
+from headwise.theory.deep_linear import DeepLinear, best_stopping
 from headwise.theory.shrinkage import Shrinkage, denoise, shrink
 
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 5.0)
@@ -28,6 +29,12 @@ def test_never_worse_than_gradient_descent():
     for sides in ((100, 50), (50, 100)):
         found = shrinkage.predict(Shrinkage(*sides, strengths=tuple(np.linspace(0.3, 8, 12))))
         assert (found["shrinkage"] <= found["gradient descent at its best time"] + 1e-9).all()
+
+
+def test_one_mode_stopped_in_time_is_the_shrunk_one():
+    for strength in STRENGTHS[1:]:
+        stopped = best_stopping(DeepLinear(strengths=(strength,), hidden=1)).error
+        assert stopped == pytest.approx(shrinkage.shrinkage_error([strength], 100, 50), abs=1e-6)
 
 
 @pytest.mark.parametrize("aspect", [0.2, 1.0, 3.0])

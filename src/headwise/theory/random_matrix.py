@@ -304,7 +304,7 @@ class RandomMatrix:
 
     num_inputs: int = 400
     num_outputs: int = 200
-    strengths: Sequence[float] = tuple(np.linspace(0.2, 3, 29).round(3).tolist())
+    strengths: Sequence[float] = tuple(np.linspace(0.2, 3, 15).round(3).tolist())
 
     def __post_init__(self) -> None:
         check_whole("num_inputs", self.num_inputs, 1)
