@@ -11,6 +11,7 @@ from .parts import PartSpec
 from .path import BetaPath, PathPoint
 from .relu import ReluHead, relu
 from .selection import HeadClassifierCV, HeadRegressorCV
+from .shrinkage_regressor import ShrinkageRegressor
 from .verify import Verification, verify
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PartSpec",
     "PathPoint",
     "ReluHead",
+    "ShrinkageRegressor",
     "Verification",
     "evaluate",
     "paired_difference",

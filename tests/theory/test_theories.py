@@ -1,0 +1,52 @@
+"""What every theory keeps to, found by its name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields
+
+import matplotlib
+import numpy as np
+import pytest
+
+from headwise import InputError
+from headwise.theory import THEORIES
+
+matplotlib.use("Agg")
+
+
+@pytest.mark.parametrize("name", THEORIES.names())
+def test_defaults_predict_simulate_and_draw(name):
+    theory = THEORIES.get(name)
+    config = theory.config()
+    predicted, simulated = theory.predict(config), theory.simulate(config, [0])
+    assert set(predicted.series) & set(simulated.series), "nothing to compare"
+    assert predicted.axis and predicted.value and predicted.title
+    json.dumps(predicted.to_dict(), allow_nan=False)
+    axes = theory.plot(config, [0])
+    assert predicted.axis in axes.get_xlabel()
+    matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("name", THEORIES.names())
+def test_simulations_repeat(name):
+    theory = THEORIES.get(name)
+    config = theory.config()
+    one, again = (theory.simulate(config, [1]) for _ in range(2))
+    for series in one.series:
+        np.testing.assert_array_equal(one[series], again[series])
+
+
+@pytest.mark.parametrize("name", THEORIES.names())
+def test_configurations_are_frozen_and_documented(name):
+    config = THEORIES.get(name).config()
+    first = fields(config)[0].name
+    with pytest.raises(FrozenInstanceError):
+        setattr(config, first, None)
+    for field in fields(config):
+        assert field.name in type(config).__doc__
+
+
+def test_unknown_theory():
+    with pytest.raises(InputError, match="did you mean deep_linear"):
+        THEORIES.get("deep_liner")
