@@ -139,8 +139,8 @@ def approximate(
     Heads copy all positions to every token (see `copy_heads`). The network interpolates the function's cosine series,
     gathered into functions of one variable along integer directions (see `cosine_ridges`), with knots
     so dense that :math:`\sum_r h_r^2 \max|g_r''| / 8` is its part of the tolerance at the least number of units,
-    :math:`h_r \propto (R_r / \max|g_r''|)^{1/3}` for a direction of range :math:`R_r`. Even extension leaves no jump at the
-    border of the box. The number of units grows exponentially with ``n_tokens * n_features`` for functions that
+    :math:`h_r \propto (R_r / \max|g_r''|)^{1/3}` for a direction of range :math:`R_r`. Even extension leaves no jump
+    at the border of the box. The number of units grows exponentially with ``n_tokens * n_features`` for functions that
     depend on all inputs in a general way.
 
     Existence is claimed by Gumaan 2025 (arXiv 2507.10581; a preprint, its theorem quoted as a claim). The
@@ -390,7 +390,8 @@ def _sampled(function: Function, n: int, d: int, low: float, high: float) -> Cal
         if not isinstance(y, Tensor) or y.ndim != 3 or y.shape[:2] != x.shape[:2] or not y.shape[2]:
             got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise InputError(
-                f"the function must turn a tensor {tuple(x.shape)} into one of shape ({len(x)}, {n}, outputs), got {got}"
+                f"the function must turn a tensor {tuple(x.shape)} into one of shape ({len(x)}, {n}, outputs), "
+                f"got {got}"
             )
         out = y.detach().to(torch.float64).flatten(1).numpy()
         if not np.isfinite(out).all():

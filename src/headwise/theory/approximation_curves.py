@@ -87,7 +87,8 @@ class ApproximationConfig:
         check_number("sharpness", self.sharpness, below=701)
         if self.grid & (self.grid - 1) or self.grid**self.n_tokens > 2**20:
             raise InputError(
-                f"grid must be a power of two with at most {2**20:,} cells in all, got {self.grid} for {self.n_tokens} tokens"
+                f"grid must be a power of two with at most {2**20:,} cells in all, got {self.grid} for "
+                f"{self.n_tokens} tokens"
             )
         if not len(self.knots) or any(b <= a for a, b in zip((0, *self.knots), self.knots, strict=False)):
             raise InputError(f"knots must be increasing whole numbers of at least 1, got {self.knots!r}")

@@ -67,14 +67,14 @@ class CopyHeadsLayer(nn.Module):
         super().__init__()
         n, d = n_tokens, n_features
         self.n_tokens, self.n_features, self.low, self.high = n, d, low, high
-        query, key, value = torch.zeros(n, d + n, n), torch.zeros(n, d + n, n), torch.zeros(n, d + n, d)
+        query, key = torch.zeros(2, n, d + n, n, dtype=torch.float64)
+        value = torch.zeros(n, d + n, d, dtype=torch.float64)
         for head in range(n):
             query[head, d:, head] = sharpness
             key[head, d:] = torch.eye(n)
             value[head, :d] = torch.eye(d) / (high - low)
-        self.query = nn.Parameter(query.double())
-        self.key = nn.Parameter(key.double())
-        self.value = nn.Parameter(value.double())
+        self.query, self.key = nn.Parameter(query.clone()), nn.Parameter(key.clone())
+        self.value = nn.Parameter(value)
         self.value_bias = nn.Parameter(torch.full((d,), -low / (high - low), dtype=torch.float64))
         self.hidden = nn.Linear(n * d + n, len(weight), dtype=torch.float64)
         self.out = nn.Linear(len(weight), len(out), bias=False, dtype=torch.float64)

@@ -17,7 +17,7 @@ __all__ = ["KINDS", "CosineSeries", "Ridges", "cosine_series", "ridges"]
 Array = NDArray[np.float64]
 Sampled = Callable[[Array], Array]
 FALLS = 0.95  # shells of coefficients that fall more slowly than this are taken as a series without a sum
-MOST_VECTORS = 1_000_000
+MOST_VECTORS = 200_000
 KINDS = ("even", "even but for a square", "periodic")
 
 
@@ -229,7 +229,7 @@ def ridges(series: CosineSeries, drop: float) -> Ridges:
     Raises
     ------
     InputError
-        More than a million cosines are left.
+        More than 200,000 cosines are left.
 
     Notes
     -----
