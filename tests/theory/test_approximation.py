@@ -65,7 +65,7 @@ def test_bound_is_never_below_the_error(name) -> None:
         assert getattr(layer.measured, source) <= getattr(layer.bound, source) * (1 + 1e-9) + 1e-12
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_bound_holds_for_random_functions(seed) -> None:
     random = np.random.default_rng(seed)
     weights, phases = torch.tensor(random.normal(0, 2, (2, 2))), torch.tensor(random.uniform(0, 6, 2))
