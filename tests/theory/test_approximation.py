@@ -194,6 +194,8 @@ def test_ridges_are_the_function(kind) -> None:
         ({"function": 3}, "callable"),
         ({"n_tokens": 0}, "n_tokens"),
         ({"n_tokens": 8}, "samples on a grid"),
+        ({"max_width": 0}, "max_width"),
+        ({"function": TARGETS["parity of signs"], "max_width": 3}, "4 hidden units are needed"),
         ({"low": 1.0}, "low < high"),
         # a kink that no line between corners follows
         (

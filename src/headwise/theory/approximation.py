@@ -159,6 +159,9 @@ def approximate(
     44
     """
     check_number("tolerance", tolerance)
+    check_whole("max_width", max_width, 1)
+    check_whole("max_samples", max_samples, 1)
+    check_whole("seed", seed)
     sampled = _sampled(function, n_tokens, n_features, low, high)
     n_inputs = n_tokens * n_features
     if SMALLEST_GRID**n_inputs > max_samples:
@@ -198,13 +201,18 @@ def _search(
     """The narrowest plan on the coarsest grid that keeps the tolerance, or the most faithful one."""
     points = random.random((512, n_inputs))
     values = sampled(points)
-    grid, narrowest = SMALLEST_GRID, None
+    grid, narrowest, refused = SMALLEST_GRID, None, None
     while True:
         last = (2 * grid) ** n_inputs > max_samples
         every = [cosine_series(sampled, n_inputs, grid, kind) for kind in KINDS]
         good = [one for one in every if one.unresolved.max() <= (0.9 if last else 0.3) * TRUNCATION * tolerance]
-        plans = sorted((_plan(one, tolerance, n_tokens, max_width) for one in good), key=lambda plan: plan.width)
-        for plan in plans:
+        plans = []
+        for one in good:
+            try:
+                plans.append(_plan(one, tolerance, n_tokens, max_width))
+            except InputError as error:  # another kind of series may do with fewer cosines
+                refused = error
+        for plan in sorted(plans, key=lambda plan: plan.width):
             # between the points of the grid the function may be another
             if np.abs(np.concatenate([part(points) for part in plan.parts], axis=1) - values).max() <= plan.truncation:
                 if narrowest is None or plan.width < narrowest.width:
@@ -216,6 +224,8 @@ def _search(
         grid *= 2
     if narrowest:
         return narrowest
+    if refused:
+        raise refused
     # a function that were periodic would have been found above
     best = min(every[:2], key=lambda one: float(one.unresolved.max()))
     if not np.isfinite(best.unresolved).all():
@@ -246,7 +256,7 @@ def _plan(series: CosineSeries, tolerance: float, n_tokens: int, max_width: int)
         width = sum(
             int((pieces - 1).sum()) + part.slope.shape[1] + 1 for part, pieces in zip(parts, intervals, strict=True)
         )
-        if width <= max_width or not hopeless:
+        if width <= max_width or not hopeless or not any(len(part.owner) for part in parts):
             break
         drop *= MORE
     truncation = max(float(part.dropped.max()) for part in parts) + unresolved
