@@ -1,0 +1,187 @@
+"""Error of a constructed transformer layer against its width, predicted and measured, by source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import check_number, check_whole
+from ..errors import InputError, unknown_name
+from . import THEORIES
+from .approximation import ApproximateLayer, compile_layer, measure
+from .cosine_ridges import KINDS, Ridges, cosine_series, ridges
+from .curves import Curves, Theory, average
+
+__all__ = ["TARGETS", "ApproximationConfig", "predict", "simulate"]
+
+SOURCES = ("truncation", "knots", "leakage", "total")
+
+
+def _all(values: Tensor, like: Tensor) -> Tensor:
+    return values.expand(-1, like.shape[1], -1)
+
+
+TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
+    "running mean": lambda x: x.cumsum(1) / torch.arange(1, x.shape[1] + 1, device=x.device)[:, None],
+    "running maximum": lambda x: x.cummax(1).values,
+    "sort": lambda x: x.sort(1).values,
+    "shift": lambda x: x.roll(1, 1),
+    "product": lambda x: _all(x.prod(1, keepdim=True), x),
+    "sine of the sum": lambda x: _all(torch.sin(2 * torch.pi * x.sum(1, keepdim=True)), x),
+    "parity of signs": lambda x: _all(torch.where(x >= 0.5, 1.0, -1.0).to(x).prod(1, keepdim=True), x),
+}
+
+
+@dataclass(frozen=True)
+class ApproximationConfig:
+    """A map of sequences of numbers in [0, 1], and how finely it is built.
+
+    Parameters
+    ----------
+    target : str
+        One of `TARGETS`. "parity of signs" jumps: its bound is infinite, and so `predict` refuses it.
+    n_tokens : int
+        Length of the sequences, 1 to 4.
+    knots : tuple of int
+        Knots for a unit of length of every direction, increasing; a point of the curves each.
+    drop : float
+        Most that cosine coefficients left out may add up to.
+    kind : {"even", "even but for a square", "periodic"}
+        Extension of the target beyond the box, see `cosine_series`.
+    grid : int
+        Cells along each axis at which the target is sampled, a power of two of at least 16.
+    sharpness : float
+        Logit of the position that a head copies, at most 700; leakage falls as its negative exponential.
+
+    Raises
+    ------
+    InputError
+        Values outside these ranges.
+
+    Examples
+    --------
+    >>> ApproximationConfig(target="product").n_tokens
+    2
+    """
+
+    target: str = "sine of the sum"
+    n_tokens: int = 2
+    knots: tuple[int, ...] = (4, 8, 16, 32, 64)
+    drop: float = 1e-6
+    kind: str = "periodic"
+    grid: int = 64
+    sharpness: float = 25.0
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise unknown_name("target", self.target, TARGETS)
+        if self.kind not in KINDS:
+            raise unknown_name("kind of series", self.kind, KINDS)
+        check_whole("n_tokens", self.n_tokens, 1)
+        check_whole("grid", self.grid, 16)
+        check_number("drop", self.drop)
+        check_number("sharpness", self.sharpness, below=701)
+        if self.grid & (self.grid - 1) or self.grid**self.n_tokens > 2**20:
+            raise InputError(
+                f"grid must be a power of two with at most {2**20:,} cells in all, got {self.grid} for "
+                f"{self.n_tokens} tokens"
+            )
+        if not len(self.knots) or any(b <= a for a, b in zip((0, *self.knots), self.knots, strict=False)):
+            raise InputError(f"knots must be increasing whole numbers of at least 1, got {self.knots!r}")
+        for number in self.knots:
+            check_whole("knots", number, 1)
+
+
+def predict(config: ApproximationConfig) -> Curves:
+    r"""Bounds of the error, by source, against the number of hidden units.
+
+    Parameters
+    ----------
+    config : ApproximationConfig
+
+    Returns
+    -------
+    Curves
+        "truncation", "knots" (falls with the square of the number of knots), "leakage" and "total".
+
+    Raises
+    ------
+    InputError
+        The target jumps, and so has no bound.
+
+    Notes
+    -----
+    ``truncation`` :math:`= \sum |a_k|` of what is left out, and of what the grid does not resolve (an estimate);
+    ``knots`` :math:`= \sum_r h_r^2 \max|g_r''| / 8`; ``leakage`` :math:`= \mathrm{Lip} \, (n-1) / (e^\tau + n - 1)`
+    with the Lipschitz constant of the network that was built. Derived here; the existence theorem is claimed in
+    arXiv 2507.10581.
+
+    Examples
+    --------
+    >>> curves = predict(ApproximationConfig(knots=(8, 16)))
+    >>> round(float(curves["knots"][0] / curves["knots"][1]), 2)
+    4.0
+    """
+    layers = [layer for layer, _ in _layers(config)]
+    if not np.isfinite(layers[0].bound.total):
+        raise InputError(
+            f"the coefficients of {config.target!r} do not fall on a grid of {config.grid}, so there is no bound; take "
+            "a target that is continuous, or a finer grid"
+        )
+    return _curves(config, layers, [astuple(layer.bound) for layer in layers])
+
+
+def simulate(config: ApproximationConfig, seeds: Sequence[int]) -> Curves:
+    """Errors that a search over the box finds, by source, for the same layers; the mean over searches.
+
+    Examples
+    --------
+    >>> config = ApproximationConfig(knots=(8, 16))
+    >>> bool((simulate(config, [0])["total"] <= predict(config)["total"]).all())
+    True
+    """
+    return average([_searched(config, seed) for seed in seeds])
+
+
+def _searched(config: ApproximationConfig, seed: int) -> Curves:
+    check_whole("seed", seed)
+    layers = []
+    for layer, parts in _layers(config):
+        measure(layer, TARGETS[config.target], parts, seed)
+        layers.append(layer)
+    return _curves(config, layers, [astuple(layer.measured) for layer in layers])
+
+
+def _layers(config: ApproximationConfig) -> list[tuple[ApproximateLayer, list[Ridges]]]:
+    n = config.n_tokens
+
+    def target(points: np.ndarray) -> np.ndarray:
+        return TARGETS[config.target](torch.as_tensor(points)[..., None])[..., 0].numpy()
+
+    series = cosine_series(target, n, config.grid, config.kind)
+    parts = [ridges(series.only(slice(i, i + 1)), config.drop) for i in range(n)]
+    made = []
+    for number in config.knots:
+        intervals = [np.ceil(part.length * number).astype(np.int64) for part in parts]
+        made.append((compile_layer(parts, series.unresolved, intervals, n, sharpness=config.sharpness), parts))
+    return made
+
+
+def _curves(config: ApproximationConfig, layers: list[ApproximateLayer], errors: list[tuple[float, ...]]) -> Curves:
+    return Curves(
+        f"{config.target} of {config.n_tokens} tokens by one layer",
+        "width",
+        [layer.width for layer in layers],
+        dict(zip(SOURCES, np.array(errors).T, strict=True)),
+        unit="hidden units",
+        value="largest absolute error",
+        log_axis=True,
+        log_value=True,
+    )
+
+
+THEORIES.register("approximation")(Theory(ApproximationConfig, predict, simulate))

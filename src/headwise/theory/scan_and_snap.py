@@ -1,0 +1,323 @@
+"""Which tokens one attention head ends up combining: training of a one-layer transformer on classes of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import check_flag, check_number, check_whole
+from ..errors import InputError, unknown_name
+from . import THEORIES
+from .curves import Curves, Theory, average
+
+__all__ = ["ScanAndSnapConfig", "entropy_of_rates", "predict", "simulate", "winners"]
+
+Array = NDArray[np.float64]
+Batch = tuple[Array, NDArray[np.intp]]
+OPTIMIZERS = ("adam", "sgd")
+COMMON, ENTROPY = "common tokens", "entropy of distinct tokens"
+
+
+@dataclass(frozen=True)
+class ScanAndSnapConfig:
+    """Classes of sequences and a one-layer model that is trained to name the class.
+
+    A sequence of class n has a query (its last token) and context tokens drawn independently from P(l|n). *Common*
+    tokens occur in all classes, with weight 1; *distinct* tokens in one, with weights that grow linearly from
+    ``lowest`` to 1.
+
+    Parameters
+    ----------
+    n_classes, n_common, n_distinct : int
+        Classes K, common tokens, distinct tokens of each class.
+    lowest : float
+        Weight of the rarest distinct token, at most 1.
+    rate_y, rate_z : float
+        Learning rates of the decoder (eta_Y) and of the attention logits (eta_Z). The published analysis is for
+        ``rate_y`` well above ``rate_z``.
+    momentum : float
+        Heavy-ball momentum of "sgd", in [0, 1); 0.9 means steps that are ten times as long in the end.
+    n_steps : int
+        Training steps.
+    length, batch : int
+        Tokens of a sequence with its query, and sequences of a step, in the simulation.
+    shared_query : bool
+        Whether all classes have the same query, and so compete for one row of attention logits.
+    optimizer : {"sgd", "adam"}
+        Adam has its usual constants (0.9, 0.999).
+    start_spread : float
+        Standard deviation of the attention logits at the start; the prediction starts at zero.
+
+    Raises
+    ------
+    InputError
+        Values outside these ranges.
+
+    Examples
+    --------
+    >>> ScanAndSnapConfig(rate_y=10).vocabulary
+    34
+    """
+
+    n_classes: int = 2
+    n_common: int = 10
+    n_distinct: int = 10
+    lowest: float = 0.1
+    rate_y: float = 1.0
+    rate_z: float = 1.0
+    momentum: float = 0.9
+    n_steps: int = 100
+    length: int = 128
+    batch: int = 128
+    shared_query: bool = False
+    optimizer: str = "sgd"
+    start_spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_classes", 2), ("n_common", 0), ("n_distinct", 2), ("n_steps", 1), ("length", 2)):
+            check_whole(name, getattr(self, name), least)
+        check_whole("batch", self.batch, 1)
+        check_flag("shared_query", self.shared_query)
+        for name in ("lowest", "rate_y", "rate_z"):
+            check_number(name, getattr(self, name))
+        if self.lowest > 1:
+            raise InputError(f"lowest is the weight of the rarest distinct token and at most 1, got {self.lowest!r}")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum must be at least 0 and below 1, got {self.momentum!r}")
+        if not 0 <= self.start_spread < float("inf"):
+            raise InputError(f"start_spread must be a finite number of at least 0, got {self.start_spread!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that can come next: those of the context, one query and one answer for each class."""
+        return self.n_common + self.n_classes * (self.n_distinct + 2)
+
+    def probabilities(self) -> Array:
+        """P(l|n), shape (n_classes, tokens): the common tokens first, then the distinct ones of each class."""
+        k, c, d = self.n_classes, self.n_common, self.n_distinct
+        weights = np.zeros((k, c + k * d))
+        weights[:, :c] = 1
+        for n in range(k):
+            weights[n, c + n * d : c + (n + 1) * d] = np.linspace(self.lowest, 1, d)
+        return weights / weights.sum(1, keepdims=True)
+
+
+def predict(config: ScanAndSnapConfig) -> Curves:
+    r"""Training on the exact mean gradient of infinitely long sequences.
+
+    Parameters
+    ----------
+    config : ScanAndSnapConfig
+
+    Returns
+    -------
+    Curves
+        Against the step, the mean over classes of: the attention that all common tokens together get; that of each
+        distinct token, by its weight; the entropy of the attention on distinct tokens alone, as a part of that of
+        equal shares.
+
+    Notes
+    -----
+    With :math:`c_n \propto P(l|n) e^{z_{\psi(n) l}}`, :math:`f_n = c_n / |c_n|` and
+    :math:`\alpha_n = \mathrm{softmax}(Y^T f_n)` the gradient flow is
+
+    .. math::
+        \dot Y = \eta_Y \, \mathrm{mean}_n \, f_n (e_n - \alpha_n)^T, \qquad
+        \dot z_m = \eta_Z \, \mathrm{mean}_n \, \mathrm{diag}(f_n) (I - f_n f_n^T) Y (e_n - \alpha_n),
+
+    the second sum over the classes with query m. What is computed are the steps of the configured optimiser on this
+    gradient: the limit of `simulate` for long sequences and large batches. At length 128 sampling sharpens
+    attention: the entropy of the simulation is lower by about 2 %.
+    Source: Tian, Wang, Chen and Du 2023 (arXiv 2305.16380), equations from the paper's text; the form for
+    infinite length is derived from them and agrees with the simulation in the tests.
+
+    Examples
+    --------
+    >>> curves = predict(ScanAndSnapConfig(n_steps=20))
+    >>> bool(curves["common tokens"][-1] < curves["common tokens"][0])
+    True
+    """
+    exact = config.probabilities(), np.arange(config.n_classes)
+    return _train(replace(config, start_spread=0.0), lambda: exact, np.random.default_rng(0))
+
+
+def simulate(config: ScanAndSnapConfig, seeds: Sequence[int]) -> Curves:
+    """Training on sampled batches of sequences of the configured length: the curves of `predict`, mean over seeds.
+
+    Attention is shown for the true P(l|n), not for counts of a batch.
+
+    Raises
+    ------
+    InputError
+        No seeds.
+
+    Examples
+    --------
+    >>> curves = simulate(ScanAndSnapConfig(n_steps=5), seeds=[0, 1])
+    >>> sorted(curves.spread) == sorted(curves.series)
+    True
+    """
+    return average([_draw(config, seed) for seed in seeds])
+
+
+def entropy_of_rates(
+    rates_z: Sequence[float],
+    ratios: Sequence[float],
+    config: ScanAndSnapConfig | None = None,
+    seeds: Sequence[int] = (),
+) -> Curves:
+    """Entropy in nats of the final attention on distinct tokens, against the ratio of learning rates.
+
+    Parameters
+    ----------
+    rates_z, ratios : sequence of float
+        Values of ``rate_z``, a curve each, and of ``rate_y / rate_z``, the axis.
+    config : ScanAndSnapConfig, optional
+        Everything else.
+    seeds : sequence of int
+        Draws to simulate; predicted where there are none.
+
+    Examples
+    --------
+    >>> curves = entropy_of_rates([0.5, 1.0], [1.0, 10.0], ScanAndSnapConfig(n_steps=50))
+    >>> bool(curves["eta_Z = 1"][0] < curves["eta_Z = 0.5"][0] < curves["eta_Z = 0.5"][1])
+    True
+    """
+    config = config or ScanAndSnapConfig()
+    series: dict[str, list[float]] = {}
+    spread: dict[str, list[float]] = {}
+    for rate in rates_z:
+        name = f"eta_Z = {rate:g}"
+        for ratio in ratios:
+            one = replace(config, rate_z=rate, rate_y=rate * ratio)
+            curves = simulate(one, seeds) if len(seeds) else predict(one)
+            nats = np.log(config.n_distinct)
+            series.setdefault(name, []).append(float(curves[ENTROPY][-1] * nats))
+            if ENTROPY in curves.spread:
+                spread.setdefault(name, []).append(float(np.asarray(curves.spread[ENTROPY])[-1] * nats))
+    return Curves(
+        "entropy of attention on distinct tokens",
+        "eta_Y / eta_Z",
+        ratios,
+        series,
+        value="entropy (nats)",
+        spread=spread,
+    )
+
+
+def winners(config: ScanAndSnapConfig, seeds: Sequence[int]) -> NDArray[np.intp]:
+    """Distinct token with the most attention at the end, counted from the rarest; shape (seeds,).
+
+    Attention is the mean over classes. Random logits at the start (``start_spread``) are a prior that changes the
+    winner among tokens of nearly the same weight, and Adam picks other tokens than SGD.
+
+    Examples
+    --------
+    >>> winners(ScanAndSnapConfig(n_steps=30), seeds=[0, 1])
+    array([9, 9])
+    """
+    names = _distinct(config)
+    return np.array([np.argmax([curves[name][-1] for name in names]) for curves in (_draw(config, s) for s in seeds)])
+
+
+def _draw(config: ScanAndSnapConfig, seed: int) -> Curves:
+    check_whole("seed", seed)
+    random = np.random.default_rng(seed)
+    chances = config.probabilities()
+
+    def batch() -> Batch:
+        labels = random.integers(config.n_classes, size=config.batch)
+        return random.multinomial(config.length - 1, chances[labels]).astype(float), labels
+
+    return _train(config, batch, random)
+
+
+def _train(config: ScanAndSnapConfig, batch: Callable[[], Batch], random: np.random.Generator) -> Curves:
+    k, chances = config.n_classes, config.probabilities()
+    n_tokens, n_outputs = chances.shape[1], config.vocabulary
+    queries = np.zeros(k, dtype=int) if config.shared_query else np.arange(k)
+    logits = config.start_spread * random.standard_normal((int(queries[-1]) + 1, n_tokens))
+    decoder = np.zeros((n_tokens, n_outputs))
+    update = _adam if config.optimizer == "adam" else _heavy_ball
+    step_y, step_z = update(config.rate_y, config.momentum), update(config.rate_z, config.momentum)
+    seen = [_shares(config, chances, logits[queries])]
+    for _ in range(config.n_steps):
+        counts, labels = batch()
+        attention = _normal(counts, logits[queries[labels]])
+        length = np.linalg.norm(attention, axis=1, keepdims=True)
+        features = attention / length
+        outputs = features @ decoder
+        residual = -np.exp(outputs - outputs.max(1, keepdims=True))
+        residual /= -residual.sum(1, keepdims=True)
+        residual[np.arange(len(labels)), labels] += 1
+        signal = residual @ decoder.T
+        # through the l2 norm; what is left is orthogonal to the features, so the softmax adds no term of its own
+        signal -= (signal * features).sum(1, keepdims=True) * features
+        pull = np.zeros_like(logits)
+        np.add.at(pull, queries[labels], features * signal / len(labels))
+        decoder = decoder + step_y(features.T @ residual / len(labels))
+        logits = logits + step_z(pull)
+        seen.append(_shares(config, chances, logits[queries]))
+    names = [COMMON, *_distinct(config), ENTROPY]
+    return Curves(
+        "attention of a one-layer transformer in training",
+        "step",
+        np.arange(config.n_steps + 1),
+        dict(zip(names, np.stack(seen, axis=1), strict=True)),
+        value="share",
+    )
+
+
+def _shares(config: ScanAndSnapConfig, chances: Array, logits: Array) -> Array:
+    """Attention on the common tokens, on each distinct one, and the entropy of the latter; means over classes."""
+    attention = _normal(chances, logits)
+    k, c, d = config.n_classes, config.n_common, config.n_distinct
+    own = np.stack([attention[n, c + n * d : c + (n + 1) * d] for n in range(k)])
+    part = own / own.sum(1, keepdims=True)
+    entropy = -(part * np.log(np.maximum(part, np.finfo(float).tiny))).sum(1) / np.log(d)
+    return np.concatenate([[attention[:, :c].sum(1).mean()], own.mean(0), [entropy.mean()]])
+
+
+def _distinct(config: ScanAndSnapConfig) -> list[str]:
+    return [f"distinct, weight {w:.3g} ({i})" for i, w in enumerate(np.linspace(config.lowest, 1, config.n_distinct))]
+
+
+def _normal(counts: Array, logits: Array) -> Array:
+    weights: Array = counts * np.exp(logits - logits.max(1, keepdims=True))
+    total: Array = weights.sum(1, keepdims=True)
+    return weights / total
+
+
+def _heavy_ball(rate: float, momentum: float) -> Callable[[Array], Array]:
+    velocity: Array | float = 0.0
+
+    def step(gradient: Array) -> Array:
+        nonlocal velocity
+        velocity = momentum * velocity + gradient
+        return rate * velocity
+
+    return step
+
+
+def _adam(rate: float, _: float) -> Callable[[Array], Array]:
+    first: Array | float = 0.0
+    second: Array | float = 0.0
+    count = 0
+
+    def step(gradient: Array) -> Array:
+        nonlocal first, second, count
+        count += 1
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        change: Array = rate * (first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
+        return change
+
+    return step
+
+
+THEORIES.register("scan_and_snap")(Theory(ScanAndSnapConfig, predict, simulate))
