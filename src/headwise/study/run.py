@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..backbones import load_backbone
 from ..checks import check_backbone, check_number, check_whole
 from ..contracts import Backbone, Progress
-from ..devices import choose_device, has_float64
+from ..devices import choose_device, heads_device
 from ..errors import InputError
 from ..files import claim_folder
 from ..heads.compare import baseline_results, certified_results, paired_bootstrap
@@ -177,7 +177,7 @@ def study(
             betas=betas,
             tol=tol,
             checkpoint=out / "path",
-            device=device if has_float64(device) else "cpu",
+            device=heads_device(device),
             progress=tell,
         )
     certified = [r for r in results if r.kind == "certified"]
