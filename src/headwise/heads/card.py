@@ -85,6 +85,7 @@ def model_card(
         percent=_digits(100 * certificate.relative_gap, ROUND_CEILING, 2) if certificate else None,
         kind=_kind(certificate) if certificate else "",
         context=_context(certificate.context) if certificate else {},
+        approximate=head.records().get("relu.json"),
     )
 
 

@@ -141,6 +141,10 @@ class Head(nn.Module):
             "tokens": asdict(self.facts),
         }
 
+    def records(self) -> dict[str, dict[str, Any]]:
+        """What is known of the head beside its numbers, as JSON, by the names of the files that hold it."""
+        return {} if self.certificate is None else {"certificate.json": self.certificate.to_dict()}
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the tensors and of what describes them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ..contracts import GateValues, PairGate, Progress, Tokens, TokenSource
 from ..errors import InputError
-from ..files import read_json, write_json
 from ..solvers import Certificate, Factors, cone_difference
 from ..tokens import view_rows
 from .fitted_part import Cell, FittedPart
@@ -21,7 +20,7 @@ from .head import Head
 from .inputs import as_source
 from .part_module import PartModule
 
-__all__ = ["ReluHead", "ReluModule", "check_cones", "check_relu", "relu", "save_relu"]
+__all__ = ["ReluHead", "ReluModule", "check_cones", "check_relu", "relu"]
 
 LIMIT = 5_000_000  # numbers in the constraints of a cone (40 MB): seconds for each atom
 AGREE = 1e-8  # what the outputs on the training tokens may differ by, relative to their size
@@ -86,9 +85,20 @@ class ReluModule(Head):
     """A ReLU head on raw tokens: `Head` with ``relu(score)`` where that has gates, and no certificate.
 
     Parts without gates are linear, as they were. Made by `headwise.relu`; rarely by hand.
+
+    Attributes
+    ----------
+    record : dict or None
+        Both objectives and the certificate of the gated head: `ReluHead.to_dict`, saved beside the head as
+        ``relu.json``. A head that was changed since (a float32 copy, say) is saved without it.
     """
 
     kind = "relu head"
+    record: dict[str, Any] | None = None
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        own = self.record is not None and self.record.get("head") == self.fingerprint
+        return {"relu.json": self.record} if self.record is not None and own else {}
 
     def _module_of(self, part: FittedPart) -> type[PartModule]:
         return PartModule if part.spec.family is None else _ReluPart
@@ -146,39 +156,42 @@ class ReluHead:
         InputError
             The folder holds another head (without ``overwrite``) or files that headwise did not make.
         """
-        save_relu(self, path, overwrite)
+        self.module.save_pretrained(path, overwrite)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub; options as of `Head.push_to_hub`.
+
+        Raises
+        ------
+        InputError
+            huggingface_hub is not installed, or the hub refuses; the message says why.
+        """
+        return self.module.push_to_hub(repo_id, **options)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path) -> ReluHead:
-        """Read a folder written by `save_pretrained`.
+    def from_pretrained(
+        cls, path: str | Path, *, hub: bool = False, revision: str | None = None, token: str | None = None
+    ) -> ReluHead:
+        """Read a folder written by `save_pretrained`, or a repository of `push_to_hub`; see `Head.from_pretrained`.
 
         Raises
         ------
         InputError
             A file is missing or broken, or the folder holds a head that is not a ReLU head.
         """
-        path = Path(path)
-        module = Head.from_pretrained(path)
+        module = Head.from_pretrained(path, hub=hub, revision=revision, token=token)
         if not isinstance(module, ReluModule):
             raise InputError(f"{path} holds a gated head, not a ReLU head; read it with Head.from_pretrained")
-        told = read_json(path / "relu.json")
+        told = module.record
+        if told is None:
+            raise InputError(f"{path} has no relu.json: it holds the module alone; read that with Head.from_pretrained")
         try:
             if told["head"] != module.fingerprint:
-                raise InputError(f"{path / 'relu.json'} speaks of another head than the one beside it; save it again")
+                raise InputError(f"relu.json in {path} speaks of another head than the one beside it; save it again")
             certificate = Certificate(**told["gated_certificate"])
             return cls(module, told["approximate_objective"], told["gated_objective"], certificate)
         except (KeyError, TypeError) as error:
             raise InputError(f"{path} is not a complete ReLU head: {error}") from None
-
-
-def save_relu(
-    found: ReluHead, path: str | Path, overwrite: bool = False, settings: Mapping[str, Any] | None = None
-) -> None:
-    """Write a ReLU head into a folder; ``settings`` is what it was claimed with, as in `save_head`."""
-    from .save import save_head
-
-    save_head(found.module, path, overwrite, settings=settings)
-    write_json(Path(path) / "relu.json", found.to_dict())
 
 
 def relu(head: Any, X: Any, mask: Any = None, *, progress: Progress | None = None) -> ReluHead:
@@ -267,7 +280,9 @@ def relu(head: Any, X: Any, mask: Any = None, *, progress: Progress | None = Non
         )
     grown = claimed.beta * (_half_squares(us, vs) - _half_squares(factors.u, factors.v))
     certificate = replace(claimed, context={**claimed.context, "about": NOTE})
-    return ReluHead(module, claimed.primal + grown, claimed.primal, certificate)
+    made = ReluHead(module, claimed.primal + grown, claimed.primal, certificate)
+    module.record = made.to_dict()
+    return made
 
 
 def check_relu(head: Any) -> Head:
