@@ -83,6 +83,9 @@ class FittedPart:
         reading: Reading | None = None,
     ) -> FittedPart:
         """Fit coordinates and gates on the training rows."""
+        check = getattr(spec.family, "check_origin", None)
+        if check is not None:
+            check(TokenFacts.of(source).origin)
         fitted = FittedConditioner.identity()
         if conditioner is not None:
             own = _own_conditioner(spec, conditioner)
