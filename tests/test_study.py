@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 import headwise
+from headwise.cli.app import build
 from headwise.errors import InputError
 from headwise.heads import Conditioner, verify
 from headwise.heads.facts import TokenFacts
@@ -46,6 +49,9 @@ def test_everything_is_there_and_a_second_run_extracts_nothing(photos, tmp_path,
     assert verify(tmp_path / "out" / "head", tmp_path / "out" / "tokens").holds
     page = first.report.read_text(encoding="utf-8")
     assert "<script>alert" not in page
+    options = {o for p in get_command(build()).commands["study"].params for o in p.opts}
+    told = re.findall(r"<dt><code>(--[\w-]+)</code></dt>", page)
+    assert len(told) == len(first.data["settings"]) and set(told) <= options
     bins = first.data["calibration"]["bins"]
     assert sum(n for *_, n in bins) == first.data["comparison"]["num_test"] and 'id="calibration"' in page
     assert "&lt;script&gt;alert" in page
