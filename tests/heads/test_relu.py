@@ -13,7 +13,7 @@ from headwise.contracts import Tokens
 from headwise.errors import InputError
 from headwise.heads import Head, HeadClassifier, HeadClassifierCV, HeadRegressor, PartSpec, relu, verify
 from headwise.heads.explain import token_outputs
-from headwise.heads.relu import ReluModule
+from headwise.heads.relu_head import ReluModule
 from headwise.tokens import ArrayTokens, TokenStore
 
 GATED = {

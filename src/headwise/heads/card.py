@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..version import __version__
 from .head import Head
-from .relu import ReluModule
+from .relu_head import ReluModule
 
 __all__ = ["model_card"]
 

@@ -27,7 +27,7 @@ from .facts import TokenFacts, Training
 from .fitted_part import FittedPart
 from .head import Head
 from .parts import PartSpec
-from .relu import ReluModule
+from .relu_head import ReluModule
 
 __all__ = ["FORMAT_VERSION", "as_head", "fetch_head", "load_head", "push_head", "save_head"]
 
