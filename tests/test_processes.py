@@ -75,6 +75,61 @@ def test_what_the_first_process_refuses_ends_all(store, tmp_path):
     assert "start the same job again" not in found.stderr
 
 
+ARRAYS = """
+import json, sys
+import numpy as np
+from headwise import HeadClassifier, HeadRegressor, PartSpec, processes
+from headwise.tokens import ArrayTokens
+
+read, chunks = [], ArrayTokens.chunks
+
+
+def counted(self, rows=None, size=None):
+    for part, tokens in chunks(self, rows, 101):
+        read.append(len(part))
+        yield part, tokens
+
+
+ArrayTokens.chunks = counted
+rng = np.random.default_rng(0)
+y = np.arange(101) % 3
+X = rng.normal(size=(101, 9, 5))
+X[np.arange(101), y] += 1
+mask = np.ones(X.shape[:2], dtype=bool)
+mask[::3, -2:] = False
+settings = {"beta": 0.01, "tol": 1e-7, "max_rounds": 200}
+with processes.joined() as job:
+    made = [
+        HeadClassifier("mlp", gate="gaussian", **settings).fit(X, y, mask=mask),
+        HeadClassifier("linear", **settings).fit(X.mean(1), y),
+        HeadClassifier(PartSpec("attention", pooling="token"), **settings).fit(X, np.repeat(y[:, None], 9, 1)),
+        HeadRegressor("linear", solver="moments", **settings).fit(X.mean(1), X[:, 0, 0]),
+    ]
+    assert (51 - job.rank if job.size == 2 else 101) in read, read
+    if job.first:
+        print(json.dumps([(m.certificate_.primal, m.certificate_.relative_gap) for m in made]))
+"""
+
+
+@pytest.mark.slow
+def test_arrays_in_memory_are_shared_as_stores_are(tmp_path):
+    """Tokens with a mask, features of one token, outputs of every token, and the moments' solver."""
+    (tmp_path / "fits.py").write_text(ARRAYS)
+    runs = [
+        subprocess.run([*launch, tmp_path / "fits.py"], capture_output=True, text=True)
+        for launch in ([sys.executable], LAUNCH)
+    ]
+    assert not any(run.returncode for run in runs), runs[-1].stderr
+    for one, two in zip(*(json.loads(run.stdout) for run in runs), strict=True):
+        assert two[0] == pytest.approx(one[0], rel=1e-6) and two[1] <= 1e-7
+
+
+def test_arrays_on_disk_are_refused_with_what_to_do(tmp_path):
+    np.save(tmp_path / "features.npy", np.zeros((4, 2)))
+    found = fit(tmp_path / "features.npy", tmp_path / "head")
+    assert found.returncode == 2 and "headwise extract DATA STORE" in " ".join(found.stderr.split())
+
+
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_job_and_the_next_run_goes_on(tmp_path):
     rng = np.random.default_rng(0)

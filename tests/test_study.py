@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 import headwise
-from headwise.heads import verify
+from headwise.cli.app import build
+from headwise.errors import InputError
+from headwise.heads import Conditioner, verify
+from headwise.heads.facts import TokenFacts
+from headwise.heads.fitted_part import FittedPart
+from headwise.heads.parts import resolve_parts
 from headwise.solvers import factored
 from headwise.study import Study
+from headwise.study.data import open_tokens, three_parts, training_size
+from headwise.tokens import TokenStore, open_data
 
 
 @pytest.fixture
@@ -39,6 +49,9 @@ def test_everything_is_there_and_a_second_run_extracts_nothing(photos, tmp_path,
     assert verify(tmp_path / "out" / "head", tmp_path / "out" / "tokens").holds
     page = first.report.read_text(encoding="utf-8")
     assert "<script>alert" not in page
+    options = {o for p in get_command(build()).commands["study"].params for o in p.opts}
+    told = re.findall(r"<dt><code>(--[\w-]+)</code></dt>", page)
+    assert len(told) == len(first.data["settings"]) and set(told) <= options
     bins = first.data["calibration"]["bins"]
     assert sum(n for *_, n in bins) == first.data["comparison"]["num_test"] and 'id="calibration"' in page
     assert "&lt;script&gt;alert" in page
@@ -132,10 +145,41 @@ def test_a_relu_head_beside_the_certified_ones(tmp_path, monkeypatch):
     page = study.report.read_text(encoding="utf-8")
     assert 'id="relu"' in page and "the approximate objective" in page
     monkeypatch.setattr(sys.modules["headwise.heads.relu"], "LIMIT", 10)
+    with pytest.raises(InputError, match=r"54 constraints .* takes up to 10: .* or study without relu"):
+        run(tmp_path / "features.npz", tmp_path / "new", relu=True)
+    assert not (tmp_path / "new").exists(), "refused before anything is made"
+
+    def thin(*args, **options):
+        raise InputError("the cone is too thin")
+
+    monkeypatch.setattr(sys.modules["headwise.study.run"], "check_relu_size", lambda *args: None)
+    monkeypatch.setattr(sys.modules["headwise.study.relu"], "relu", thin)
     refused = run(tmp_path / "features.npz", tmp_path / "out", relu=True, seed=1, overwrite=True)
-    assert "takes up to 10:" in refused.data["relu"]["refused"]
-    assert "takes up to 10:" in refused.report.read_text(encoding="utf-8")
+    assert refused.data["relu"]["refused"] == "the cone is too thin"
+    assert "the cone is too thin" in refused.report.read_text(encoding="utf-8")
     assert not (tmp_path / "out" / "relu").exists(), "nothing is left of another run"
+
+
+def test_what_a_relu_head_will_take_is_known_before_there_are_tokens(tmp_path, draw_pictures):
+    """The sizes counted from images, arrays and a store are those of the tokens and of a fitted part."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2, 4, 3)).astype(np.float32), np.arange(30) % 2
+    np.savez(tmp_path / "views.npz", X=X, y=y)
+    TokenStore.from_arrays(tmp_path / "store", X, y, num_prefix=1)
+    model = headwise.load_backbone("embedded")
+    how = {"layer": -1, "seed": 0, "batch_size": 64, "device": "cpu", "strict": False, "overwrite": False}
+    for path in (tmp_path / "views.npz", tmp_path / "store", draw_pictures(tmp_path / "photos", 10)):
+        found = open_data(path)
+        tokens, rows = training_size(found, model, 0)
+        out = tmp_path / f"tokens of {path.name}"
+        store, _ = open_tokens(found, model, out, **how, progress=lambda *told: None, announce=None)
+        assert replace(TokenFacts.of(store), origin=None) == replace(tokens, origin=None)
+        training = three_parts(store, 0)[0].rows["train"]
+        assert rows == len(training) * store.num_views
+        for block in ("mlp", "bfno"):
+            (spec,) = resolve_parts(block, tokens, "gaussian")
+            ahead = FittedPart.unfitted(spec, tokens, Conditioner(n_components=2), 2)
+            assert ahead.shape == FittedPart.fit(spec, store, training, Conditioner(n_components=2), 2).shape
 
 
 def test_a_misspelt_backbone_leaves_no_folder(photos, tmp_path):

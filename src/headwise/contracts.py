@@ -393,7 +393,12 @@ class FittedGates(Protocol):
 
 
 class GateFamily(Protocol):
-    """A way of choosing gates."""
+    """A way of choosing gates.
+
+    A family that is about tokens of one place in a backbone may also have ``check_origin(origin)``, which refuses
+    others before a fit. ``origin`` is a mapping with ``backbone``, ``weights_hash``, ``layer``, ``at`` and
+    ``preprocessing``, or None where nothing is known of where the tokens came from.
+    """
 
     name: str
     kinds: tuple[GateKind, ...]

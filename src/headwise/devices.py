@@ -6,7 +6,7 @@ import torch
 
 from .errors import InputError
 
-__all__ = ["choose_device", "fitting_device", "free_memory", "has_float64"]
+__all__ = ["choose_device", "fitting_device", "free_memory", "has_float64", "heads_device"]
 
 
 def choose_device(name: str | torch.device) -> str:
@@ -57,6 +57,18 @@ def fitting_device(name: str | torch.device) -> torch.device:
             "(the backbone may stay where it is)"
         )
     return device
+
+
+def heads_device(name: str | torch.device) -> str:
+    """Where heads compute beside a backbone on a device: there, or on the processor where it has no float64.
+
+    Examples
+    --------
+    >>> heads_device("cpu")
+    'cpu'
+    """
+    name = choose_device(name)
+    return name if has_float64(name) else "cpu"
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -166,10 +166,18 @@ def _left_over(entry: Path) -> bool:
     return entry.name.startswith(f".{MARKER}.") and entry.name.endswith(".part")
 
 
+_WORDS = {"n_components": "components", "num_gates": "number of gates", "gate_seed": "seed of the gates"}
+"""Settings whose names in a marker are not words for people."""
+
+
+def _told(config: Mapping[str, Any], name: str) -> str:
+    return repr(config[name]) if name in config else "none"
+
+
 def _difference(found: Any, wanted: Any) -> str:
     if found.get("kind") != wanted["kind"]:
         return f"a headwise {found.get('kind', 'folder')}, not a {wanted['kind']}"
     before, now = found.get("config", {}), wanted["config"]
     changed = [k for k in sorted(set(before) | set(now)) if before.get(k) != now.get(k)]
-    said = ", ".join(f"{k}: {before.get(k)!r} there, {now.get(k)!r} asked" for k in changed)
+    said = ", ".join(f"{_WORDS.get(k, k)}: {_told(before, k)} there, {_told(now, k)} asked" for k in changed)
     return f"a {wanted['kind']} made with other settings ({said})"

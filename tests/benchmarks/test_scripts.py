@@ -25,7 +25,14 @@ def run(script, *args):
 
 def test_every_script_is_run_here():
     scripts = {path.name for path in BENCHMARKS.glob("*.py")}
-    assert scripts == {"attention_head.py", "comparison.py", "heads_table.py", "mixers.py", "modes.py"}
+    assert scripts == {
+        "attention_head.py",
+        "comparison.py",
+        "heads_table.py",
+        "memory.py",
+        "mixers.py",
+        "modes.py",
+    }
 
 
 def test_comparison(tmp_path):
@@ -65,6 +72,11 @@ def test_attention_head(tmp_path):
     TokenStore.from_arrays(tmp_path / "store", tokens, labels, split=split, num_prefix=1, grid=(2, 2))
     args = ("--store", tmp_path / "store", "--components", 4, "--betas", 0.01, "--seconds", 0.2)
     assert run("attention_head.py", *args).count("| 0.01 |") == 4
+
+
+def test_memory():
+    said = run("memory.py", "--quick")
+    assert "| kept |" in said and not list((BENCHMARKS / ".cache").glob("memory_0.01*"))
 
 
 def test_modes(tmp_path):

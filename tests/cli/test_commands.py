@@ -418,6 +418,10 @@ def test_fit_refuses_another_head_before_the_work(call, features, tmp_path, monk
     code, _, said = call(*fit, "--beta", 0.2)
     assert code == 2
     assert "made with other settings (beta: 0.1 there, 0.2 asked); give another folder" in said
+    _, _, said = call(*fit, "--beta", 0.1, "--components", 8)
+    assert "other settings (components: 64 there, 8 asked)" in said
+    _, _, said = call(*fit, "--betas", 3)
+    assert "other settings (beta: 0.1 there, none asked, betas: none there, 3 asked, seed:" in said
     monkeypatch.undo()
     assert call(*fit, "--beta", 0.2, "--overwrite")[0] == 0
     assert call("verify", head, "--tokens", store)[0] == 0

@@ -18,12 +18,13 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from headwise import Conditioner, HeadClassifier, HeadClassifierCV, HeadRegressor, TokenStore, verify
+from headwise import Conditioner, HeadClassifier, HeadClassifierCV, HeadRegressor, PartSpec, TokenStore, predict, verify
 from headwise.blocks import BLOCKS
 from headwise.cli import main
-from headwise.devices import choose_device, fitting_device, has_float64
+from headwise.devices import choose_device, fitting_device, has_float64, heads_device
 from headwise.errors import InputError
 from headwise.gates import GATES
+from headwise.heads import Head, relu
 from headwise.heads import condense as condense_file
 from headwise.heads.compare import Splits, certified_results
 from headwise.heads.memory import Memory
@@ -256,6 +257,64 @@ def test_the_heads_of_a_study_are_fitted_on_the_device():
     assert two.relative_gap == pytest.approx(one.relative_gap, abs=1e-6)
     np.testing.assert_allclose(two.probabilities, one.probabilities, rtol=1e-6)
     assert two.head.intercept.device.type == "cpu"
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Kinds of devices on which heads computed."""
+    kinds = set()
+
+    def forward(self, tokens, *more, own=Head.forward):
+        kinds.add(tokens.device.type)
+        return own(self, tokens, *more)
+
+    monkeypatch.setattr(Head, "forward", forward)
+    return kinds
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize(("block", "gate"), BLOCK_AND_GATE)
+def test_a_head_predicts_on_the_device(block, gate, tmp_path, seen):
+    X, y, _ = data()
+    head = fitted(model(block, gate=gate, num_gates=1 if gate == "window" else 2), X, y).head_
+    store = TokenStore.from_arrays(tmp_path / "store", X, y, dtype="float64", num_prefix=1, grid=GRID)
+    np.savez(tmp_path / "tokens.npz", X=X)
+    for given in (X, store, tmp_path / "tokens.npz"):
+        _, one = predict(head, given)
+        with Pretend():
+            seen.clear()
+            _, two = predict(head, given, device=ELSEWHERE)
+        assert seen == {ELSEWHERE} and head.intercept.device.type == "cpu"
+        np.testing.assert_allclose(two, one, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("brief")
+def test_hidden_tokens_and_outputs_of_every_token_are_predicted_on_the_device(tmp_path, seen):
+    X, y, _ = data()
+    mask = np.ones(X.shape[:2], dtype=bool)
+    mask[::2, -1] = False
+    np.savez(tmp_path / "tokens.npz", X=X, mask=mask)
+    each = PartSpec("attention", pooling="token")
+    labels = np.where(mask, y[:, None], -1)[:, 1:]
+    for head in (
+        fitted(model(), X, y, mask=mask).head_,
+        fitted(model([each]), X, labels, mask=mask).head_,
+        relu(fitted(model("mlp", gate="gaussian"), X, y), X).module,
+    ):
+        _, one = predict(head, tmp_path / "tokens.npz")
+        with Pretend():
+            _, two = predict(head, tmp_path / "tokens.npz", device=ELSEWHERE)
+        np.testing.assert_allclose(two, one, rtol=1e-9)
+    assert ELSEWHERE in seen
+
+
+def test_a_head_predicts_on_the_processor_where_the_device_has_no_float64(monkeypatch):
+    X, y, _ = data()
+    head = HeadClassifier("linear", beta=0.1).fit(X, y).head_
+    monkeypatch.setattr("headwise.devices.has_float64", lambda device: torch.device(device).type != ELSEWHERE)
+    with Pretend():
+        assert heads_device(ELSEWHERE) == "cpu"
+        np.testing.assert_allclose(predict(head, X, device=ELSEWHERE)[1], predict(head, X)[1])
 
 
 @pytest.mark.usefixtures("brief")

@@ -14,7 +14,7 @@ import torch
 
 from headwise.cli.commands.info import _facts
 from headwise.errors import InputError
-from headwise.heads import Head, HeadClassifier, HeadRegressor
+from headwise.heads import Head, HeadClassifier, HeadRegressor, ReluHead, relu
 from headwise.heads.card import model_card
 
 WEIRD = ["cat|dog", "<script>x</script>", "a\n# b", "`c` [d](e)", "*e*"]
@@ -81,6 +81,21 @@ def test_there_and_back(hub, head):
     assert hub.calls[-1] == ("download", "me/my-head", "v1")
     assert found.fingerprint == head.fingerprint and found.certificate.to_dict() == head.certificate.to_dict()
     assert found.class_names == WEIRD
+
+
+def test_a_relu_head_goes_with_all_that_is_known_of_it(hub):
+    X = np.random.default_rng(0).normal(size=(20, 3, 2))
+    model = HeadRegressor("mlp", beta=1e-2, gate="gaussian", num_gates=4, condition=False)
+    made = relu(model.fit(X, X[:, :, 0].mean(1)), X)
+    made.push_to_hub("me/relu")
+    made.save_pretrained("folder")
+    assert {p.name for p in (hub.root / "me/relu").iterdir()} == {p.name for p in Path("folder").iterdir()}
+    found = ReluHead.from_pretrained("me/relu", hub=True)
+    assert str(found) == str(made) and found.module.fingerprint == made.module.fingerprint
+    Head.from_pretrained("folder").push_to_hub("me/again")
+    for name in ("relu.json", "config.json"):
+        assert (hub.root / "me/again" / name).read_text() == (hub.root / "me/relu" / name).read_text()
+    assert "a ReLU head is approximate" in (hub.root / "me/again" / "README.md").read_text()
 
 
 def test_nothing_is_fetched_unless_asked(hub, head):

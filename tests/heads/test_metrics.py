@@ -9,17 +9,9 @@ from sklearn import metrics as reference
 from headwise.errors import InputError
 from headwise.heads import resampling
 from headwise.heads.baselines import score
-from headwise.heads.calibration import Bin, chance_error
-from headwise.heads.metrics import (
-    METRICS,
-    Measure,
-    auroc,
-    calibration_error,
-    concordance,
-    evaluate,
-    paired_difference,
-    reliability,
-)
+from headwise.heads.calibration import Bin, calibration_error, chance_error, reliability
+from headwise.heads.metric_table import METRICS, auroc, concordance
+from headwise.heads.metrics import Measure, evaluate, paired_difference
 from headwise.heads.outcomes import CHECKS
 
 

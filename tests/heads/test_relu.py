@@ -13,7 +13,7 @@ from headwise.contracts import Tokens
 from headwise.errors import InputError
 from headwise.heads import Head, HeadClassifier, HeadClassifierCV, HeadRegressor, PartSpec, relu, verify
 from headwise.heads.explain import token_outputs
-from headwise.heads.relu import ReluModule
+from headwise.heads.relu_head import ReluModule
 from headwise.tokens import ArrayTokens, TokenStore
 
 GATED = {
@@ -207,8 +207,14 @@ def test_saved_and_loaded(tmp_path):
     other = headwise.relu(HeadClassifier(model.block, beta=0.02, n_components=2).fit(store), store)
     with pytest.raises(InputError, match="overwrite"):
         other.save_pretrained(tmp_path / "relu")
+    wrong = (tmp_path / "relu" / "relu.json").read_text()
     other.module.save_pretrained(tmp_path / "relu", overwrite=True)
+    assert str(headwise.ReluHead.from_pretrained(tmp_path / "relu")) == str(other)
+    (tmp_path / "relu" / "relu.json").write_text(wrong)
     with pytest.raises(InputError, match="another head"):
+        headwise.ReluHead.from_pretrained(tmp_path / "relu")
+    other.module.to_module().save_pretrained(tmp_path / "relu", overwrite=True)  # nothing is known of a changed head
+    with pytest.raises(InputError, match=r"no relu\.json"):
         headwise.ReluHead.from_pretrained(tmp_path / "relu")
 
 
@@ -275,8 +281,11 @@ def test_progress_tells_of_every_atom():
 def test_the_card_promises_nothing(tmp_path):
     X, y = data()
     model = HeadClassifier("mlp", beta=1e-2, gate="gaussian", num_gates=6, condition=False).fit(X, y)
-    headwise.relu(model, X).save_pretrained(tmp_path / "relu")
+    found = headwise.relu(model, X)
+    found.save_pretrained(tmp_path / "relu")
     card = (tmp_path / "relu" / "README.md").read_text()
+    assert f"| objective, approximate | {found.objective} |" in card
+    assert f"| objective of the gated head | {found.gated_objective} |" in card
     assert "# Head: mlp with ReLU on the patch tokens" in card and "a ReLU head is approximate" in card
     assert "convex" not in card and "certified" not in card
 

@@ -68,7 +68,14 @@ def example_study() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "headwise_version": "0.1.0",
         "command": "headwise study --out headwise-study",
         "seed": 0,
-        "settings": {"tol": 1e-3, "n_components": 64, "folds": 5, "blocks": ["linear", "attention"]},
+        "settings": {
+            "data": "photos",
+            "backbone": "embedded",
+            "layer": -1,
+            "tol": 1e-3,
+            "betas": 10,
+            "n_components": 64,
+        },
         "versions": {"python": "3.11.9", "torch": "2.13.0", "numpy": "2.4.6", "scikit-learn": "1.7.2"},
         "device": "cpu (2 cores)",
         "timings": [

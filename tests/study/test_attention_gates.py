@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from headwise import AttentionMaps, TokenStore, load_backbone, verify
+from headwise import AttentionMaps, HeadClassifier, PartSpec, TokenStore, load_backbone, verify
 from headwise.cli import main
+from headwise.errors import InputError
 from headwise.heads.save import load_head
 
 LAYER = 2
@@ -33,10 +34,10 @@ def stored(call, tmp_path, draw_pictures):
     """Tokens of a few pictures, at a place of a layer of the embedded backbone."""
     photos = draw_pictures(tmp_path / "photos", 8)
 
-    def extract(at: str):
-        code, said = call("extract", photos, tmp_path / at, "--layer", LAYER, "--at", at)
+    def extract(at: str, layer: int = LAYER):
+        code, said = call("extract", photos, tmp_path / f"{at}{layer}", "--layer", layer, "--at", at)
         assert code == 0, said
-        return tmp_path / at
+        return tmp_path / f"{at}{layer}"
 
     return extract
 
@@ -64,6 +65,26 @@ def test_the_likeness_of_tokens_that_no_layer_reads(call, stored, tmp_path):
     code, said = call("fit", stored("output"), tmp_path / "head", *FIT)
     assert code == 0 and "likeness of the tokens, since these come from the output of a layer" in said
     assert load_head(tmp_path / "head")._parts()[0].fitted.cells[0].gates.count == 1
+
+
+def test_from_python_tokens_that_the_layer_does_not_read_are_refused(stored):
+    records = load_backbone("embedded").query_keys()
+    stores = {at: TokenStore.open(stored(at)) for at in ("block_input", "output")}
+
+    def fit(store, record):
+        part = PartSpec("attention", gate=AttentionMaps(record))
+        return HeadClassifier(part, beta=0.05, n_components=4, tol=0.1).fit(store)
+
+    fit(stores["block_input"], records[LAYER])
+    fit(stores["block_input"], None)
+    for at, layer, holds in (("output", LAYER, "the output of"), ("block_input", LAYER + 1, "those that enter")):
+        wanted = rf"blocks\.{layer}\.attn.* the store holds {holds} layer {LAYER} of embedded\. .*--at block_input"
+        with pytest.raises(InputError, match=wanted):
+            fit(stores[at], records[layer])
+    fit(stores["output"], records[LAYER + 1])  # the same tokens under another name
+    same = TokenStore.open(stored("block_input", LAYER + 1))
+    np.testing.assert_array_equal(same.read().values, stores["output"].read().values)
+    AttentionMaps(records[LAYER]).check_origin(None)  # nothing is known of arrays
 
 
 def test_a_backbone_that_is_not_there_or_another(call, stored, tmp_path):

@@ -12,8 +12,7 @@ import torch
 
 from headwise import PartSpec, relu
 from headwise.blocks import BLOCKS
-from headwise.contracts import TokenShape
-from headwise.heads.conditioning import FittedConditioner
+from headwise.heads.facts import TokenFacts
 from headwise.heads.fitted_part import FittedPart
 from headwise.heads.fitting import Prepared, prepare
 from headwise.heads.parts import resolve_parts
@@ -122,13 +121,10 @@ def check_relu_size(cell: Cell, dataset: Dataset, components: int | None) -> Non
 
 def _built(cell: Cell, dataset: Dataset, components: int | None) -> Iterator[FittedPart]:
     """The parts that are not linear, with the shapes that they will have, without coordinates and gates."""
-    source = dataset.source
+    tokens, conditioner = TokenFacts.of(dataset.source), replace(dataset.conditioner, n_components=components)
     for spec in cell.parts:
-        if spec.block == "linear":  # one vector a sample
-            continue
-        width = (source.width if components is None else min(components, source.width)) + dataset.conditioner.constant
-        shape = TokenShape(source.num_tokens - source.num_prefix, width, source.grid)
-        yield FittedPart.build(spec, FittedConditioner.identity(), shape, dataset.num_classes)
+        if spec.block != "linear":  # one vector a sample
+            yield FittedPart.unfitted(spec, tokens, conditioner, dataset.num_classes)
 
 
 def _cost(cell: Cell, dataset: Dataset, components: int | None) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,8 +54,9 @@ class AttentionMapGates:
 class AttentionMaps:
     """One gate for each attention head of a layer of the backbone; ``count`` and ``seed`` change nothing.
 
-    The tokens must be those that enter the layer: extract them with ``at="block_input"``. Maps are taken among the
-    tokens of the part.
+    The tokens must be those that enter the layer: extract them with ``at="block_input"`` (or take the output of the
+    layer before). A token store knows where its tokens came from, and others are refused; arrays are taken on trust.
+    Maps are taken among the tokens of the part.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ class AttentionMaps:
     ------
     InputError
         The layer has rotary embeddings, biases of the logits, windows or norms of queries and keys; or (in a fit) the
-        tokens have another width; or what was given is no record.
+        tokens have another width, or their store says that another layer reads them; or what was given is no record.
 
     Examples
     --------
@@ -97,6 +99,21 @@ class AttentionMaps:
             if unknown:
                 raise InputError(f"{record.name} has {' and '.join(unknown)}; gates of its attention are not made")
         self.record = record
+
+    def check_origin(self, origin: Mapping[str, Any] | None) -> None:
+        """Refuse tokens that the layer does not read, where it is known where they came from."""
+        if self.record is None or origin is None:
+            return
+        before = origin["at"] == "output"  # the output of a layer is what the next one reads
+        if origin["layer"] + before == self.record.layer:
+            return
+        place = "the output of" if before else "those that enter"
+        raise InputError(
+            f"these gates are the attention maps of {self.record.name}, whose tokens are those that enter layer "
+            f"{self.record.layer}; the store holds {place} layer {origin['layer']} of {origin['backbone']}. Extract "
+            f"with layer {self.record.layer} and at='block_input' (--layer {self.record.layer} --at block_input), "
+            "or take AttentionMaps() for maps of the tokens' likeness"
+        )
 
     def fit(
         self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int

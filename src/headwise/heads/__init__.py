@@ -2,14 +2,16 @@
 
 from .atoms import Atom, Atoms
 from .attached import ImageModel
+from .calibration import reliability
 from .clusters import GateClusters
 from .conditioning import Conditioner
 from .estimators import HeadClassifier, HeadRegressor
 from .head import Head
-from .metrics import Measure, evaluate, paired_difference, reliability
+from .metrics import Measure, evaluate, paired_difference
 from .parts import PartSpec
 from .path import BetaPath, PathPoint
-from .relu import ReluHead, relu
+from .relu import relu
+from .relu_head import ReluHead
 from .selection import HeadClassifierCV, HeadRegressorCV
 from .shrinkage_regressor import ShrinkageRegressor
 from .verify import Verification, verify

@@ -25,7 +25,7 @@ from .fitting import Prepared, prepare
 from .head import Head, Views
 from .inputs import as_labels, as_source, as_weights, class_weights
 from .memory import as_memory
-from .metrics import METRICS
+from .metric_table import METRICS
 from .parameters import check_parameters
 from .parts import PartSpec, output_rows, resolve_parts
 from .reading import Reading

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..contracts import TokenSource
-from .metrics import METRICS
+from .metric_table import METRICS
 from .outcomes import as_classes
 from .parts import PartSpec, part_tokens
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..version import __version__
 from .head import Head
-from .relu import ReluModule
+from .relu_head import ReluModule
 
 __all__ = ["model_card"]
 
@@ -85,6 +85,7 @@ def model_card(
         percent=_digits(100 * certificate.relative_gap, ROUND_CEILING, 2) if certificate else None,
         kind=_kind(certificate) if certificate else "",
         context=_context(certificate.context) if certificate else {},
+        approximate=head.records().get("relu.json"),
     )
 
 

@@ -125,7 +125,7 @@ class Conditioner:
             varies = covariance.diagonal() > 1e-12 * second.diagonal()  # what is below is rounding
             unit = torch.where(varies, covariance.diagonal().clamp(min=0).sqrt(), torch.inf)
         values_, vectors = torch.linalg.eigh(covariance / unit / unit[:, None])
-        keep = len(values_) if self.n_components is None else min(self.n_components, len(values_))
+        keep = self.kept(len(values_))
         values_, vectors = values_.flip(0)[:keep], vectors.flip(1)[:, :keep]
         if float(values_[0]) <= 1e-12 * float((second.diagonal() / unit.square()).max()):
             raise InputError(
@@ -137,6 +137,10 @@ class Conditioner:
         processes.agree(projection)
         plain = FittedConditioner(self.layer_norm, self.constant, mean, projection, 1.0)
         return plain.scaled(source, rows, spec, block(plain.width(len(mean))), weights)
+
+    def kept(self, raw: int) -> int:
+        """Components of tokens with ``raw`` features that are kept."""
+        return raw if self.n_components is None else min(self.n_components, raw)
 
     def _norm(self, values: Tensor) -> Tensor:
         return F.layer_norm(values, values.shape[-1:], eps=1e-6) if self.layer_norm else values

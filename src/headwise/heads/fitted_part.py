@@ -18,6 +18,7 @@ from ..penalties import PENALTIES
 from ..processes import current
 from ..solvers import Part
 from .conditioning import Conditioner, FittedConditioner, spread_samples
+from .facts import TokenFacts
 from .parts import PartSpec, part_tokens
 from .reading import Reading
 
@@ -82,13 +83,12 @@ class FittedPart:
         reading: Reading | None = None,
     ) -> FittedPart:
         """Fit coordinates and gates on the training rows."""
+        check = getattr(spec.family, "check_origin", None)
+        if check is not None:
+            check(TokenFacts.of(source).origin)
         fitted = FittedConditioner.identity()
         if conditioner is not None:
-            own = conditioner
-            if spec.block == "linear":  # it has its own intercept and costs little: no constant, all components
-                own = replace(conditioner, constant=False, n_components=None)
-            elif hasattr(BLOCKS.get(spec.block), "groups"):  # a constant would fill a channel group of its own
-                own = replace(conditioner, constant=False)
+            own = _own_conditioner(spec, conditioner)
 
             def ungated(width: int) -> Block:  # the same scale with and without gates makes betas comparable
                 return _block(spec, _shape(spec, source, width), gated=spec.per_token)
@@ -109,6 +109,17 @@ class FittedPart:
             current().agree(*gates.tensors().values())
             cells.append(replace(cell, gates=gates))
         return replace(bare, cells=tuple(cells))
+
+    @classmethod
+    def unfitted(
+        cls, spec: PartSpec, tokens: TokenFacts, conditioner: Conditioner | None, num_outputs: int
+    ) -> FittedPart:
+        """The part in the shapes that `fit` gives it, without coordinates and gates: no token is read."""
+        width = _raw_width(spec, tokens)
+        if conditioner is not None:
+            own = _own_conditioner(spec, conditioner)
+            width = own.kept(width) + own.constant
+        return cls.build(spec, FittedConditioner.identity(), _shape(spec, tokens, width), num_outputs)
 
     @classmethod
     def build(
@@ -248,11 +259,19 @@ def _runs(size: int, groups: int) -> list[slice]:
     return [slice(int(start), int(end)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _raw_width(spec: PartSpec, source: TokenSource) -> int:
+def _own_conditioner(spec: PartSpec, conditioner: Conditioner) -> Conditioner:
+    if spec.block == "linear":  # it has its own intercept and costs little: no constant, all components
+        return replace(conditioner, constant=False, n_components=None)
+    if hasattr(BLOCKS.get(spec.block), "groups"):  # a constant would fill a channel group of its own
+        return replace(conditioner, constant=False)
+    return conditioner
+
+
+def _raw_width(spec: PartSpec, source: TokenSource | TokenFacts) -> int:
     return source.width * (source.num_prefix if spec.tokens == "prefix" else 1)
 
 
-def _shape(spec: PartSpec, source: TokenSource, width: int) -> TokenShape:
+def _shape(spec: PartSpec, source: TokenSource | TokenFacts, width: int) -> TokenShape:
     count = {"prefix": 1, "patch": source.num_tokens - source.num_prefix, "all": source.num_tokens}[spec.tokens]
     return TokenShape(count, width, None if spec.tokens == "prefix" else source.grid)
 

@@ -141,6 +141,10 @@ class Head(nn.Module):
             "tokens": asdict(self.facts),
         }
 
+    def records(self) -> dict[str, dict[str, Any]]:
+        """What is known of the head beside its numbers, as JSON, by the names of the files that hold it."""
+        return {} if self.certificate is None else {"certificate.json": self.certificate.to_dict()}
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the tensors and of what describes them."""
@@ -188,9 +192,9 @@ class Head(nn.Module):
         out = out.unflatten(0, (-1, each))
         return out if mask is None else torch.where(mask[:, -each:, None], out, 0)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def outputs(self, source: TokenSource, rows: np.ndarray | None = None, views: Views = "first") -> Tensor:
-        """Outputs, as of `forward`, of a store or of arrays, chunk by chunk.
+        """Outputs, as of `forward`, of a store or of arrays, chunk by chunk; on the processor, wherever the head is.
 
         Parameters
         ----------
@@ -207,7 +211,11 @@ class Head(nn.Module):
         if self.per_token and count > 1:
             raise InputError("crops and flips move tokens: outputs of each token are not averaged over views")
         every, its = view_rows(source, rows, count)
-        found = torch.cat([self(tokens.values, tokens.mask) for _, tokens in every.chunks(its)])
+        device, pieces = self.intercept.device, list[Tensor]()
+        for _, tokens in every.chunks(its):
+            mask = None if tokens.mask is None else tokens.mask.to(device)
+            pieces.append(self(tokens.values.to(device), mask).cpu())
+        found = torch.cat(pieces)
         return found.unflatten(0, (-1, count)).mean(1)
 
     def link(self, outputs: Tensor) -> Tensor:

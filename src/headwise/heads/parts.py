@@ -16,6 +16,7 @@ from ..contracts import GateFamily, Tokens, TokenSource
 from ..errors import InputError, unknown_name
 from ..gates import GATES
 from ..penalties import PENALTIES
+from .facts import TokenFacts
 
 __all__ = ["PartSpec", "output_rows", "part_tokens", "resolve_parts"]
 
@@ -169,7 +170,7 @@ def _check_options(name: str, options: Any) -> None:
 
 def resolve_parts(
     block: str | PartSpec | Sequence[PartSpec],
-    source: TokenSource,
+    source: TokenSource | TokenFacts,
     gate: str | GateFamily = "none",
     num_gates: int = 8,
     gate_seed: int = 0,
@@ -182,7 +183,7 @@ def resolve_parts(
         "default" is linear on the prefix tokens plus attention on the patch tokens; where there is one token only it is
         linear, and where there are no prefix tokens the linear part acts on the mean patch token. "linear_prefix" is
         linear on the prefix tokens. Any other name is that of a block, on the patch tokens.
-    source : TokenSource
+    source : TokenSource or TokenFacts
     gate, num_gates, gate_seed
         Gates of the parts that are not linear, where ``block`` is a name.
 

@@ -15,7 +15,7 @@ from ..contracts import Loss, Progress
 from ..solvers import Record, Solution, beta_grid, beta_max, solve_path
 from ..solvers.path import STEPS
 from .fitting import Prepared
-from .metrics import METRICS
+from .metric_table import METRICS
 
 __all__ = ["BetaPath", "PathPoint", "choose", "follow_path"]
 

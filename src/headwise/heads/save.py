@@ -27,13 +27,14 @@ from .facts import TokenFacts, Training
 from .fitted_part import FittedPart
 from .head import Head
 from .parts import PartSpec
-from .relu import ReluModule
+from .relu_head import ReluModule
 
 __all__ = ["FORMAT_VERSION", "as_head", "fetch_head", "load_head", "push_head", "save_head"]
 
 FORMAT_VERSION = 1
 
-FILES = ("config.json", "model.safetensors", "certificate.json", "training.safetensors")
+RECORDS = ("certificate.json", "relu.json")
+FILES = ("config.json", "model.safetensors", *RECORDS, "training.safetensors")
 """What a head is read from."""
 
 
@@ -60,15 +61,16 @@ def save_head(
         **described,
         "class_names": head.class_names,
     }
-    certificate = head.certificate.to_dict() if head.certificate else None
+    records = head.records()
     own = {"parts": [part["block"] for part in described["parts"]], "weights": head.fingerprint[:12]}
     claim_folder(path, "head", own if settings is None else settings, overwrite)
     write_tensors(path / "model.safetensors", head.tensors(), {"format": "pt"})
     write_json(path / "config.json", config)
-    if certificate:
-        write_json(path / "certificate.json", certificate)
-    else:  # that of a head that was here before
-        (path / "certificate.json").unlink(missing_ok=True)
+    for name in RECORDS:
+        if name in records:
+            write_json(path / name, records[name])
+        else:  # that of a head that was here before
+            (path / name).unlink(missing_ok=True)
     if head.training_data is not None:
         training = {"rows": torch.from_numpy(np.ascontiguousarray(head.training_data.rows, dtype=np.int64))}
         if head.training_data.weights is not None:
@@ -184,6 +186,8 @@ def load_head(path: str | Path) -> Head:
             config["fit_intercept"],
         )
         head.class_names = config.get("class_names")
+        if isinstance(head, ReluModule) and (path / "relu.json").exists():
+            head.record = read_json(path / "relu.json")
         return head
     except (KeyError, TypeError, FileNotFoundError, SafetensorError) as error:
         raise InputError(f"{path} is not a complete head: {error}") from None

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import check_cv
 
-from ..contracts import GateFamily, Progress, TokenSource
+from ..contracts import GateFamily, Progress
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Solution, beta_grid, beta_max
-from ..tokens import make_splits
 from .base import ClassifierHead, EstimatedHead, RegressorHead, warn_unproved
 from .conditioning import Conditioner
 from .fitting import Prepared
-from .inputs import training_rows
+from .folds import check_folds, make_folds
 from .parts import PartSpec
 from .path import SCORES, BetaPath, PathPoint, Rule, choose, follow_path
 from .record import PathRecord
@@ -56,10 +54,17 @@ class _AlongAPath(EstimatedHead):
         always are. Where tokens have labels, folds are not stratified.
         """
         source = self._open(X, mask)
-        folds = self._folds(source, y, groups)
+        folds = make_folds(
+            source,
+            lambda rows: self._targets(y, source, rows),
+            groups,
+            cv=self.cv,
+            validation=self.validation,
+            seed=self.seed,
+        )
         every = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
         targets = self._targets(y, source, every)
-        _check_folds(folds, every, targets)
+        check_folds(folds, every, targets)
         weights = self._weights(sample_weight, source, every, targets)
 
         def part(rows: NDArray[Any]) -> tuple[Targets, NDArray[Any] | None]:
@@ -122,107 +127,6 @@ class _AlongAPath(EstimatedHead):
     def _grid(self) -> NDArray[Any] | None:
         grid = np.asarray(self.betas, dtype=float)
         return None if grid.ndim == 0 else np.sort(grid)[::-1]
-
-    def _folds(
-        self, source: TokenSource, y: ArrayLike | None, groups: ArrayLike | None
-    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """Training and held-out rows of each fold: a store's own split, one split by share, or those of ``cv``."""
-        split = getattr(source, "split", None)
-        if groups is None:
-            groups = getattr(source, "groups", None)
-        if self.cv is None and split is not None and (np.asarray(split) == "val").any():
-            return [(np.flatnonzero(np.asarray(split) == "train"), np.flatnonzero(np.asarray(split) == "val"))]
-        rows = training_rows(source)
-        targets = self._targets(y, source, rows)
-        own = None if groups is None else _groups(groups, source)[rows]
-        by_class = targets.classes is not None and targets.labelled is None
-        strata = targets.values.flatten().long().numpy() if by_class else np.zeros(len(rows), dtype=np.int64)
-        if self.cv is None or isinstance(self.cv, (int, np.integer)):
-            _check_divisible(strata, own, targets.classes if by_class else None)
-        if self.cv is None:
-            share = (1 - self.validation, self.validation, 0.0)
-            if by_class:
-                names = make_splits(strata, own, fractions=share, seed=self.seed)
-            else:
-                names = make_splits(np.arange(len(rows), dtype=float), own, fractions=share, seed=self.seed)
-            return [(rows[names == "train"], rows[names == "val"])]
-        try:
-            if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
-                return [(rows[np.asarray(a)], rows[np.asarray(b)]) for a, b in self.cv]
-            splitter = _splitter(self.cv, by_class, own is not None, self.seed)
-            return [(rows[a], rows[b]) for a, b in splitter.split(np.zeros(len(rows)), strata, own)]
-        except (IndexError, TypeError, ValueError) as error:
-            reason = str(error).rstrip(".")
-            raise InputError(
-                f"cv={self.cv!r} cannot split these samples: {reason}. A number of folds (at least 2), a scikit-learn "
-                "splitter or pairs of row arrays are needed"
-            ) from None
-
-
-def _groups(groups: Any, source: TokenSource) -> NDArray[Any]:
-    """One group for each sample."""
-    found = np.asarray(groups)
-    if found.shape != (source.num_samples,):
-        raise InputError(f"groups have shape {found.shape}; ({source.num_samples},) is needed, one for each sample")
-    return found
-
-
-def _check_divisible(strata: NDArray[Any], groups: NDArray[Any] | None, classes: NDArray[Any] | None) -> None:
-    """Refuse samples, or a class of them, of which none can be held out while others are fitted on."""
-    if groups is None:
-        counts = np.bincount(strata)
-    else:
-        names, codes = np.unique(groups, return_inverse=True)
-        counts = np.bincount(np.unique(strata * len(names) + codes) // len(names))
-    if counts.min() > 1:
-        return
-    which = "" if classes is None else f" of class {classes.tolist()[int(counts.argmin())]!r}"
-    unit = "sample" if groups is None else "group"
-    raise InputError(
-        f"there is one {unit}{which} only; choosing beta needs two, one to fit on and one to hold out. Add some"
-        f"{', remove the class' if which else ''}{'' if groups is None else ', leave the groups out'}, or fit at one "
-        "beta (HeadClassifier, HeadRegressor)"
-    )
-
-
-def _check_folds(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], every: NDArray[Any], targets: Targets) -> None:
-    """Refuse folds with an empty side, or without a training sample of some class."""
-    for number, (train, held_out) in enumerate(folds, 1):
-        if not len(train) or not len(held_out):
-            raise InputError(
-                f"fold {number} of {len(folds)} has {len(train)} training and {len(held_out)} held-out samples; "
-                "both need some"
-            )
-        sides = [targets[np.searchsorted(every, side)].known for side in (train, held_out)]
-        if not all(map(len, sides)):
-            raise InputError(
-                f"fold {number} of {len(folds)} has {len(sides[0])} training and {len(sides[1])} held-out tokens with "
-                "a label; both need some"
-            )
-        if targets.classes is None:
-            continue
-        present = sides[0].flatten().long().numpy()
-        missing = np.setdiff1d(np.arange(len(targets.classes)), present)
-        if len(missing):
-            raise InputError(
-                f"class {targets.classes.tolist()[missing[0]]!r} has no training sample in fold {number} of "
-                f"{len(folds)}; add some, remove the class, or give other folds"
-            )
-
-
-def _splitter(cv: Any, by_class: bool, grouped: bool, seed: int) -> Any:
-    """K shuffled folds, stratified by class and cut between groups where there are such; or the splitter given."""
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
-
-    if not isinstance(cv, (int, np.integer)):
-        return check_cv(cv)
-    kinds = {
-        (False, False): KFold,
-        (True, False): StratifiedKFold,
-        (False, True): GroupKFold,
-        (True, True): StratifiedGroupKFold,
-    }
-    return kinds[by_class, grouped](int(cv), shuffle=True, random_state=seed)
 
 
 def _mean(points: Sequence[PathPoint]) -> PathPoint:

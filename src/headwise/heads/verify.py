@@ -19,7 +19,7 @@ from .fitting import build_problem
 from .head import Head
 from .inputs import as_labels, as_source
 from .parts import output_rows
-from .relu import ReluModule
+from .relu_head import ReluModule
 from .save import as_head
 from .targets import bind, encode
 from .token_labels import as_token_labels, encode_tokens, seen_tokens

@@ -12,9 +12,18 @@ from numpy.typing import NDArray
 from ..contracts import Backbone, Progress
 from ..errors import InputError
 from ..heads.compare import Splits
+from ..heads.facts import TokenFacts
 from ..tokens import ArrayData, ImageSamples, TokenStore, extract, make_splits
 
-__all__ = ["check_classes", "open_tokens", "raw_pixels", "store_arrays", "three_part_images", "three_parts"]
+__all__ = [
+    "check_classes",
+    "open_tokens",
+    "raw_pixels",
+    "store_arrays",
+    "three_part_images",
+    "three_parts",
+    "training_size",
+]
 
 PIXEL_SIDE = 32  # images are shrunk to this side for the raw-pixel baseline
 
@@ -60,7 +69,25 @@ def three_part_images(found: ImageSamples, seed: int) -> ImageSamples:
     return found.with_split(_parts(found, seed))
 
 
-def _parts(found: ImageSamples | ArrayData, seed: int) -> NDArray[Any]:
+def training_size(
+    found: ImageSamples | ArrayData | TokenStore, model: Backbone | None, seed: int
+) -> tuple[TokenFacts, int]:
+    """What the tokens will look like, and how many rows of them (each view is one) will train, before any is made."""
+    views = 1
+    if isinstance(found, TokenStore):
+        facts, views = TokenFacts.of(found), found.num_views
+    elif isinstance(found, ImageSamples):
+        assert model is not None
+        prefix, grid = model.num_prefix_tokens, model.grid
+        facts = TokenFacts(prefix + grid[0] * grid[1], model.width, prefix, grid)
+    else:
+        shape = found.tokens.shape
+        views = shape[1] if len(shape) == 4 else 1
+        facts = TokenFacts(shape[-2] if len(shape) > 2 else 1, shape[-1], found.num_prefix, found.grid)
+    return facts, views * int((_parts(found, seed) == "train").sum())
+
+
+def _parts(found: ImageSamples | ArrayData | TokenStore, seed: int) -> NDArray[Any]:
     return make_splits(found.labels, found.groups, seed=seed, split=found.split, class_names=found.class_names)
 
 
@@ -111,7 +138,7 @@ def _name(found: ImageSamples | ArrayData | TokenStore, code: int) -> str:
 def three_parts(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
     """Rows and targets of train, val and test, and the names of the classes."""
     check_classes(store)  # images that could not be read are gone by now
-    split = make_splits(store.labels, store.groups, seed=seed, split=store.split, class_names=store.class_names)
+    split = _parts(store, seed)
     classes = np.unique(store.labels)
     names = [store.class_names[i] if store.class_names else str(i) for i in classes]
     rows = {part: np.flatnonzero(split == part) for part in ("train", "val", "test")}

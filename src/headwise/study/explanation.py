@@ -102,8 +102,10 @@ def explain(
         Labels are not needed. Only images give pictures; tokens give maps alone.
     samples : int
         How many samples to show, spread evenly over the data; 100 at most.
-    backbone, layer, device, strict, announce
+    backbone, layer, strict, announce
         As in `predict`.
+    device : str
+        Where the backbone runs.
     command : str, optional
         How to run the same again, for the page.
 

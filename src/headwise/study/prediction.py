@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..contracts import Backbone, Progress
+from ..devices import heads_device
 from ..errors import InputError
 from ..heads import Head
 from ..heads.head import Views
@@ -58,7 +60,8 @@ def predict(
     views : {"first", "average"}
         Outputs of view 0, or their mean over the views of each sample; for a token store, which holds the views.
     device : str
-        Where the backbone runs ("auto": CUDA where there is one).
+        Where the backbone runs and the head computes ("auto": CUDA where there is one). The head computes on the
+        processor where the device has no float64 ("mps").
     strict : bool
         Stop at the first image that cannot be read, instead of leaving it out.
     progress : callable, optional
@@ -76,8 +79,8 @@ def predict(
     Raises
     ------
     InputError
-        No head, data that cannot be read, a store whose files have changed, no readable image, tokens or a backbone
-        that are not those of the head, or an average over views that are not there.
+        No head, no such device, data that cannot be read, a store whose files have changed, no readable image, tokens
+        or a backbone that are not those of the head, or an average over views that are not there.
 
     Examples
     --------
@@ -89,7 +92,7 @@ def predict(
     >>> ids, probabilities.shape
     (['0', '1', '2'], (3, 2))
     """
-    head = as_head(head)
+    head = copy.deepcopy(as_head(head)).to(heads_device(device))  # the caller's own stays where it is
     if isinstance(data, (np.ndarray, Tensor)):
         source = as_source(data)  # the layout is the head's: outputs refuses tokens that do not fit it
         return [str(i) for i in range(source.num_samples)], head.link(head.outputs(source)).numpy()
@@ -144,4 +147,4 @@ def read_images(
 @torch.inference_mode()
 def _outputs(head: Head, model: Backbone, images: list[Image.Image], layer: int, at: At) -> Tensor:
     tokens = model.tokens(model.preprocess(images), layers=(layer,), at=at)[0]
-    return head(tokens.cpu().to(head.intercept.dtype))
+    return head(tokens.to(head.intercept.device)).cpu()

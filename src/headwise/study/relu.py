@@ -1,4 +1,4 @@
-"""A ReLU head beside the gated head that it is made from: both objectives and both scores."""
+"""A ReLU head beside the gated head that it is made from: whether there can be one, objectives and scores."""
 
 from __future__ import annotations
 
@@ -9,12 +9,41 @@ from typing import Any
 
 from ..contracts import Progress
 from ..errors import InputError
-from ..heads import relu
+from ..heads import Conditioner, relu
 from ..heads.baselines import score
-from ..heads.compare import HeadResult, Splits
+from ..heads.compare import GATES, HeadResult, Splits
+from ..heads.facts import TokenFacts
+from ..heads.fitted_part import FittedPart
+from ..heads.parts import resolve_parts
+from ..heads.relu import check_cones
 from ..tokens import TokenStore
 
-__all__ = ["relu_facts"]
+__all__ = ["GATED", "check_relu_size", "relu_facts"]
+
+GATED = "mlp"
+"""The head with gates of which a ReLU head is made."""
+
+
+def check_relu_size(tokens: TokenFacts, num_samples: int, conditioner: Conditioner) -> None:
+    """Refuse a ReLU head before anything is fitted, by the rule that `headwise.relu` has.
+
+    Parameters
+    ----------
+    tokens : TokenFacts
+    num_samples : int
+        Training rows; each view is one.
+    conditioner : Conditioner
+
+    Raises
+    ------
+    InputError
+        The cones of the gates would be too large.
+    """
+    for spec in resolve_parts(GATED, tokens, GATES[GATED]):
+        try:
+            check_cones(FittedPart.unfitted(spec, tokens, conditioner, 1), num_samples)
+        except InputError as error:
+            raise InputError(f"no ReLU head can be made of these tokens: {error}; or study without relu") from None
 
 
 def relu_facts(

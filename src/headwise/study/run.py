@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..backbones import load_backbone
 from ..checks import check_backbone, check_number, check_whole
 from ..contracts import Backbone, Progress
-from ..devices import choose_device, has_float64
+from ..devices import choose_device, heads_device
 from ..errors import InputError
 from ..files import claim_folder
 from ..heads.compare import baseline_results, certified_results, paired_bootstrap
@@ -27,9 +27,9 @@ from ..report import answer_sentences
 from ..tokens import ImageSamples, open_data
 from ..version import __version__
 from . import facts
-from .data import check_classes, open_tokens, raw_pixels, three_parts
+from .data import check_classes, open_tokens, raw_pixels, three_parts, training_size
 from .pictures import dissection_pictures, token_use_pictures
-from .relu import relu_facts
+from .relu import GATED, check_relu_size, relu_facts
 from .result import FORMAT_VERSION, Study
 
 __all__ = ["study"]
@@ -80,8 +80,9 @@ def study(
     n_components : int
         Components kept by the conditioning of parts that are not linear.
     relu : bool
-        Fit a gated MLP too, and make a ReLU head of it by `headwise.relu` where the training tokens are few enough; it
-        is saved in ``relu/``. Its objective is approximate, and it is never the head to use; the gated MLP may be.
+        Fit a gated MLP too, and make a ReLU head of it by `headwise.relu`, saved in ``relu/``. Its objective is
+        approximate, and it is never the head to use; the gated MLP may be. Small data only: where the training tokens
+        are too many, nothing is done.
     batch_size : int
         Images in one pass of the backbone.
     strict : bool
@@ -102,7 +103,8 @@ def study(
     Raises
     ------
     InputError
-        Data, backbone or folder that cannot be used; the message says what to do.
+        Data, backbone or folder that cannot be used, or more training tokens than a ReLU head can be made of; the
+        message says what to do.
 
     Examples
     --------
@@ -140,6 +142,9 @@ def study(
             tell("load the backbone", 0, 1)
             model = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
             tell("load the backbone", 1, 1)
+    conditioner = Conditioner(n_components=n_components)
+    if relu:
+        check_relu_size(*training_size(found, model, seed), conditioner)
     # only now, so that a misspelt backbone or data set leaves no folder behind
     claim_folder(out, "study", settings, overwrite)
     with clock("extract tokens"):
@@ -163,7 +168,7 @@ def study(
     names = ["linear_prefix"] if store.num_prefix else []
     if store.num_tokens > store.num_prefix:
         names += ["linear"] + (["attention", "default"] if store.num_tokens - store.num_prefix > 1 else [])
-    names += ["mlp"] if relu else []
+    names += [GATED] if relu else []
     with clock("fit baselines"):
         tell("fit baselines", 0, 1)
         results = baseline_results(store, splits, raw_pixels(samples, store, splits))
@@ -173,11 +178,11 @@ def study(
             store,
             splits,
             names,
-            conditioner=Conditioner(n_components=n_components),
+            conditioner=conditioner,
             betas=betas,
             tol=tol,
             checkpoint=out / "path",
-            device=device if has_float64(device) else "cpu",
+            device=heads_device(device),
             progress=tell,
         )
     certified = [r for r in results if r.kind == "certified"]

@@ -64,7 +64,7 @@ def _facts(what: str) -> dict[str, Any]:
             "skipped": len(store.skipped),
         }
     if (path / "config.json").exists():
-        from ...heads.relu import ReluModule
+        from ...heads.relu_head import ReluModule
         from ...heads.save import load_head
 
         head = load_head(path)

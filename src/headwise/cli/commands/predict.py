@@ -12,7 +12,6 @@ from ...errors import InputError
 from ..console import print_json, progress_bars, say
 from ..options import (
     DataArgument,
-    DeviceOption,
     HeadArgument,
     HeadBackboneOption,
     HeadLayerOption,
@@ -30,7 +29,9 @@ def command(
         Literal["first", "average"],
         typer.Option("--views", help="Of a store with several views of a sample: the first, or the mean of the logits"),
     ] = "first",
-    device: DeviceOption = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="Where the backbone runs and the head computes: auto, cpu, cuda, mps")
+    ] = "auto",
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:

@@ -25,8 +25,8 @@ def command(
     from ...errors import InputError
     from ...files import claim_folder
     from ...heads import relu
-    from ...heads.relu import check_relu, save_relu
-    from ...heads.save import load_head
+    from ...heads.relu import check_relu
+    from ...heads.save import load_head, save_head
     from ...tokens import TokenStore
 
     gated = check_relu(load_head(head))  # what is refused leaves no folder behind
@@ -38,7 +38,7 @@ def command(
     store.verify_content()
     with progress_bars() as progress:
         found = relu(gated, store, progress=progress)
-    save_relu(found, relu_head, overwrite, settings)
+    save_head(found.module, relu_head, overwrite, settings=settings)
     if json:
         print_json({"relu_head": str(relu_head), "atoms": found.module.rank, "ratio": found.ratio, **found.to_dict()})
         return
