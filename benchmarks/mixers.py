@@ -33,6 +33,8 @@ MANY = 4096
 """From so many tokens on routing must be faster than softmax, and here halo is held against N x N maps."""
 BATCH_TOKENS = 4096
 """A batch has as many samples as make so many tokens, and at least one."""
+WITH_MAPS = ("attention with N x N maps", "timm GPSA", "perturbed_grouped_query")
+"""What writes N x N maps out, if only in training: three of them are counted."""
 MOST_FLOPS, MOST_BYTES = 5e11, 2e9
 """What takes more for one forward of one sample is left out: it would be minutes, or more memory than many have."""
 BUDGET = 60.0
@@ -43,10 +45,10 @@ Key = tuple[str, int, bool]
 
 
 def feasible(name: str, dim: int, heads: int, tokens: int) -> bool:
-    """Whether one sample of so many tokens stays within the limits; what holds N x N maps is counted with three."""
+    """Whether one sample of so many tokens stays within the limits."""
+    if name in WITH_MAPS and 3 * heads * tokens**2 * 4 > MOST_BYTES:
+        return False
     if name in PEERS:
-        if "N x N" in name or "GPSA" in name:
-            return 3 * heads * tokens**2 * 4 <= MOST_BYTES
         return 4 * tokens**2 * dim <= MOST_FLOPS
     flops, memory = cost_of(name, dim, heads, tokens)
     return flops <= MOST_FLOPS and memory <= MOST_BYTES

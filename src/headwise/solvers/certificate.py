@@ -21,6 +21,9 @@ __all__ = ["Certificate", "best_scale", "centre_intercept", "certify"]
 
 Kind = Literal["exact", "probabilistic"]
 
+ROUNDING = 1e-13
+"""Share of a loss that its rounding may hide."""
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -63,10 +66,13 @@ class Certificate:
         return f"relative gap {self.relative_gap:.2e} ({how}), {values}"
 
 
-def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta: float) -> float:
+def best_scale(
+    problem: Problem, theta: Tensor, bound: float, ridge: float, beta: float, enough: float = float("inf")
+) -> float:
     """Largest dual value over ``alpha * theta``: concave in alpha, on ``[0, min(beta / bound, domain)]``.
 
     ``bound`` is an upper bound of the spectral norms, ``ridge`` the sum of ``||A*(theta)||_F^2`` over quadratic parts.
+    A first value of at least ``enough`` is returned at once.
     """
     limit = problem.loss.max_scale(theta)
     if bound > 0:
@@ -77,7 +83,10 @@ def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta
 
     # near the optimum the best scale is near one (or the limit): the vertex of a parabola finds it
     at, h = min(1.0, limit), 1e-3 * min(1.0, limit)
-    values = [dual(at), dual(at - h), dual(at - 2 * h)]
+    first = dual(at)
+    if first >= enough:
+        return first
+    values = [first, dual(at - h), dual(at - 2 * h)]
     slope = (3 * values[0] - 4 * values[1] + values[2]) / 2
     bend = values[0] - 2 * values[1] + values[2]
     if at == limit and slope >= 0 > bend:
@@ -98,10 +107,13 @@ def best_scale(problem: Problem, theta: Tensor, bound: float, ridge: float, beta
     return max(-float(found.fun), at_limit, dual(0.0))
 
 
-def centre_intercept(problem: Problem, outputs: Tensor, enough: float = 1e-14, steps: int = 20) -> Tensor:
+def centre_intercept(
+    problem: Problem, outputs: Tensor, enough: float = 1e-14, steps: int = 20, gain: float = ROUNDING
+) -> Tensor:
     """Shift of the intercept that makes the gradient's columns sum to zero, by damped Newton on the intercept alone.
 
-    ``enough`` is the largest sum that may be left; `Loss.repair` removes it at a cost of the same order.
+    ``enough`` is the largest sum that may be left; `Loss.repair` removes it at a cost of the same order. A step that
+    promises no more than the share ``gain`` of the loss is the last: what it leaves is far less.
     """
     shift = outputs.new_zeros(outputs.shape[1])
     loss = problem.loss
@@ -112,7 +124,7 @@ def centre_intercept(problem: Problem, outputs: Tensor, enough: float = 1e-14, s
             break
         step = _newton_step(loss, here, gradient)
         size, value = 1.0, float(loss.value(here))
-        if float(step @ gradient) <= 1e-13 * abs(value):  # a gain that the rounding of the loss would hide
+        if float(step @ gradient) <= gain * abs(value):
             return shift - step
         while float(loss.value(here - size * step)) > value and size > 1e-4:
             size /= 2
@@ -161,6 +173,7 @@ def certify(
     probability: float = 1e-9,
     seed: int | None = None,
     centre: bool = True,
+    content: float = 0.0,
     context: Mapping[str, Any] | None = None,
 ) -> tuple[Certificate, Factors]:
     """Certificate of ``factors``, in float64 from the statistics alone.
@@ -180,6 +193,8 @@ def certify(
         Seed of its random start; drawn from the system by default, so that no start depends on an earlier run.
     centre : bool
         Move the intercept to its best place first (the moved factors are returned). Off for checking a stored claim.
+    content : float
+        Relative gap that is small enough: no time is spent on proving a smaller one.
     context : mapping, optional
         Stored in the certificate.
 
@@ -197,7 +212,7 @@ def certify(
     problem.passes.processes.agree(*factors.u, *factors.v, factors.intercept)
     outputs = problem.outputs(factors)
     if problem.fit_intercept and centre:
-        shift = centre_intercept(problem, outputs)
+        shift = centre_intercept(problem, outputs, gain=max(ROUNDING, 1e-3 * content))
         factors.intercept += shift
         outputs = outputs + shift
     primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
@@ -229,7 +244,8 @@ def certify(
             )
             bounds.append(bound)
             failure += missed
-    dual = best_scale(problem, theta, max(bounds, default=0.0), ridge, beta)
+    enough = primal - content * problem.size(primal) if content else float("inf")
+    dual = best_scale(problem, theta, max(bounds, default=0.0), ridge, beta, enough)
     said: Kind = "probabilistic" if "probabilistic" in kinds else "exact"
     gap = primal - dual
     if gap < -1e-9 * max(abs(primal), 1.0):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .metric import GateMetric
 from .passes import Stats
 from .problem import Factors, Problem
 
@@ -45,6 +46,7 @@ class FactorDescent:
         self.iterations = 0
         self.bound = float("inf")
         """Where every part is quadratic: how far the last step began above the optimum, at most, with b at its best."""
+        self._metric = GateMetric(problem, beta, self.factors)
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
         self._last: tuple[Tensor, Tensor] | None = None
         self._exact = self.outputs
@@ -123,19 +125,24 @@ class FactorDescent:
         return found
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        """L-BFGS two-loop recursion (Nocedal and Wright, algorithm 7.4)."""
+        """L-BFGS two-loop recursion (Nocedal and Wright, algorithm 7.4) from the metric of the gates."""
         q = gradient.clone()
+        self._metric.refresh(self.factors, self.outputs)
         alphas = []
         for s, y, rho in reversed(self._pairs):
             alpha = rho * (s @ q)
             q -= alpha * y
             alphas.append(alpha)
+        q = self._scaled(q)
         if self._pairs:
             s, y, rho = self._pairs[-1]
-            q *= 1 / (rho * (y @ y))
+            q *= 1 / (rho * (y @ self._scaled(y)))
         for (s, y, rho), alpha in zip(self._pairs, reversed(alphas), strict=True):
             q += (alpha - rho * (y @ q)) * s
         return -q
+
+    def _scaled(self, flat: Tensor) -> Tensor:
+        return self._pack(self._metric.solve(self._unpack(flat, moving=True))) if self._metric else flat
 
     def _line(self, step: Factors) -> tuple[Tensor, Tensor, list[list[Tensor]] | None]:
         """First and second coefficients of the outputs along ``step``, and the inner features of its atoms."""

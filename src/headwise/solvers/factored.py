@@ -70,12 +70,14 @@ def solve(
     proved: tuple[Certificate, Factors] | None = None
     status, done, stalls = Status.ROUND_LIMIT, 0, 0
     descent: FactorDescent | None = None
+    outputs: Tensor | None = None
     care, last_gap = 0.05, float("inf")  # a round ends when it gains less than this share of the tolerance
     try:
         for number in range(max_rounds + 1):
             if progress:
                 progress("fit", number, max_rounds)
-            primal, gap, candidates = _look(problem, factors, beta, new_atoms, tol, crowded=stalls > 0)
+            outputs = problem.outputs(factors) if outputs is None else outputs
+            primal, gap, outputs, candidates = _look(problem, factors, outputs, beta, new_atoms, tol, stalls > 0)
             atoms = sum(len(u) for part, u in zip(problem.parts, factors.u, strict=True) if part.factored)
             history.append(
                 Round(time.perf_counter() - began, done, primal, gap, atoms, str(factors.intercept.dtype)[6:])
@@ -93,7 +95,7 @@ def solve(
                 iterations = min(2 * iterations, 400)  # each round forgets the curvature that it learnt
             before = primal
             added = any(found is not None and found[1].numel() for found in candidates)
-            factors = _add(problem, factors, candidates, beta)
+            factors = _add(problem, factors, outputs, candidates, beta)
             problem.passes.processes.agree(*factors.u, *factors.v, factors.intercept)
             if descent is None or added or descent.dtype != factors.intercept.dtype:
                 merged = Merged.of(problem, factors)
@@ -105,11 +107,11 @@ def solve(
                 if quiet >= 5:
                     break
             done += descent.iterations - earlier
-            factors = problem.balanced(merged.split(descent.factors))
+            factors, outputs = problem.balanced(merged.split(descent.factors)), descent.outputs
             if before - descent.value <= 1e-12 * abs(primal) and gap > last_gap * 0.9:
                 stalls += 1
                 if factors.intercept.dtype == torch.float32:
-                    factors = factors.to(torch.float64)
+                    factors, outputs = factors.to(torch.float64), None
                     stalls = 0
                 elif stalls >= 4:
                     status = Status.STALLED
@@ -139,21 +141,21 @@ Candidates = list[tuple[Tensor, Tensor, Tensor] | None]
 
 
 def _look(
-    problem: Problem, factors: Factors, beta: float, count: int, tol: float, crowded: bool = False
-) -> tuple[float, float, Candidates]:
-    """Objective, estimated gap and the best new atoms, in the working precision. Not a proof.
+    problem: Problem, factors: Factors, outputs: Tensor, beta: float, count: int, tol: float, crowded: bool = False
+) -> tuple[float, float, Tensor, Candidates]:
+    """Objective, estimated gap, outputs with b at its best and the best new atoms, in the working precision. No proof.
 
     A matrix that has full rank already needs no atoms, and its descent goes on with the curvature that it has learnt;
     ``crowded`` gives it some all the same.
     """
-    outputs = problem.outputs(factors)
+    dtype, outputs = factors.intercept.dtype, outputs.double()
     if problem.fit_intercept:
-        shift = centre_intercept(problem, outputs.double(), 1e-4 * tol).to(outputs.dtype)
-        factors.intercept = factors.intercept + shift  # a descent that goes on keeps its own
+        shift = centre_intercept(problem, outputs, 1e-4 * tol)
+        factors.intercept = factors.intercept + shift.to(dtype)  # a descent that goes on keeps its own
         outputs = outputs + shift
     primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
-    theta = dual_point(problem, outputs.double())
-    matrices = problem.adjoint(theta.to(outputs.dtype))
+    theta = dual_point(problem, outputs)
+    matrices = problem.adjoint(theta.to(dtype))
     bound, ridge = 0.0, 0.0
     candidates: Candidates = []
     for part, matrix, at_hand in zip(problem.parts, matrices, factors.v, strict=True):
@@ -165,11 +167,11 @@ def _look(
         bound = max(bound, float(sigma[0]))
         good = (sigma > beta) & (crowded or len(at_hand) < min(matrix.shape))
         candidates.append((u[:, good], sigma[good], v[:, good]))
-    return primal, primal - best_scale(problem, theta, bound, ridge, beta), candidates
+    return primal, primal - best_scale(problem, theta, bound, ridge, beta), outputs, candidates
 
 
-def _add(problem: Problem, factors: Factors, candidates: Candidates, beta: float) -> Factors:
-    """Factors with the candidate atoms added at the scale that lowers the objective most."""
+def _add(problem: Problem, factors: Factors, outputs: Tensor, candidates: Candidates, beta: float) -> Factors:
+    """Factors, with such outputs, and the candidate atoms added at the scale that lowers the objective most."""
     dtype = factors.intercept.dtype
     us, vs = list(factors.u), list(factors.v)
     c = problem.loss.num_outputs
@@ -187,8 +189,7 @@ def _add(problem: Problem, factors: Factors, candidates: Candidates, beta: float
         fresh.v[index] = (-(v * root)).T.to(dtype).reshape(-1, part.k, part.outputs(c)).contiguous()
     if not weights:
         return factors
-    outputs = problem.outputs(factors)
-    change = problem.outputs(fresh)
+    change = problem.outputs(fresh).double()
     # Newton on the one scale tau of Z += tau * fresh
     tau = 0.0
     for _ in range(20):

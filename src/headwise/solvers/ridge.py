@@ -48,7 +48,7 @@ def solve_ridge(
                 idle = idle + 1 if descent.step(enough) <= 0 else 0
                 if descent.bound <= enough:
                     break
-            proved = certify(problem, descent.factors, beta)
+            proved = certify(problem, descent.factors, beta, content=tol)
             found = proved[0]
             precision = str(descent.dtype)[6:]
             history.append(
