@@ -66,3 +66,18 @@ def test_the_optimum_is_that_of_the_parts_alone(monkeypatch):
     )
     apart = solve(whole, 0.01, tol=1e-7, max_rounds=200)
     assert found.certificate.primal == pytest.approx(apart.certificate.primal, rel=1e-6)
+
+
+def test_all_gates_at_once_give_what_each_gives_alone():
+    whole = problem(gates=7)
+    start = factors(whole, [2, 0, 1, 3, 0, 1, 1])
+    theta = torch.randn(40, 3, dtype=torch.float64)
+    (_, stats), *_ = whole.passes.chunks(torch.float64)
+    assert whole.shared == [list(range(7))]
+    for found, part, own in zip(whole.adjoint(theta), whole.parts, stats, strict=True):
+        torch.testing.assert_close(found, part.block.adjoint(own, theta), rtol=1e-12, atol=1e-12)
+    alone = [
+        part.inner(own, u).flatten(1) @ v.flatten(0, 1)
+        for part, own, u, v in zip(whole.parts, stats, start.u, start.v, strict=True)
+    ]
+    torch.testing.assert_close(whole.outputs(start), sum(alone) + start.intercept, rtol=1e-12, atol=1e-12)

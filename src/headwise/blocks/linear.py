@@ -33,6 +33,15 @@ class PooledFeatures:
         owner = torch.repeat_interleave(torch.tensor(counts, device=columns.device))
         return {"features": stats[0]["features"], "gates": columns[:, owner]}
 
+    @staticmethod
+    def adjoints(stats: Sequence[Mapping[str, Tensor]], theta: Tensor) -> Tensor:
+        """`adjoint` of several gates on the same features, ``(gates, p, c)``, some gates in each product."""
+        features, c = stats[0]["features"].flatten(0, -2), theta.shape[1]
+        gates = torch.stack([own["gate"].flatten() for own in stats], dim=1)
+        few = max(1, features.shape[1] // c)  # as large as the features, at most
+        found = [features.T @ (own[:, :, None] * theta[:, None]).flatten(1) for own in gates.split(few, dim=1)]
+        return torch.cat(found, dim=1).view(features.shape[1], len(stats), c).transpose(0, 1)
+
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
         return _gated(stats, stats["features"].flatten(0, -2) @ u.flatten(1).T).unsqueeze(-1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ from torch import Tensor
 from ..contracts import Loss
 from ..errors import InputError
 from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound
-from .passes import ADJOINT_TIMES
 from .problem import Factors, Problem
 
 __all__ = ["Certificate", "best_scale", "centre_intercept", "certify"]
@@ -224,7 +223,9 @@ def certify(
     matrix_free = [
         part.factored and (kind or _default_kind(n)) != "exact" for part, n in zip(problem.parts, sizes, strict=True)
     ]
-    matrices = _adjoints(problem, theta, matrix_free)
+    # parts of one group have one size, so that none is matrix-free or all are
+    adjoints = problem.adjoints(theta, [group for group in problem.shared if not matrix_free[group[0]]])
+    matrices = [adjoints.get(index) for index in range(len(problem.parts))]
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -260,18 +261,3 @@ def certify(
 
 def _default_kind(size: int) -> Kind:
     return "exact" if size <= EXACT_LIMIT else "probabilistic"
-
-
-def _adjoints(problem: Problem, theta: Tensor, skip: Sequence[bool]) -> list[Tensor | None]:
-    """A*(theta) of the parts that are not skipped, in one pass."""
-    total: list[Tensor | None] = [None] * len(problem.parts)
-    if all(skip):
-        return total
-    for rows, stats in problem.passes.chunks(theta.dtype, ADJOINT_TIMES):
-        for index, part in enumerate(problem.parts):
-            if not skip[index]:
-                found = part.block.adjoint(stats[index], theta[rows, part.columns])
-                kept = total[index]
-                total[index] = found if kept is None else kept.add_(found)
-    problem.passes.processes.add(*(x for x in total if x is not None))
-    return total

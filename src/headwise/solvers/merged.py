@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .descent import HOLD_BYTES
-from .passes import Passes, Stats
-from .problem import Factors, Part, Problem
+from .passes import Stats
+from .problem import Factors, Problem
 
 __all__ = ["Merged"]
 
@@ -37,10 +37,10 @@ class Merged:
     @classmethod
     def of(cls, problem: Problem, factors: Factors) -> Merged:
         """Merged where parts share features, else the problem as it is."""
-        groups, counts = _groups(problem, factors), [len(u) for u in factors.u]
+        groups, counts = problem.shared, [len(u) for u in factors.u]
         if len(groups) == len(problem.parts):
             return cls(problem, factors, groups, counts)
-        passes = _MergedPasses(problem.passes, groups, counts, [problem.parts[group[0]] for group in groups])
+        passes = _MergedPasses(problem, counts)
         u = [torch.cat([factors.u[index] for index in group]) for group in groups]
         v = [torch.cat([factors.v[index] for index in group]) for group in groups]
         return cls(replace(problem, parts=passes.parts, passes=passes), replace(factors, u=u, v=v), groups, counts)
@@ -60,9 +60,11 @@ class Merged:
 class _MergedPasses:
     """Passes with the statistics of each group merged, kept from pass to pass where they are small."""
 
-    def __init__(self, passes: Passes, groups: list[list[int]], counts: list[int], parts: list[Part]) -> None:
+    def __init__(self, problem: Problem, counts: list[int]) -> None:
+        passes = problem.passes
         self.num_samples, self.processes, self.held = passes.num_samples, passes.processes, passes.held
-        self.parts, self._passes, self._groups, self._counts = parts, passes, groups, counts
+        self.parts = [problem.parts[group[0]] for group in problem.shared]
+        self._problem, self._counts = problem, counts
         self._keeps = 8 * passes.num_samples * sum(counts) <= HOLD_BYTES
         self._kept: dict[torch.dtype, list[tuple[slice, list[Stats]]]] = {}
 
@@ -71,31 +73,12 @@ class _MergedPasses:
             yield from self._kept[dtype]
             return
         done = []
-        for rows, stats in self._passes.chunks(dtype):
-            found = [self._merge(part, group, stats) for part, group in zip(self.parts, self._groups, strict=True)]
+        problem = self._problem
+        counts = [[self._counts[index] for index in group] for group in problem.shared]
+        for rows, stats in problem.passes.chunks(dtype):
+            found = [problem.merged(group, stats, own) for group, own in zip(problem.shared, counts, strict=True)]
             if self._keeps:
                 done.append((rows, found))
             yield rows, found
         if self._keeps:
             self._kept[dtype] = done
-
-    def _merge(self, part: Part, group: list[int], stats: Sequence[Stats]) -> Stats:
-        if len(group) == 1:
-            return stats[group[0]]
-        merge = part.block.merged  # type: ignore[attr-defined]
-        return merge([stats[index] for index in group], [self._counts[index] for index in group])
-
-
-def _groups(problem: Problem, factors: Factors) -> list[list[int]]:
-    """Parts that share features, under one block and for the same outputs; none do where they come from disk."""
-    if not problem.passes.held:
-        return [[index] for index in range(len(problem.parts))]
-    _, stats = next(iter(problem.passes.chunks(factors.intercept.dtype)))
-    found: dict[tuple[object, ...], list[int]] = {}
-    for index, (part, own) in enumerate(zip(problem.parts, stats, strict=True)):
-        shares = part.factored and "gate" in own and hasattr(part.block, "merged")
-        key: tuple[object, ...] = (index,)
-        if shares:
-            key = (type(part.block), part.u_shape, part.columns.start, part.columns.stop, id(own["features"]))
-        found.setdefault(key, []).append(index)
-    return list(found.values())

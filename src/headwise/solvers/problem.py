@@ -99,6 +99,30 @@ class Problem:
             found.setdefault(shape, []).append(index)
         return list(found.values())
 
+    @cached_property
+    def shared(self) -> list[list[int]]:
+        """Parts with gates on the same features and for the same outputs: a hundred gates cost one product.
+
+        None share where statistics come from disk.
+        """
+        if not self.passes.held:
+            return [[index] for index in range(len(self.parts))]
+        _, stats = next(iter(self.passes.chunks(torch.float64)))
+        found: dict[tuple[object, ...], list[int]] = {}
+        for index, (part, own) in enumerate(zip(self.parts, stats, strict=True)):
+            key: tuple[object, ...] = (index,)
+            if part.factored and "gate" in own and hasattr(part.block, "merged"):
+                key = (type(part.block), part.u_shape, part.columns.start, part.columns.stop, id(own["features"]))
+            found.setdefault(key, []).append(index)
+        return list(found.values())
+
+    def merged(self, group: list[int], stats: list[Stats], counts: list[int]) -> Stats:
+        """Statistics of parts that share features as those of one, for so many atoms of each, one after the other."""
+        if len(group) == 1:
+            return stats[group[0]]
+        merge = self.parts[group[0]].block.merged  # type: ignore[attr-defined]
+        return merge([stats[index] for index in group], counts)
+
     def zero(self, dtype: torch.dtype = torch.float64) -> Factors:
         """No atoms, and the best constant output."""
         c = self.loss.num_outputs
@@ -115,22 +139,37 @@ class Problem:
         """Outputs of all samples, ``(n, c)``, in the factors' dtype."""
         b = factors.intercept
         out = b.new_zeros(self.passes.num_samples, len(b))
+        atoms = []
+        for group in self.shared:
+            u, v = (torch.cat([own[index] for index in group]) for own in (factors.u, factors.v))
+            atoms.append((group, [len(factors.u[index]) for index in group], u, v.flatten(0, 1)))
         for rows, stats in self.passes.chunks(b.dtype):
-            for part, s, u, v in zip(self.parts, stats, factors.u, factors.v, strict=True):
+            for group, counts, u, v in atoms:
                 if len(u):
-                    out[rows, part.columns] += part.inner(s, u).flatten(1) @ v.flatten(0, 1)
+                    part = self.parts[group[0]]
+                    out[rows, part.columns] += part.inner(self.merged(group, stats, counts), u).flatten(1) @ v
         self.passes.processes.add(out)
         return out.add_(b)
 
     def adjoint(self, theta: Tensor) -> list[Tensor]:
         """``A*(theta)`` of each part, ``(p, k c)``, in theta's dtype."""
-        total: list[Tensor] = []
-        for rows, stats in self.passes.chunks(theta.dtype, ADJOINT_TIMES):
-            found = [
-                part.block.adjoint(s, theta[rows, part.columns]) for part, s in zip(self.parts, stats, strict=True)
-            ]
-            total = [a.add_(b) for a, b in zip(total, found, strict=True)] if total else found
-        self.passes.processes.add(*total)
+        found = self.adjoints(theta, self.shared)
+        return [found[index] for index in range(len(self.parts))]
+
+    def adjoints(self, theta: Tensor, groups: list[list[int]]) -> dict[int, Tensor]:
+        """`adjoint` of the parts in some groups of `shared` alone."""
+        total: dict[int, Tensor] = {}
+        for rows, stats in self.passes.chunks(theta.dtype, ADJOINT_TIMES) if groups else ():
+            for group in groups:
+                part = self.parts[group[0]]
+                own = theta[rows, part.columns]
+                if len(group) == 1:
+                    found = [part.block.adjoint(stats[group[0]], own)]
+                else:
+                    found = part.block.adjoints([stats[i] for i in group], own)  # type: ignore[attr-defined]
+                for index, matrix in zip(group, found, strict=True):
+                    total[index] = total[index].add_(matrix) if index in total else matrix
+        self.passes.processes.add(*total.values())
         return total
 
     def penalty(self, factors: Factors) -> Tensor:
