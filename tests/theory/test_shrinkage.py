@@ -7,6 +7,7 @@ import pytest
 
 from headwise import InputError
 from headwise.theory import random_matrix as rm
+from headwise.theory.marchenko_pastur import bulk_edges
 from headwise.theory import shrinkage
 from headwise.theory.deep_linear import DeepLinear, best_stopping
 from headwise.theory.shrinkage import Shrinkage, denoise, shrink
@@ -43,7 +44,7 @@ def test_formula_is_the_teacher_times_both_cosines(aspect):
     expected = s * np.sqrt(rm.output_overlap(s, aspect) * rm.input_overlap(s, aspect))
     np.testing.assert_allclose(shrink(rm.outlier(s, aspect), aspect), expected, rtol=1e-9)
     np.testing.assert_allclose(shrink(3 * rm.outlier(s, aspect), aspect, scale=3), 3 * expected, rtol=1e-9)
-    assert shrink(rm.bulk_edges(aspect)[1], aspect) == 0
+    assert shrink(bulk_edges(aspect)[1], aspect) == 0
 
 
 def test_no_other_factors_do_better_on_draws():
