@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checks import check_number, check_whole
 from ..errors import InputError
 from . import THEORIES
-from .cosine_ridges import KINDS, Kind, Ridges, cosine_series, ridges
+from .cosine_ridges import KINDS, CosineSeries, Kind, Ridges, cosine_series, ridges
 from .curves import Curves, Floats, Theory, over_seeds
 from .inputs import as_row, check_one_of
 from .measured_layer import ApproximateLayer, compile_layer, measure
@@ -21,6 +21,7 @@ from .measured_layer import ApproximateLayer, compile_layer, measure
 __all__ = ["TARGETS", "Approximation", "predict", "simulate"]
 
 SOURCES = ("truncation", "knots", "leakage", "total")
+LARGEST = 200_000  # hidden units
 
 
 def _all(values: Tensor, like: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ def predict(config: Approximation) -> Curves:
     Raises
     ------
     InputError
-        The target jumps, and so has no bound.
+        The target jumps, and so has no bound; or more hidden units than a small demonstration should build.
 
     Notes
     -----
@@ -125,12 +126,13 @@ def predict(config: Approximation) -> Curves:
     >>> round(float(curves["knots"][0] / curves["knots"][1]), 2)
     4.0
     """
-    layers = [layer for layer, _ in _layers(config)]
-    if not np.isfinite(layers[0].bound.total):
+    series = _series(config)
+    if not np.isfinite(series.unresolved).all():
         raise InputError(
             f"the coefficients of {config.target!r} do not fall on a grid of {config.grid}, so there is no bound; take "
             "a target that is continuous, or a finer grid"
         )
+    layers = [layer for layer, _ in _layers(config, series)]
     return _curves(config, layers, [astuple(layer.bound) for layer in layers])
 
 
@@ -148,23 +150,31 @@ def simulate(config: Approximation, seeds: Sequence[int] = range(5)) -> Curves:
 
 def _searched(config: Approximation, seed: int) -> Curves:
     layers = []
-    for layer, parts in _layers(config):
+    for layer, parts in _layers(config, _series(config)):
         measure(layer, TARGETS[config.target], parts, seed)
         layers.append(layer)
     return _curves(config, layers, [astuple(layer.measured) for layer in layers])
 
 
-def _layers(config: Approximation) -> list[tuple[ApproximateLayer, list[Ridges]]]:
-    n = config.num_tokens
-
+def _series(config: Approximation) -> CosineSeries:
     def target(points: Floats) -> Floats:
         return TARGETS[config.target](torch.as_tensor(points)[..., None])[..., 0].numpy()
 
-    series = cosine_series(target, n, config.grid, config.kind)
+    return cosine_series(target, config.num_tokens, config.grid, config.kind)
+
+
+def _layers(config: Approximation, series: CosineSeries) -> list[tuple[ApproximateLayer, list[Ridges]]]:
+    n = config.num_tokens
     parts = [ridges(series.only(slice(i, i + 1)), config.drop) for i in range(n)]
     made = []
     for number in config.knots:
         intervals = [np.ceil(part.length * number).astype(np.int64) for part in parts]
+        units = int(sum(pieces.sum() for pieces in intervals))
+        if units > LARGEST:
+            raise InputError(
+                f"{number} knots make about {units:,} hidden units, at most {LARGEST:,} are built; take fewer knots, a "
+                "larger drop, or another kind of series"
+            )
         made.append((compile_layer(parts, series.unresolved, intervals, n, sharpness=config.sharpness), parts))
     return made
 
