@@ -12,8 +12,9 @@ from the paper and holds in the draws.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -26,7 +27,7 @@ from .inputs import as_row, check_cosine, check_one_of
 from .joint_teacher import JointTeacher, Share, best_on_task, pair
 from .stopping import least_draw_error
 
-__all__ = ["Transfer", "heat_map", "predict", "simulate"]
+__all__ = ["Transfer", "draw_benefits", "heat_map", "predict", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -118,26 +119,42 @@ def simulate(config: Transfer, seeds: Sequence[int] = range(5)) -> Curves:
     >>> bool(found["auxiliary of strength 3"][0] > 0.1)
     True
     """
-    return over_seeds(lambda seed: _drawn(config, seed), seeds)
+    least = partial(least_draw_error, start=config.start, depth=config.depth)
+    return over_seeds(lambda seed: _curves(config, draw_benefits(config, seed, least)), seeds)
 
 
-def _drawn(config: Transfer, seed: int) -> Curves:
+def draw_benefits(config: Transfer, seed: int, least: Callable[[Floats, Floats], float]) -> Floats:
+    """Benefits in one draw, shape (auxiliary strengths, alignments).
+
+    Parameters
+    ----------
+    config : Transfer
+    seed : int
+    least : callable
+        ``least(teacher, data)``: least error on the first task, whose teacher is without noise, of a student of the
+        data, in which the tasks' own sides stand below each other.
+
+    Examples
+    --------
+    >>> one = Transfer(auxiliary=(3.0,), alignments=(0.0, 1.0))
+    >>> draw_benefits(one, 0, lambda teacher, data: float(len(data)))  # 50 outputs alone, 100 together
+    array([[-50., -50.]])
+    """
     shared, (own, other), scale = config.sides
     rng = np.random.default_rng(seed)
     along = np.linalg.qr(rng.normal(size=(shared, 2)))[0].T if shared > 1 else np.array([[1.0], [0.0]])
     unit_a, unit_b = (v / np.linalg.norm(v) for v in (rng.normal(size=own), rng.normal(size=other)))
     noise = rng.normal(size=(own + other, shared)) * scale / shared**0.5
     teacher = config.strength * np.outer(unit_a, along[0])
-    alone = least_draw_error(teacher, teacher + noise[:own], config.start, config.depth)
+    alone = least(teacher, teacher + noise[:own])
     found = []
     for b in config.auxiliary:
         row = []
         for q in config.alignments:
             second = b * np.outer(unit_b, q * along[0] + max(1 - q**2, 0) ** 0.5 * along[1])
-            data = np.concatenate([teacher, second]) + noise
-            row.append(alone - least_draw_error(teacher, data, config.start, config.depth))
+            row.append(alone - least(teacher, np.concatenate([teacher, second]) + noise))
         found.append(row)
-    return _curves(config, np.array(found))
+    return np.array(found)
 
 
 def _curves(config: Transfer, found: Floats) -> Curves:
