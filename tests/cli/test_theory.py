@@ -74,7 +74,7 @@ def test_nothing_is_overwritten_unasked(call, tmp_path):
     [
         (["deep_liner"], "did you mean deep_linear"),
         (["deep_linear", "--set", "strength=3"], "unknown field of deep_linear 'strength'; did you mean strengths"),
-        (["deep_linear", "--set", "depth"], "--set takes FIELD=VALUE, got 'depth'; fields of deep_linear are num_inputs"),
+        (["deep_linear", "--set", "depth"], "--set takes FIELD=VALUE, got 'depth'; fields of deep_linear are num"),
         (["deep_linear", "--set", "depth=two"], "depth must be a whole number, got 'two'"),
         (["deep_linear", "--set", "depth=0"], "depth must be a whole number of at least 1, got 0"),
         (["deep_linear", "--set", "depth=2", "--set", "depth=3"], "depth is set twice"),

@@ -93,4 +93,6 @@ def _described(kind: Any) -> str:
 def _written(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(_written, value))
-    return f"{value:g}" if isinstance(value, float) else str(value).lower() if not isinstance(value, str) else value
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
