@@ -120,5 +120,5 @@ def test_every_kind_of_field():
     assert parse_fields("it", _Every, ["perhaps=none"]) == {"perhaps": None}
     assert list_fields(_Every)["perhaps"] == ("a number, or none", "none")
     assert list_fields(_Every)["flag"] == ("true or false", "true")
-    with pytest.raises(InputError, match="row must be whole numbers, separated by commas, got '4,5.5'"):
+    with pytest.raises(InputError, match=r"row must be whole numbers, separated by commas, got '4,5\.5'"):
         parse_fields("it", _Every, ["row=4,5.5"])

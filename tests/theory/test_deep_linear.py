@@ -147,7 +147,6 @@ def test_refuses_options(options, message):
         DeepLinear(**options)
 
 
-
 def test_random_labels_have_no_best_stop():
     with pytest.raises(InputError, match="no teacher"):
         dl.best_stopping(DeepLinear(labels="random"))

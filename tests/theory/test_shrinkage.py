@@ -7,9 +7,9 @@ import pytest
 
 from headwise import InputError
 from headwise.theory import random_matrix as rm
-from headwise.theory.marchenko_pastur import bulk_edges
 from headwise.theory import shrinkage
 from headwise.theory.deep_linear import DeepLinear, best_stopping
+from headwise.theory.marchenko_pastur import bulk_edges
 from headwise.theory.shrinkage import Shrinkage, denoise, shrink
 
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 5.0)

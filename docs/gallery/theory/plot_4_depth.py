@@ -19,9 +19,7 @@ import numpy as np
 from headwise import theory
 
 curves = theory.THEORIES.get("deep_linear")
-fig, axes = plt.subplots(
-    1, 3, figsize=(10, 3.4), layout="constrained", sharey=True
-)
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained", sharey=True)
 for axis, depth, end in zip(axes, (1, 2, 3), (6, 4, 12), strict=True):
     config = curves.config(strengths=(6.0, 4.0, 2.5), depth=depth, end=end)
     modes = theory.deep_linear.modes(config)

@@ -51,7 +51,11 @@ mixing = rng.normal(size=(60, 60))
 X = rng.normal(size=(2000, 60)) @ mixing
 truth = np.linalg.inv(mixing) @ rng.normal(size=(60, 2)) @ rng.normal(size=(2, 40))
 Y = X @ truth / 4 + 2 * rng.normal(size=(2000, 40))
-for model in (LinearRegression(), hw.ShrinkageRegressor()):
+models = {
+    "least squares": LinearRegression(),
+    "shrinkage": hw.ShrinkageRegressor(),
+}
+for name, model in models.items():
     score = model.fit(X[:150], Y[:150]).score(X[150:], Y[150:])
-    print(f"{type(model).__name__}: held-out R² {score:.2f}")
+    print(f"{name}: held-out R² {score:.2f}")
 print(f"modes above the noise: {model.rank_}, noise {model.noise_:.2f}")

@@ -56,13 +56,13 @@ def check_one_of(name: str, value: Any, known: Iterable[str]) -> None:
 
 def check_nonnegative(name: str, value: Any) -> None:
     """Refuse what is no finite number of at least 0."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < float("inf"):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
         raise InputError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
 def check_cosine(name: str, value: Any) -> None:
     """Refuse what is no number from -1 to 1."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not -1 <= float(value) <= 1:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or not -1 <= float(value) <= 1:
         raise InputError(f"{name} is a cosine, from -1 to 1, got {value!r}")
 
 

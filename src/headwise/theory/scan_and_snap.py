@@ -24,7 +24,7 @@ from ..checks import check_flag, check_number, check_whole
 from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_one_of, check_nonnegative
+from .inputs import as_row, check_nonnegative, check_one_of
 
 __all__ = ["ScanAndSnap", "entropy_of_rates", "predict", "simulate", "winners"]
 
