@@ -46,13 +46,15 @@ print(f"predicted least error {predicted['test error'].min():.3f}")
 
 three = curves.config(strengths=(5.0, 3.0, 1.5))
 axes = theory.deep_linear.modes(three).plot()
+axes.legend(loc="center right", bbox_to_anchor=(1, 0.79))
 axes.axvline(curves.predict(three).marks["best stopping time"], color="0.5", ls=":")
 
 # %%
 # Random labels are slower
 # ------------------------
 # Labels without structure have the same variance but no strong mode, so their training
-# error falls late. Both are learned by heart in the end.
+# error falls late: the strongest mode takes about twice as long. Both are learned by
+# heart in the end.
 
 teacher = curves.config(strengths=(5.0, 4.0, 3.0), end=6.0)
 labels = {

@@ -21,7 +21,7 @@ curves = theory.THEORIES.get("deep_linear")
 fig, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for hidden, style in zip((1, 5, 25, 50), (":", "-.", "--", "-"), strict=True):
     found = curves.predict(curves.config(hidden=hidden, end=4.0))
-    axis.plot(found.points, found["test error"], style, label=f"{hidden} hidden units")
+    axis.plot(found.points, found["test error"], style, label=f"width {hidden}")
 axis.set(xlabel="time (tau)", ylabel="relative squared test error", ylim=(0, 2))
 axis.legend()
 
@@ -50,6 +50,8 @@ left.set(title="small start (0.001)", ylabel="least relative test error", ylim=(
 right.set_title("strength 3")
 for axis in (left, right):
     axis.set(xscale="log", xlabel="hidden units")
+    axis.set_xticks(widths, map(str, widths))
+    axis.set_xticks([], minor=True)
     axis.legend()
 
 # %%

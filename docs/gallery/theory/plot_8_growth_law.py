@@ -28,7 +28,7 @@ axes = law.plot(config, seeds=[0])
 # The phase transition
 # --------------------
 # How far the logit of the common token has fallen, on logarithmic axes: slope two, then
-# flat. Dotted lines are the times of the turn.
+# nearly flat. Dotted lines are the times of the turn.
 
 fig, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for i, rate in enumerate((0.5, 1, 2, 5)):

@@ -14,6 +14,8 @@ The error has a bound, and the bound has sources.
 # The sine of the sum of two tokens. Lines are bounds, dots what a search finds.
 # Interpolation between knots decides: twice the width, a quarter of the error.
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import torch
 
@@ -21,18 +23,21 @@ from headwise import theory
 
 error = theory.THEORIES.get("approximation")
 axes = error.plot(error.config(), seeds=[0])
-axes.set(ylim=(1e-16, 10))
+axes.lines[3].set_linestyle("--")  # the total lies on the knots
+axes.set_ylim(1e-16, 10)
+axes.legend(loc="center right", bbox_to_anchor=(1, 0.68))
 
 # %%
 # How sharp attention has to be
 # -----------------------------
 # Softmax never looks at one position alone. What leaks from the others falls
-# exponentially with the logit of a copied position.
+# exponentially with the logit of a copied position, here for the product of two tokens.
 
+product = error.config(target="product", kind="even but for a square")
 sharpness = [2, 4, 6, 8, 10, 14, 18]
 fig, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for i, knots in enumerate((16, 64)):
-    configs = [error.config(knots=(knots,), sharpness=s) for s in sharpness]
+    configs = [replace(product, knots=(knots,), sharpness=s) for s in sharpness]
     bounds = [error.predict(c)["total"][0] for c in configs]
     found = [error.simulate(c, [0])["total"][0] for c in configs]
     label = f"{knots} knots a unit of length"

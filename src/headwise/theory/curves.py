@@ -23,6 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
 STYLES = ("-", "--", ":")  # of the first, second and third curve of one colour
 MARKERS = ("o", "s", "^")
 MOST_DOTS = 25  # of a simulated curve
+FEW = 8  # points of a logarithmic axis that each have a label
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,9 @@ class Curves:
             xscale="log" if self.log_axis else "linear",
             yscale="log" if self.log_value else "linear",
         )
+        if self.log_axis and len(x) <= FEW:  # powers of ten would miss them, and the labels between run into each other
+            axes.set_xticks(x, [f"{value:g}" for value in x])
+            axes.set_xticks([], minor=True)
         if len(self.series) > len(COLOURS):  # a long legend would hide curves
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
         elif axes.get_legend_handles_labels()[0]:
