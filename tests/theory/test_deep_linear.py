@@ -45,11 +45,14 @@ def test_width_matters_where_the_start_is_large():
 
 
 def test_test_error_over_time_against_the_table_and_against_draws():
-    """The table's formula stands on another rule for the quantiles of the bulk: 3 % is what these differ by."""
+    """The table's curve stands on another rule for the quantiles of the bulk: 2 % is what these differ by.
+
+    The least errors over the width, above, agree to the last digit.
+    """
     config = DeepLinear(end=8.0, num_times=17)
     predicted, simulated = dl.predict(config), dl.simulate(config, range(10))
     at = [3, 4, 8, 16]  # times 1.5, 2, 4, 8
-    np.testing.assert_allclose(predicted["test error"][at], [0.167, 0.307, 4.05, 5.59], rtol=0.03)
+    np.testing.assert_allclose(predicted["test error"][at], [0.167, 0.307, 4.05, 5.59], rtol=0.02)
     np.testing.assert_allclose(simulated["test error"], predicted["test error"], rtol=0.05, atol=0.01)
     np.testing.assert_allclose(simulated["training error"], predicted["training error"], atol=0.02)
 

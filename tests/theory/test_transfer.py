@@ -34,15 +34,19 @@ def _only(curves):
 
 @pytest.mark.parametrize("strengths", FORMULA)
 def test_table_and_draws(strengths):
-    """Section 7: formula to 0.012, but where tasks are the same (q = 1: a mode of strength 0 is no mode here) to 0.025;
-    draws to 0.06, which is what a few draws of this size differ by."""
+    """Section 7: the formula to the rounding of the table, 0.005, but where tasks are the same (q = 1) to 0.025.
+
+    There the joint teacher has a mode of strength 0, which the table's formula keeps as one at the edge of the bulk
+    and which is no mode here: 0.183 for 0.16 at strengths 1.5, where the draws give 0.185. Twenty draws are within 0.05
+    of the table's draws, and within 0.06 of the formula: matrices of this size are not large.
+    """
     one, two = strengths
     config = Transfer(strength=one, auxiliary=(two,), alignments=ALIGNMENTS)
-    predicted, simulated = _only(transfer.predict(config)), _only(transfer.simulate(config, range(4)))
-    np.testing.assert_allclose(predicted[:-1], FORMULA[strengths][:-1], atol=0.012)
+    predicted, simulated = _only(transfer.predict(config)), _only(transfer.simulate(config, range(20)))
+    np.testing.assert_allclose(predicted[:-1], FORMULA[strengths][:-1], atol=0.0051)
     assert predicted[-1] == pytest.approx(FORMULA[strengths][-1], abs=0.025)
-    np.testing.assert_allclose(simulated, SIMULATION[strengths], atol=0.06)
-    np.testing.assert_allclose(simulated, predicted, atol=0.07)
+    np.testing.assert_allclose(simulated, SIMULATION[strengths], atol=0.05)
+    np.testing.assert_allclose(simulated, predicted, atol=0.06)
 
 
 def test_a_strong_task_gains_nothing_from_a_weak_one():
