@@ -49,6 +49,7 @@ def test_constraints_pin_every_direct_dependency() -> None:
         "docs/mixers.md",
         "docs/modules.md",
         "docs/scale.md",
+        "docs/theory.md",
         pytest.param("README.md", marks=pytest.mark.slow),
     ],
 )

@@ -32,6 +32,7 @@ def test_every_script_is_run_here():
         "memory.py",
         "mixers.py",
         "modes.py",
+        "theory.py",
     }
 
 
@@ -97,3 +98,11 @@ def test_mixers(tmp_path):
     assert all(f"| {name} |" in said for name in only)
     assert {curve["name"] for curve in report["curves"]} == set(only)
     assert (tmp_path / "mixers.svg").is_file()
+
+
+def test_theory(tmp_path):
+    said = run("theory.py", "--quick", "--out", tmp_path)
+    report = json.loads((tmp_path / "theory.json").read_text())
+    names = {"random_matrix", "deep_linear", "shrinkage", "transfer", "growth_law"}
+    assert {row[0] for row in report["tables"][0]["rows"]} == names == set(report["numbers"])
+    assert len(report["bars"]) == len(names) and all(f"| {name} |" in said for name in names)

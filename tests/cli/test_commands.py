@@ -22,21 +22,6 @@ from headwise.version import __version__
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
-    """Run the command line; returns (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*args: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in args])
-        printed = capsys.readouterr()
-        code = stop.value.code
-        return (0 if code is None else int(code)), printed.out, " ".join(printed.err.split())
-
-    return run
-
-
-@pytest.fixture
 def features(tmp_path):
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
@@ -59,7 +44,7 @@ def photos(tmp_path):
 
 def test_version_and_help(call):
     assert call("--version") == (0, f"headwise {__version__}\n", "")
-    for command in ("study", "extract", "fit", "relu", "predict", "explain", "verify", "info", "doctor"):
+    for command in ("study", "extract", "fit", "relu", "predict", "explain", "verify", "theory", "info", "doctor"):
         code, out, _ = call(command, "--help")
         assert code == 0
         assert "Usage" in out

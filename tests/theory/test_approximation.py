@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from headwise.errors import InputError
-from headwise.theory.approximation import approximate, compile_layer, measure
-from headwise.theory.approximation_curves import TARGETS, ApproximationConfig, predict, simulate
+from headwise.theory.approximation import approximate
+from headwise.theory.approximation_curves import TARGETS, Approximation, predict, simulate
 from headwise.theory.copy_heads import CopyHeadsLayer, leakage
 from headwise.theory.cosine_ridges import KINDS, cosine_series, ridges
+from headwise.theory.measured_layer import compile_layer, measure
 
 
 def _wave(x):
@@ -21,7 +22,7 @@ def _wave(x):
 def _largest_error(layer, function, low=0.0, high=1.0, seed=7):
     """By points that the layer has not seen."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (3000, layer.n_tokens, layer.n_features)
+    shape = (3000, layer.num_tokens, layer.num_features)
     x = low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         return (layer(x) - function(x)).abs().max().item()
@@ -30,7 +31,7 @@ def _largest_error(layer, function, low=0.0, high=1.0, seed=7):
 @pytest.mark.parametrize("tolerance", [0.05, 0.01])
 @pytest.mark.parametrize("name", sorted(set(TARGETS) - {"parity of signs"}))
 def test_every_continuous_target_to_five_and_one_percent(name, tolerance) -> None:
-    layer = approximate(TARGETS[name], tolerance, n_tokens=2)
+    layer = approximate(TARGETS[name], tolerance, num_tokens=2)
     assert layer.measured.total <= layer.bound.total <= tolerance
     assert _largest_error(layer, TARGETS[name]) <= layer.bound.total
     assert "within" in layer.verdict
@@ -38,7 +39,7 @@ def test_every_continuous_target_to_five_and_one_percent(name, tolerance) -> Non
 
 @pytest.mark.parametrize("name", ["running mean", "shift", "product", "sine of the sum"])
 def test_three_tokens(name) -> None:
-    layer = approximate(TARGETS[name], 0.1, n_tokens=3)
+    layer = approximate(TARGETS[name], 0.1, num_tokens=3)
     assert _largest_error(layer, TARGETS[name]) <= layer.bound.total <= 0.1
 
 
@@ -58,7 +59,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_bound_is_never_below_the_error(name) -> None:
     function = FUNCTIONS[name]
-    layer = approximate(function, 0.1, n_tokens=2)
+    layer = approximate(function, 0.1, num_tokens=2)
     assert layer.measured.total <= layer.bound.total
     assert _largest_error(layer, function) <= layer.bound.total
     for source in ("knots", "leakage"):
@@ -76,12 +77,12 @@ def test_bound_holds_for_random_functions(seed) -> None:
         value = torch.cos(flat @ weights.T + phases).sum(1) + (flat @ kink - 0.1).abs()
         return torch.stack([value, flat[:, 0] * value], dim=1)[..., None]
 
-    layer = approximate(function, 0.3, n_tokens=2)
+    layer = approximate(function, 0.3, num_tokens=2)
     assert max(layer.measured.total, _largest_error(layer, function)) <= layer.bound.total
 
 
 def test_the_published_wave_needs_fewer_units_than_a_grid_of_frequencies() -> None:
-    layer = approximate(_wave, 0.01, n_tokens=2)
+    layer = approximate(_wave, 0.01, num_tokens=2)
     assert layer.bound.total <= 0.01 and layer.width < 5400  # 64 knots a period: width 5400, error .010
 
 
@@ -89,7 +90,7 @@ def test_another_box_and_more_features() -> None:
     def function(x):
         return (x[..., :1] * x[..., 1:]).flip(1)
 
-    layer = approximate(function, 0.1, n_tokens=2, n_features=2, low=-1.0, high=2.0)
+    layer = approximate(function, 0.1, num_tokens=2, num_features=2, low=-1.0, high=2.0)
     assert _largest_error(layer, function, -1.0, 2.0) <= layer.bound.total <= 0.1
     layer.float()
     x = torch.rand(64, 2, 2) * 3 - 1
@@ -97,7 +98,7 @@ def test_another_box_and_more_features() -> None:
 
 
 def test_jumps_are_told_by_the_measured_error() -> None:
-    layer = approximate(TARGETS["parity of signs"], 0.05, n_tokens=2, max_width=500)
+    layer = approximate(TARGETS["parity of signs"], 0.05, num_tokens=2, max_width=500)
     assert layer.measured.total > 0.5 and layer.bound.total == float("inf") and layer.width <= 500
     assert "seems to jump" in layer.verdict
 
@@ -105,13 +106,13 @@ def test_jumps_are_told_by_the_measured_error() -> None:
 def test_positions_are_needed() -> None:
     """Permuting tokens permutes what a layer without positions gives; these targets do something else."""
     for name, n, least in (("running mean", 2, 0.2), ("shift", 3, 0.4), ("running maximum", 2, 0.4)):
-        layer = approximate(TARGETS[name], 0.1, n_tokens=n)
+        layer = approximate(TARGETS[name], 0.1, num_tokens=n)
         assert layer.without_positions > least > layer.measured.total
-    assert approximate(TARGETS["product"], 0.1, n_tokens=2).without_positions < 1e-12
+    assert approximate(TARGETS["product"], 0.1, num_tokens=2).without_positions < 1e-12
 
 
 def test_a_layer_without_positions_errs_as_much_as_said() -> None:
-    layer = approximate(TARGETS["running mean"], 0.1, n_tokens=2)
+    layer = approximate(TARGETS["running mean"], 0.1, num_tokens=2)
     free = CopyHeadsLayer(
         2, 1, 0.0, 1.0, 0.0, np.random.default_rng(0).normal(size=(20, 4)), np.ones(20), np.ones((1, 20))
     )
@@ -135,7 +136,7 @@ def test_leakage_measured_on_four_tokens(sharpness, measured) -> None:
 
 
 def test_error_falls_with_the_square_of_the_knots_for_smooth_functions() -> None:
-    config = ApproximationConfig(knots=(8, 16, 32, 64))
+    config = Approximation(knots=(8, 16, 32, 64))
     bound, found = predict(config), simulate(config, [0])
     for curves in (bound, found):
         np.testing.assert_allclose(np.diff(np.log2(curves["knots"])), -2, atol=0.15)
@@ -158,7 +159,7 @@ def test_error_falls_with_the_knots_for_lipschitz_functions() -> None:
 
 def test_leakage_falls_exponentially_and_dominates_when_soft() -> None:
     found = [
-        simulate(ApproximationConfig(target="product", kind=KINDS[1], knots=(64,), sharpness=s), [0])
+        simulate(Approximation(target="product", kind=KINDS[1], knots=(64,), sharpness=s), [0])
         for s in (4.0, 8.0, 12.0)
     ]
     leaks = np.array([curves["leakage"][0] for curves in found])
@@ -192,8 +193,8 @@ def test_ridges_are_the_function(kind) -> None:
         ({"function": lambda x: x[:, :1]}, "must turn a tensor"),
         ({"function": lambda x: x.numpy()}, "got ndarray"),
         ({"function": 3}, "callable"),
-        ({"n_tokens": 0}, "n_tokens"),
-        ({"n_tokens": 8}, "samples on a grid"),
+        ({"num_tokens": 0}, "num_tokens"),
+        ({"num_tokens": 8}, "samples on a grid"),
         ({"max_width": 0}, "max_width"),
         ({"function": TARGETS["parity of signs"], "max_width": 3}, "4 hidden units are needed"),
         ({"low": 1.0}, "low < high"),
@@ -207,7 +208,7 @@ def test_ridges_are_the_function(kind) -> None:
 )
 def test_refuses(change, message) -> None:
     with pytest.raises(InputError, match=message):
-        approximate(**{"function": lambda x: x, "tolerance": 0.1, "n_tokens": 2} | change)
+        approximate(**{"function": lambda x: x, "tolerance": 0.1, "num_tokens": 2} | change)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_refuses(change, message) -> None:
     [
         {"target": "median"},
         {"kind": "odd"},
-        {"n_tokens": 0},
+        {"num_tokens": 0},
         {"grid": 48},
         {"grid": 4096},
         {"knots": ()},
@@ -227,9 +228,14 @@ def test_refuses(change, message) -> None:
 )
 def test_bad_configurations(wrong) -> None:
     with pytest.raises(InputError):
-        ApproximationConfig(**wrong)
+        Approximation(**wrong)
 
 
 def test_a_target_that_jumps_has_no_predicted_curve() -> None:
     with pytest.raises(InputError, match="do not fall"):
-        predict(ApproximationConfig(target="parity of signs", kind="even", knots=(2,), grid=16))
+        predict(Approximation(target="parity of signs", kind="even", knots=(2,), grid=16))
+
+
+def test_layers_that_would_be_too_large_are_refused() -> None:
+    with pytest.raises(InputError, match=r"knots make about [\d,]+ hidden units.*take fewer knots"):
+        predict(Approximation(knots=(10**6,)))

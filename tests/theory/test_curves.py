@@ -10,7 +10,7 @@ import pytest
 
 from headwise import InputError
 from headwise.theory import Curves
-from headwise.theory.curves import average
+from headwise.theory.curves import average, over_seeds
 
 matplotlib.use("Agg")
 
@@ -71,3 +71,19 @@ def test_figures_have_names_and_units_and_dots_take_the_colour_of_their_curve():
     (dots,) = axes.lines[before:]  # "c" is not predicted
     assert dots.get_color() == axes.lines[1].get_color()
     matplotlib.pyplot.close("all")
+
+
+def test_many_curves_are_told_apart_and_their_legend_hides_none():
+    many = Curves("t", "time", [0, 1], {f"curve {i}": [i, i] for i in range(12)}, value="error")
+    axes = many.plot()
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 12
+    axes.figure.canvas.draw()
+    assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+    matplotlib.pyplot.close("all")
+
+
+def test_seeds_give_the_mean_over_draws():
+    mean = over_seeds(lambda seed: _curves(series={"a": [seed, 0]}), range(3))
+    np.testing.assert_array_equal(mean["a"], [1, 0])
+    with pytest.raises(InputError, match="seeds must be a row of whole numbers, got 3"):
+        over_seeds(lambda seed: _curves(), 3)

@@ -1,4 +1,4 @@
-"""Deep linear networks: closed forms against integrators, draws and trained networks."""
+"""Deep linear networks: closed forms against draws, trained networks, and the numbers of the specification."""
 
 from __future__ import annotations
 
@@ -6,44 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
 from headwise import InputError
 from headwise.theory import deep_linear as dl
 from headwise.theory.deep_linear import DeepLinear
+from headwise.theory.gradient_flow import train
+from headwise.theory.mode_growth import mode_strengths, time_to_learn
 
 SMALL = DeepLinear(num_inputs=60, num_outputs=30, hidden=30, end=8.0, num_times=81)
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3, 5])
-def test_modes_solve_their_equation(depth):
-    """Growing modes, one that decays, and one that is not in the data."""
-    data, start, times = np.array([3.0, 0.5, 0.02, 0.0]), 0.05, np.array([0.0, 0.3, 1.0, 4.0])
-    slope = lambda _, s: depth * s ** (2 - 2 / depth) * (data - s)  # noqa: E731
-    found = solve_ivp(slope, (0, 4), np.full(4, start), "DOP853", times, rtol=1e-10, atol=1e-13).y.T
-    np.testing.assert_allclose(dl.mode_strengths(times, data, start, depth), found, rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 6])
-def test_time_to_learn_is_the_inverse_of_the_growth(depth):
-    data = np.array([5.0, 2.0, 0.5])
-    times = dl.time_to_learn(data, 0.5 * data, 1e-3, depth)
-    np.testing.assert_allclose(np.diag(dl.mode_strengths(times, data, 1e-3, depth)), 0.5 * data, rtol=1e-6)
-
-
-def test_modes_far_from_rounding():
-    """No overflow at late times; many equal times in any order."""
-    late = dl.mode_strengths([1e6, 0.0, 1e6], [4.0, 1e-12], 1e-3)
-    np.testing.assert_allclose(late[:, 0], [4, 1e-3, 4])
-    deep = dl.mode_strengths([50.0, 0.0, 50.0], [4.0], 1e-3, depth=3)
-    np.testing.assert_allclose(deep[:, 0], [4, 1e-3, 4])
-
-
-def test_one_layer_has_no_order_and_more_have():
-    half = {depth: dl.time_to_learn([5.0, 1.0], [2.5, 0.5], 1e-3, depth) for depth in (1, 2, 3)}
-    assert half[1][1] == pytest.approx(half[1][0], rel=1e-2)
-    assert half[2][1] > 3 * half[2][0]
-    assert half[3][1] > 3 * half[3][0]
 
 
 @pytest.mark.parametrize(
@@ -75,11 +45,14 @@ def test_width_matters_where_the_start_is_large():
 
 
 def test_test_error_over_time_against_the_table_and_against_draws():
-    """The table's formula stands on another rule for the quantiles of the bulk: 3 % is what these differ by."""
+    """The table's curve stands on another rule for the quantiles of the bulk: 2 % is what these differ by.
+
+    The least errors over the width, above, agree to the last digit.
+    """
     config = DeepLinear(end=8.0, num_times=17)
     predicted, simulated = dl.predict(config), dl.simulate(config, range(10))
     at = [3, 4, 8, 16]  # times 1.5, 2, 4, 8
-    np.testing.assert_allclose(predicted["test error"][at], [0.167, 0.307, 4.05, 5.59], rtol=0.03)
+    np.testing.assert_allclose(predicted["test error"][at], [0.167, 0.307, 4.05, 5.59], rtol=0.02)
     np.testing.assert_allclose(simulated["test error"], predicted["test error"], rtol=0.05, atol=0.01)
     np.testing.assert_allclose(simulated["training error"], predicted["training error"], atol=0.02)
 
@@ -113,8 +86,8 @@ def test_an_aligned_network_trained_by_gradient_flow_is_the_closed_form():
         ends = (
             [0.01 ** (1 / depth) * right, *middle, 0.01 ** (1 / depth) * left] if depth > 1 else [0.01 * left @ right]
         )
-        found = dl.train(ends, np.eye(6), data, times, 1.0, np.eye(6))
-        strengths = dl.mode_strengths(times, values, 0.01, depth)
+        found = train(ends, np.eye(6), data, times, 1.0, np.eye(6))
+        strengths = mode_strengths(times, values, 0.01, depth)
         for (outputs, _), s in zip(found, strengths, strict=True):
             np.testing.assert_allclose(outputs, (left * s) @ right, atol=1e-4)
 
@@ -126,7 +99,7 @@ def test_random_labels_are_slower_and_are_learned_too():
     np.testing.assert_allclose(random.seen.bulk[:3], [2.30, 2.27, 2.12], rtol=0.04)
     strongest = structured.seen.data[0], random.seen.bulk[0]
     assert strongest[0] / strongest[1] == pytest.approx(2.2, abs=0.05)  # the ratio of the rates
-    first = [dl.time_to_learn(v, v / 2, 1e-3) for v in strongest]
+    first = [time_to_learn(v, v / 2, 1e-3) for v in strongest]
     assert first[1] / first[0] == pytest.approx(2.0, abs=0.05)  # of the times: less, a weak mode has less far to go
     assert "test error" not in dl.predict(random).series
     end = replace(random, end=1000.0)
@@ -167,7 +140,7 @@ def test_modes_by_name():
         ({"start": -1}, "start"),
         ({"end": float("inf")}, "end"),
         ({"num_times": 1}, "num_times"),
-        ({"labels": "shuffled"}, "structured, random"),
+        ({"labels": "shuffled"}, "random, structured"),
         ({"student": "any"}, "aligned, random"),
         ({"leak": 0.1}, "student='random'"),
     ],
@@ -177,15 +150,6 @@ def test_refuses_options(options, message):
         DeepLinear(**options)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: dl.time_to_learn(1.0, 2.0, 1e-3), "never reach"),
-        (lambda: dl.mode_strengths([-1.0], [1.0], 1e-3), "times"),
-        (lambda: dl.mode_strengths([1.0], [np.nan], 1e-3), "finite"),
-        (lambda: dl.best_stopping(DeepLinear(labels="random")), "no teacher"),
-    ],
-)
-def test_refuses(call, message):
-    with pytest.raises(InputError, match=message):
-        call()
+def test_random_labels_have_no_best_stop():
+    with pytest.raises(InputError, match="no teacher"):
+        dl.best_stopping(DeepLinear(labels="random"))

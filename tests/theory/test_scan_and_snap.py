@@ -12,7 +12,7 @@ from headwise.errors import InputError
 from headwise.theory.scan_and_snap import (
     COMMON,
     ENTROPY,
-    ScanAndSnapConfig,
+    ScanAndSnap,
     entropy_of_rates,
     predict,
     simulate,
@@ -27,7 +27,7 @@ def _distinct(curves, step=-1):
 
 
 def test_common_tokens_are_suppressed_and_distinct_ones_are_ordered_by_weight() -> None:
-    curves = predict(ScanAndSnapConfig())
+    curves = predict(ScanAndSnap())
     assert np.all(np.diff(curves[COMMON]) <= 1e-12) and curves[COMMON][-1] < 0.45 < curves[COMMON][0]
     assert np.all(np.diff(_distinct(curves)) > 0)
     relative = _distinct(curves) / _distinct(curves, 0)
@@ -36,7 +36,7 @@ def test_common_tokens_are_suppressed_and_distinct_ones_are_ordered_by_weight() 
 
 
 def test_zero_start_and_shares_add_up() -> None:
-    curves = simulate(ScanAndSnapConfig(n_steps=10), [3])
+    curves = simulate(ScanAndSnap(num_steps=10), [3])
     assert curves[ENTROPY][0] * NATS == pytest.approx(2.151, abs=1e-3)
     total = curves[COMMON] + sum(curves[name] for name in curves.series if name.startswith("distinct"))
     np.testing.assert_allclose(total, 1, atol=1e-12)
@@ -56,13 +56,13 @@ def test_zero_start_and_shares_add_up() -> None:
     ],
 )
 def test_table_of_learning_rates(rate_y, rate_z, entropy) -> None:
-    curves = simulate(ScanAndSnapConfig(rate_y=rate_y, rate_z=rate_z), [0])
+    curves = simulate(ScanAndSnap(rate_y=rate_y, rate_z=rate_z), [0])
     assert curves[ENTROPY][-1] * NATS == pytest.approx(entropy, abs=0.03)
 
 
 @pytest.mark.parametrize(("rate_y", "mass"), [(1, 0.36), (2, 0.41), (5, 0.49), (10, 0.54)])
 def test_mass_of_common_tokens(rate_y, mass) -> None:
-    assert simulate(ScanAndSnapConfig(rate_y=rate_y), [0])[COMMON][-1] == pytest.approx(mass, abs=0.04)
+    assert simulate(ScanAndSnap(rate_y=rate_y), [0])[COMMON][-1] == pytest.approx(mass, abs=0.04)
 
 
 def test_entropy_falls_with_rate_z_and_rises_with_the_ratio() -> None:
@@ -72,7 +72,7 @@ def test_entropy_falls_with_rate_z_and_rises_with_the_ratio() -> None:
 
 
 def test_simulation_with_long_sequences_is_the_prediction() -> None:
-    config = ScanAndSnapConfig(length=20_001, batch=400, n_steps=60, rate_y=2)
+    config = ScanAndSnap(length=20_001, batch=400, num_steps=60, rate_y=2)
     predicted, simulated = predict(config), simulate(config, [0, 1])
     for name in predicted.series:
         np.testing.assert_allclose(simulated[name], predicted[name], atol=0.006, err_msg=name)
@@ -83,10 +83,10 @@ def test_simulation_with_long_sequences_is_the_prediction() -> None:
 @pytest.mark.parametrize("shared", [False, True])
 def test_two_steps_agree_with_automatic_differentiation(shared) -> None:
     """The gradient of the prediction against the one of a model that is written as it is said."""
-    config = ScanAndSnapConfig(
-        n_common=2, n_distinct=3, n_steps=3, momentum=0.5, rate_y=3, rate_z=2, shared_query=shared
+    config = ScanAndSnap(
+        num_common=2, num_distinct=3, num_steps=3, momentum=0.5, rate_y=3, rate_z=2, shared_query=shared
     )
-    chances = torch.tensor(config.probabilities())
+    chances = torch.tensor(config.probabilities)
     decoder = torch.zeros(chances.shape[1], config.vocabulary, dtype=torch.float64, requires_grad=True)
     logits = torch.zeros(1 if shared else 2, chances.shape[1], dtype=torch.float64, requires_grad=True)
     speed = [torch.zeros_like(decoder), torch.zeros_like(logits)]
@@ -103,13 +103,13 @@ def test_two_steps_agree_with_automatic_differentiation(shared) -> None:
 
 
 def test_random_start_changes_the_winner_among_near_equal_tokens() -> None:
-    near = ScanAndSnapConfig(lowest=0.95, start_spread=0.2, n_steps=60, shared_query=True, length=1001)
+    near = ScanAndSnap(lowest=0.95, start_spread=0.2, num_steps=60, shared_query=True, length=1001)
     assert len(set(winners(near, range(6)).tolist())) >= 3
     assert set(winners(replace(near, lowest=0.1, start_spread=0.0), range(3)).tolist()) == {9}
 
 
 def test_adam_picks_other_tokens_at_other_rates() -> None:
-    config = ScanAndSnapConfig(optimizer="adam", length=128, n_steps=100)
+    config = ScanAndSnap(optimizer="adam", length=128, num_steps=100)
     sets = [winners(replace(config, rate_y=rate, rate_z=rate), range(2)) for rate in (0.1, 0.5, 1.0)]
     assert len({tuple(s.tolist()) for s in sets}) > 1
 
@@ -117,14 +117,14 @@ def test_adam_picks_other_tokens_at_other_rates() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"n_classes": 1},
-        {"n_distinct": 0},
+        {"num_classes": 1},
+        {"num_distinct": 0},
         {"lowest": 0},
         {"lowest": 1.5},
         {"rate_y": -1},
         {"rate_z": float("nan")},
         {"momentum": 1.0},
-        {"n_steps": 2.5},
+        {"num_steps": 2.5},
         {"length": 1},
         {"optimizer": "adagrad"},
         {"start_spread": float("inf")},
@@ -133,11 +133,11 @@ def test_adam_picks_other_tokens_at_other_rates() -> None:
 )
 def test_bad_configurations(wrong) -> None:
     with pytest.raises(InputError):
-        ScanAndSnapConfig(**wrong)
+        ScanAndSnap(**wrong)
 
 
 def test_bad_seeds() -> None:
-    with pytest.raises(InputError, match="at least one seed"):
-        simulate(ScanAndSnapConfig(), [])
+    with pytest.raises(InputError, match="seeds must be a row"):
+        simulate(ScanAndSnap(), [])
     with pytest.raises(InputError, match="seed"):
-        simulate(ScanAndSnapConfig(), [-1])
+        simulate(ScanAndSnap(), [-1])

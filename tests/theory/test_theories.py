@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from headwise import InputError
+from headwise import theory as room
 from headwise.theory import THEORIES
 
 matplotlib.use("Agg")
@@ -45,6 +46,32 @@ def test_configurations_are_frozen_and_documented(name):
         setattr(config, first, None)
     for field in fields(config):
         assert field.name in type(config).__doc__
+
+
+@pytest.mark.parametrize("name", THEORIES.names())
+def test_each_says_what_it_is_and_refuses_what_is_no_row_of_seeds(name):
+    theory = THEORIES.get(name)
+    assert 20 < len(theory.about) <= 120 and theory.about.endswith(".")
+    for seeds in (3, [], [-1], [0.5], "01"):
+        with pytest.raises(InputError, match="seeds"):
+            theory.simulate(theory.config(), seeds)
+
+
+@pytest.mark.parametrize("name", THEORIES.names())
+def test_rows_may_be_tuples_lists_or_arrays(name):
+    config = THEORIES.get(name).config
+    for field in fields(config):
+        if isinstance(field.default, tuple):
+            for rows in (list, np.array):
+                assert config(**{field.name: rows(field.default)}) == config()
+            with pytest.raises(InputError, match=f"{field.name} must be a row of"):
+                config(**{field.name: ()})
+
+
+def test_modules_of_the_room_need_no_import():
+    assert room.transfer.Transfer().depth == 2
+    with pytest.raises(AttributeError, match="nothing"):
+        room.nothing  # noqa: B018
 
 
 def test_unknown_theory():

@@ -8,7 +8,7 @@ import pytest
 
 from headwise import InputError
 from headwise.theory import transfer
-from headwise.theory.transfer import Transfer, benefit, best_on_task, pair, stack
+from headwise.theory.transfer import Transfer
 
 matplotlib.use("Agg")
 
@@ -34,15 +34,19 @@ def _only(curves):
 
 @pytest.mark.parametrize("strengths", FORMULA)
 def test_table_and_draws(strengths):
-    """Section 7: formula to 0.012, but where tasks are the same (q = 1: a mode of strength 0 is no mode here) to 0.025;
-    draws to 0.06, which is what a few draws of this size differ by."""
+    """Section 7: the formula to the rounding of the table, 0.005, but where tasks are the same (q = 1) to 0.025.
+
+    There the joint teacher has a mode of strength 0, which the table's formula keeps as one at the edge of the bulk
+    and which is no mode here: 0.183 for 0.16 at strengths 1.5, where the draws give 0.185. Twenty draws are within 0.05
+    of the table's draws, and within 0.06 of the formula: matrices of this size are not large.
+    """
     one, two = strengths
     config = Transfer(strength=one, auxiliary=(two,), alignments=ALIGNMENTS)
-    predicted, simulated = _only(transfer.predict(config)), _only(transfer.simulate(config, range(4)))
-    np.testing.assert_allclose(predicted[:-1], FORMULA[strengths][:-1], atol=0.012)
+    predicted, simulated = _only(transfer.predict(config)), _only(transfer.simulate(config, range(20)))
+    np.testing.assert_allclose(predicted[:-1], FORMULA[strengths][:-1], atol=0.0051)
     assert predicted[-1] == pytest.approx(FORMULA[strengths][-1], abs=0.025)
-    np.testing.assert_allclose(simulated, SIMULATION[strengths], atol=0.06)
-    np.testing.assert_allclose(simulated, predicted, atol=0.07)
+    np.testing.assert_allclose(simulated, SIMULATION[strengths], atol=0.05)
+    np.testing.assert_allclose(simulated, predicted, atol=0.06)
 
 
 def test_a_strong_task_gains_nothing_from_a_weak_one():
@@ -66,66 +70,6 @@ def test_outputs_shared(sides):
     np.testing.assert_allclose(_only(transfer.simulate(config, range(12))), _only(transfer.predict(config)), atol=0.08)
 
 
-def _vectors(seed, sides, rank):
-    rng = np.random.default_rng(seed)
-    return [np.linalg.qr(rng.normal(size=(side, rank)))[0] for side in sides]
-
-
-@pytest.mark.parametrize("share", ["inputs", "outputs"])
-def test_stacked_teachers_agree_with_the_pair(share):
-    left, right = _vectors(0, (20, 40), 2)
-    q = 0.7
-    if share == "inputs":
-        one, two = (
-            np.outer(left[:, 0], right[:, 0]),
-            np.outer(left[:, 1], q * right[:, 0] + (1 - q**2) ** 0.5 * right[:, 1]),
-        )
-        shared, sizes, scale = 40, (20, 20), 1.0
-    else:
-        one, two = (
-            np.outer(left[:, 0], right[:, 0]),
-            np.outer(q * left[:, 0] + (1 - q**2) ** 0.5 * left[:, 1], right[:, 1]),
-        )
-        shared, sizes, scale = 20, (40, 40), 0.5**0.5
-    found, closed = stack([2 * one, 3 * two], share), pair(2.0, 3.0, q, shared, sizes, scale)
-    np.testing.assert_allclose(found.strengths, closed.strengths)
-    np.testing.assert_allclose(found.shares, closed.shares)
-    assert (found.sizes, found.shared) == (closed.sizes, closed.shared) and found.scale == pytest.approx(closed.scale)
-    np.testing.assert_allclose(found.shares.sum(0), 1)
-
-
-def test_one_task_is_the_student_of_one_teacher():
-    from headwise.theory.deep_linear import DeepLinear, best_stopping
-
-    left, right = _vectors(1, (50, 100), 2)
-    alone = best_on_task(stack([(left * [4.0, 2.0]) @ right.T]))
-    assert alone == pytest.approx(best_stopping(DeepLinear(strengths=(4.0, 2.0))), rel=1e-3)
-    # with outputs shared, one task is the same problem seen from the other side
-    assert best_on_task(stack([(left * [4.0, 2.0]) @ right.T], "outputs")) == pytest.approx(alone, rel=1e-3)
-
-
-def test_many_tasks_of_several_modes_against_draws():
-    """Three tasks of rank two that share one direction of the inputs."""
-    rng = np.random.default_rng(3)
-    (inputs,) = _vectors(4, (80,), 4)
-    teachers = [
-        (np.linalg.qr(rng.normal(size=(30, 2)))[0] * [3.0, 2.0]) @ inputs[:, [0, 1 + task]].T for task in range(3)
-    ]
-    joint = stack(teachers)
-    assert len(joint.strengths) == 4
-    stop = best_on_task(joint)
-    errors = []
-    for _ in range(10):
-        data = np.concatenate(teachers) + rng.normal(size=(90, 80)) / 80**0.5
-        left, values, right = np.linalg.svd(data, full_matrices=False)
-        s = transfer.mode_strengths([stop.time], values, 1e-3)[0]
-        errors.append((((left[:30] * s) @ right - teachers[0]) ** 2).sum() / (teachers[0] ** 2).sum())
-    assert np.mean(errors) == pytest.approx(stop.error, rel=0.15)
-    assert benefit(stack(teachers[:1]), joint) == pytest.approx(
-        best_on_task(stack(teachers[:1])).error - stop.error, abs=1e-12
-    )
-
-
 def test_heat_map_has_labels_and_the_line_of_no_benefit():
     config = Transfer(auxiliary=(2.0, 4.0), alignments=(0.0, 0.5, 1.0))
     axes = transfer.heat_map(config)
@@ -143,12 +87,7 @@ def test_heat_map_has_labels_and_the_line_of_no_benefit():
         (lambda: Transfer(alignments=()), "row of numbers"),
         (lambda: Transfer(auxiliary=()), "auxiliary"),
         (lambda: Transfer(strength=0), "strength"),
-        (lambda: Transfer(share="hidden"), "inputs or outputs"),
-        (lambda: stack([]), "matrices"),
-        (lambda: stack([np.zeros((2, 3))]), "not all zero"),
-        (lambda: stack([np.full((2, 3), np.nan)]), "finite"),
-        (lambda: stack([np.ones((2, 3)), np.ones((2, 4))]), "share inputs must have the same number"),
-        (lambda: stack([np.ones((2, 3))]).errors([1.0], task=1), "task must be from 0 to 0"),
+        (lambda: Transfer(share="hidden"), "known: inputs, outputs"),
     ],
 )
 def test_refuses(call, message):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..checks import check_number
 from ..errors import InputError
-from ..theory.random_matrix import noise_scale
+from ..theory.marchenko_pastur import noise_scale
 from ..theory.shrinkage import shrink
 
 __all__ = ["ShrinkageRegressor"]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..checks import check_number, check_whole
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import THEORIES
-from .approximation import ApproximateLayer, compile_layer, measure
-from .cosine_ridges import KINDS, Ridges, cosine_series, ridges
-from .curves import Curves, Theory, average
+from .cosine_ridges import KINDS, CosineSeries, Kind, Ridges, cosine_series, ridges
+from .curves import Curves, Floats, Theory, over_seeds
+from .inputs import as_row, check_one_of
+from .measured_layer import ApproximateLayer, compile_layer, measure
 
-__all__ = ["TARGETS", "ApproximationConfig", "predict", "simulate"]
+__all__ = ["TARGETS", "Approximation", "predict", "simulate"]
 
 SOURCES = ("truncation", "knots", "leakage", "total")
+LARGEST = 200_000  # hidden units
 
 
 def _all(values: Tensor, like: Tensor) -> Tensor:
@@ -37,16 +40,16 @@ TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class ApproximationConfig:
+class Approximation:
     """A map of sequences of numbers in [0, 1], and how finely it is built.
 
     Parameters
     ----------
     target : str
         One of `TARGETS`. "parity of signs" jumps: its bound is infinite, and so `predict` refuses it.
-    n_tokens : int
+    num_tokens : int
         Length of the sequences, 1 to 4.
-    knots : tuple of int
+    knots : sequence of int
         Knots for a unit of length of every direction, increasing; a point of the curves each.
     drop : float
         Most that cosine coefficients left out may add up to.
@@ -64,44 +67,41 @@ class ApproximationConfig:
 
     Examples
     --------
-    >>> ApproximationConfig(target="product").n_tokens
+    >>> Approximation(target="product").num_tokens
     2
     """
 
     target: str = "sine of the sum"
-    n_tokens: int = 2
-    knots: tuple[int, ...] = (4, 8, 16, 32, 64)
+    num_tokens: int = 2
+    knots: Sequence[int] = (4, 8, 16, 32, 64)
     drop: float = 1e-6
-    kind: str = "periodic"
+    kind: Kind = "periodic"
     grid: int = 64
     sharpness: float = 25.0
 
     def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise unknown_name("target", self.target, TARGETS)
-        if self.kind not in KINDS:
-            raise unknown_name("kind of series", self.kind, KINDS)
-        check_whole("n_tokens", self.n_tokens, 1)
+        check_one_of("target", self.target, TARGETS)
+        check_one_of("kind", self.kind, KINDS)
+        check_whole("num_tokens", self.num_tokens, 1)
         check_whole("grid", self.grid, 16)
         check_number("drop", self.drop)
         check_number("sharpness", self.sharpness, below=701)
-        if self.grid & (self.grid - 1) or self.grid**self.n_tokens > 2**20:
+        if self.grid & (self.grid - 1) or self.grid**self.num_tokens > 2**20:
             raise InputError(
                 f"grid must be a power of two with at most {2**20:,} cells in all, got {self.grid} for "
-                f"{self.n_tokens} tokens"
+                f"{self.num_tokens} tokens"
             )
-        if not len(self.knots) or any(b <= a for a, b in zip((0, *self.knots), self.knots, strict=False)):
+        object.__setattr__(self, "knots", as_row("knots", self.knots, "whole numbers of at least 1", check_whole))
+        if any(b <= a for a, b in pairwise((0, *self.knots))):
             raise InputError(f"knots must be increasing whole numbers of at least 1, got {self.knots!r}")
-        for number in self.knots:
-            check_whole("knots", number, 1)
 
 
-def predict(config: ApproximationConfig) -> Curves:
+def predict(config: Approximation) -> Curves:
     r"""Bounds of the error, by source, against the number of hidden units.
 
     Parameters
     ----------
-    config : ApproximationConfig
+    config : Approximation
 
     Returns
     -------
@@ -111,7 +111,7 @@ def predict(config: ApproximationConfig) -> Curves:
     Raises
     ------
     InputError
-        The target jumps, and so has no bound.
+        The target jumps, and so has no bound; or more hidden units than a small demonstration should build.
 
     Notes
     -----
@@ -122,58 +122,66 @@ def predict(config: ApproximationConfig) -> Curves:
 
     Examples
     --------
-    >>> curves = predict(ApproximationConfig(knots=(8, 16)))
+    >>> curves = predict(Approximation(knots=(8, 16)))
     >>> round(float(curves["knots"][0] / curves["knots"][1]), 2)
     4.0
     """
-    layers = [layer for layer, _ in _layers(config)]
-    if not np.isfinite(layers[0].bound.total):
+    series = _series(config)
+    if not np.isfinite(series.unresolved).all():
         raise InputError(
             f"the coefficients of {config.target!r} do not fall on a grid of {config.grid}, so there is no bound; take "
             "a target that is continuous, or a finer grid"
         )
+    layers = [layer for layer, _ in _layers(config, series)]
     return _curves(config, layers, [astuple(layer.bound) for layer in layers])
 
 
-def simulate(config: ApproximationConfig, seeds: Sequence[int]) -> Curves:
+def simulate(config: Approximation, seeds: Sequence[int] = range(5)) -> Curves:
     """Errors that a search over the box finds, by source, for the same layers; the mean over searches.
 
     Examples
     --------
-    >>> config = ApproximationConfig(knots=(8, 16))
+    >>> config = Approximation(knots=(8, 16))
     >>> bool((simulate(config, [0])["total"] <= predict(config)["total"]).all())
     True
     """
-    return average([_searched(config, seed) for seed in seeds])
+    return over_seeds(lambda seed: _searched(config, seed), seeds)
 
 
-def _searched(config: ApproximationConfig, seed: int) -> Curves:
-    check_whole("seed", seed)
+def _searched(config: Approximation, seed: int) -> Curves:
     layers = []
-    for layer, parts in _layers(config):
+    for layer, parts in _layers(config, _series(config)):
         measure(layer, TARGETS[config.target], parts, seed)
         layers.append(layer)
     return _curves(config, layers, [astuple(layer.measured) for layer in layers])
 
 
-def _layers(config: ApproximationConfig) -> list[tuple[ApproximateLayer, list[Ridges]]]:
-    n = config.n_tokens
-
-    def target(points: np.ndarray) -> np.ndarray:
+def _series(config: Approximation) -> CosineSeries:
+    def target(points: Floats) -> Floats:
         return TARGETS[config.target](torch.as_tensor(points)[..., None])[..., 0].numpy()
 
-    series = cosine_series(target, n, config.grid, config.kind)
+    return cosine_series(target, config.num_tokens, config.grid, config.kind)
+
+
+def _layers(config: Approximation, series: CosineSeries) -> list[tuple[ApproximateLayer, list[Ridges]]]:
+    n = config.num_tokens
     parts = [ridges(series.only(slice(i, i + 1)), config.drop) for i in range(n)]
     made = []
     for number in config.knots:
         intervals = [np.ceil(part.length * number).astype(np.int64) for part in parts]
+        units = int(sum(pieces.sum() for pieces in intervals))
+        if units > LARGEST:
+            raise InputError(
+                f"{number} knots make about {units:,} hidden units, at most {LARGEST:,} are built; take fewer knots, a "
+                "larger drop, or another kind of series"
+            )
         made.append((compile_layer(parts, series.unresolved, intervals, n, sharpness=config.sharpness), parts))
     return made
 
 
-def _curves(config: ApproximationConfig, layers: list[ApproximateLayer], errors: list[tuple[float, ...]]) -> Curves:
+def _curves(config: Approximation, layers: list[ApproximateLayer], errors: list[tuple[float, ...]]) -> Curves:
     return Curves(
-        f"{config.target} of {config.n_tokens} tokens by one layer",
+        f"{config.target.capitalize()} of {config.num_tokens} tokens by one layer",
         "width",
         [layer.width for layer in layers],
         dict(zip(SOURCES, np.array(errors).T, strict=True)),
@@ -184,4 +192,4 @@ def _curves(config: ApproximationConfig, layers: list[ApproximateLayer], errors:
     )
 
 
-THEORIES.register("approximation")(Theory(ApproximationConfig, predict, simulate))
+THEORIES.register("approximation")(Theory(Approximation, predict, simulate))

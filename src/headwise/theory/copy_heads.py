@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .cosine_ridges import Ridges
+from .curves import Floats
 
 __all__ = ["CopyHeadsLayer", "interpolate", "leakage"]
 
-Array = NDArray[np.float64]
 
-
-def leakage(sharpness: float, n_tokens: int) -> float:
+def leakage(sharpness: float, num_tokens: int) -> float:
     """Attention of a copying head on all the positions that it should not see, ``(n-1) / (e^sharpness + n - 1)``.
 
     Examples
@@ -22,7 +21,7 @@ def leakage(sharpness: float, n_tokens: int) -> float:
     >>> round(leakage(5.0, 8), 3)
     0.045
     """
-    return (n_tokens - 1) / (float(np.exp(sharpness)) + n_tokens - 1)
+    return (num_tokens - 1) / (float(np.exp(sharpness)) + num_tokens - 1)
 
 
 class CopyHeadsLayer(nn.Module):
@@ -30,13 +29,13 @@ class CopyHeadsLayer(nn.Module):
 
     Parameters
     ----------
-    n_tokens, n_features : int
+    num_tokens, num_features : int
         Shape of a sample.
     low, high : float
         The box that features lie in.
     sharpness : float
         Logit of the position that a head copies; the others have 0.
-    weight, bias, out : arrays, shapes (width, n_tokens * n_features + n_tokens), (width,), (n_outputs, width)
+    weight, bias, out : arrays, shapes (width, num_tokens * num_features + num_tokens), (width,), (num_outputs, width)
         The network; it sees the whole sequence, scaled to the unit box, and the position as a one-hot code.
 
     Notes
@@ -55,18 +54,18 @@ class CopyHeadsLayer(nn.Module):
 
     def __init__(
         self,
-        n_tokens: int,
-        n_features: int,
+        num_tokens: int,
+        num_features: int,
         low: float,
         high: float,
         sharpness: float,
-        weight: Array,
-        bias: Array,
-        out: Array,
+        weight: Floats,
+        bias: Floats,
+        out: Floats,
     ) -> None:
         super().__init__()
-        n, d = n_tokens, n_features
-        self.n_tokens, self.n_features, self.low, self.high = n, d, low, high
+        n, d = num_tokens, num_features
+        self.num_tokens, self.num_features, self.low, self.high = n, d, low, high
         query, key = torch.zeros(2, n, d + n, n, dtype=torch.float64)
         value = torch.zeros(n, d + n, d, dtype=torch.float64)
         for head in range(n):
@@ -89,8 +88,8 @@ class CopyHeadsLayer(nn.Module):
         return self.hidden.out_features
 
     def gather(self, x: Tensor) -> Tensor:
-        """What attention makes of ``(samples, n_tokens, n_features)``: the sequence at each token, scaled."""
-        codes = torch.eye(self.n_tokens, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
+        """What attention makes of ``(samples, num_tokens, num_features)``: the sequence at each token, scaled."""
+        codes = torch.eye(self.num_tokens, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
         tokens = torch.cat([x, codes], dim=2)
         query = torch.einsum("bnf,hfk->bhnk", tokens, self.query)
         key = torch.einsum("bnf,hfk->bhnk", tokens, self.key)
@@ -99,17 +98,17 @@ class CopyHeadsLayer(nn.Module):
         return heads.permute(0, 2, 1, 3).flatten(2)
 
     def network(self, sequence: Tensor) -> Tensor:
-        """The position-wise network on ``(samples, n_tokens, n_tokens * n_features)``."""
-        codes = torch.eye(self.n_tokens, dtype=sequence.dtype, device=sequence.device).expand(len(sequence), -1, -1)
+        """The position-wise network on ``(samples, num_tokens, num_tokens * num_features)``."""
+        codes = torch.eye(self.num_tokens, dtype=sequence.dtype, device=sequence.device).expand(len(sequence), -1, -1)
         outputs: Tensor = self.out(torch.relu(self.hidden(torch.cat([sequence, codes], dim=2))))
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(samples, n_tokens, n_features)`` -> ``(samples, n_tokens, n_outputs)``."""
+        """``(samples, num_tokens, num_features)`` -> ``(samples, num_tokens, num_outputs)``."""
         return self.network(self.gather(x))
 
 
-def interpolate(parts: list[Ridges], intervals: list[NDArray[np.int64]]) -> tuple[Array, Array, Array, Array]:
+def interpolate(parts: list[Ridges], intervals: list[NDArray[np.int64]]) -> tuple[Floats, Floats, Floats, Floats]:
     """Weights of a network that interpolates every ridge linearly between evenly spaced knots.
 
     Parameters
@@ -123,7 +122,7 @@ def interpolate(parts: list[Ridges], intervals: list[NDArray[np.int64]]) -> tupl
     -------
     weight, bias, out : arrays
         As `CopyHeadsLayer` takes them.
-    steepness : array, shape (positions, n_outputs)
+    steepness : array, shape (positions, num_outputs)
         Upper bound of the change of an output for a change of 1 of all inputs.
 
     Notes
@@ -132,16 +131,16 @@ def interpolate(parts: list[Ridges], intervals: list[NDArray[np.int64]]) -> tupl
     need one unit for each output, and constants one for each position. A unit of position k has
     ``w . v + b - C (1 - p_k)`` with C its largest value on the box, and so is zero at all other positions.
     """
-    n, n_outputs = len(parts), len(parts[0].constant)
-    rows, biases, outs, steepness = [], [], [], np.zeros((n, n_outputs))
+    n, num_outputs = len(parts), len(parts[0].constant)
+    rows, biases, outs, steepness = [], [], [], np.zeros((n, num_outputs))
     for position, (part, pieces) in enumerate(zip(parts, intervals, strict=True)):
         constant, slope = part.constant.copy(), part.slope.copy()
         steepness[position] = np.abs(slope).sum(0)
         weights, shifts, factors = [], [], []
-        for ridge, n_pieces in enumerate(pieces):
+        for ridge, num_pieces in enumerate(pieces):
             direction = part.directions[ridge].astype(float)
-            step = part.length[ridge] / n_pieces
-            knots = part.low[ridge] + step * np.arange(n_pieces + 1)
+            step = part.length[ridge] / num_pieces
+            knots = part.low[ridge] + step * np.arange(num_pieces + 1)
             values = part.profile(ridge, knots)
             slopes = np.diff(values, axis=0) / step
             constant += values[0] - slopes[0] * knots[0]
@@ -155,7 +154,7 @@ def interpolate(parts: list[Ridges], intervals: list[NDArray[np.int64]]) -> tupl
         least = np.minimum(slope, 0).sum(0)  # the affine part is shifted so that its unit is never cut off
         weights += [slope.T, np.zeros((1, slope.shape[0]))]
         shifts += [-least, np.ones(1)]
-        factors += [np.eye(n_outputs), (constant + least)[None]]
+        factors += [np.eye(num_outputs), (constant + least)[None]]
         weight, bias = np.concatenate(weights), np.concatenate(shifts)
         switch = np.maximum(np.maximum(weight, 0).sum(1) + bias, 0)
         code = np.zeros((len(weight), n))

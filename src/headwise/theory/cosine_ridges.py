@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn, fftfreq, fftn
 
 from ..errors import InputError
+from .curves import Floats
 
-__all__ = ["KINDS", "CosineSeries", "Ridges", "cosine_series", "ridges"]
+__all__ = ["KINDS", "CosineSeries", "Kind", "Ridges", "cosine_series", "ridges"]
 
-Array = NDArray[np.float64]
-Sampled = Callable[[Array], Array]
+Sampled = Callable[[Floats], Floats]
 FALLS = 0.95  # shells of coefficients that fall more slowly than this are taken as a series without a sum
 MOST_VECTORS = 200_000
-KINDS = ("even", "even but for a square", "periodic")
+Kind = Literal["even", "even but for a square", "periodic"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,17 @@ class CosineSeries:
     """
 
     coefficients: NDArray[np.inexact]
-    constant: Array
-    slope: Array
-    quadratic: Array
-    unresolved: Array
+    constant: Floats
+    slope: Floats
+    quadratic: Floats
+    unresolved: Floats
 
     @property
     def periodic(self) -> bool:
         return np.iscomplexobj(self.coefficients)
 
     @property
-    def n_inputs(self) -> int:
+    def num_inputs(self) -> int:
         return self.coefficients.ndim - 1
 
     def only(self, outputs: slice) -> CosineSeries:
@@ -80,40 +82,40 @@ class Ridges:
         Sum of the absolute coefficients that were left out.
     """
 
-    constant: Array
-    slope: Array
+    constant: Floats
+    slope: Floats
     directions: NDArray[np.int64]
-    square: Array
+    square: Floats
     owner: NDArray[np.int64]
     frequency: NDArray[np.int64]
-    cosine: Array
-    sine: Array
-    dropped: Array
+    cosine: Floats
+    sine: Floats
+    dropped: Floats
 
     @property
-    def low(self) -> Array:
+    def low(self) -> Floats:
         """Least value of each direction on the box, shape (ridges,)."""
         return np.minimum(self.directions, 0).sum(1).astype(float)
 
     @property
-    def length(self) -> Array:
+    def length(self) -> Floats:
         """Range of each direction on the box, shape (ridges,)."""
         return np.abs(self.directions).sum(1).astype(float)
 
-    def bend(self) -> Array:
+    def bend(self) -> Floats:
         """Upper bound of abs(g_r''), shape (ridges, outputs)."""
         bend = 2 * np.abs(self.square)
         np.add.at(bend, self.owner, (np.pi * self.frequency[:, None]) ** 2 * np.hypot(self.cosine, self.sine))
         return bend
 
-    def profile(self, ridge: int, s: Array) -> Array:
+    def profile(self, ridge: int, s: Floats) -> Floats:
         """g_r at s, shape (points, outputs)."""
         own = slice(*np.searchsorted(self.owner, [ridge, ridge + 1]))
         angle = np.pi * np.outer(s, self.frequency[own])
         waves = np.cos(angle) @ self.cosine[own] + np.sin(angle) @ self.sine[own]
         return np.asarray(self.square[ridge] * s[:, None] ** 2 + waves)
 
-    def __call__(self, v: Array) -> Array:
+    def __call__(self, v: Floats) -> Floats:
         """Values at points of the unit box, (points, inputs) -> (points, outputs)."""
         out = self.constant + v @ self.slope
         for at in range(0, len(v), 512):
@@ -128,14 +130,14 @@ class Ridges:
         return np.asarray(out)
 
 
-def cosine_series(function: Sampled, n_inputs: int, grid: int, kind: str) -> CosineSeries:
+def cosine_series(function: Sampled, num_inputs: int, grid: int, kind: Kind) -> CosineSeries:
     """Coefficients of an extension of a function on the unit box, from its values at the centres of a grid.
 
     Parameters
     ----------
     function : callable
         (points, inputs) -> (points, outputs).
-    n_inputs, grid : int
+    num_inputs, grid : int
         Dimension, and cells along each axis, a power of two.
     kind : {"even", "even but for a square", "periodic"}
         Mirrored at the border, which leaves no jump for any continuous function, after the best affine function is
@@ -149,66 +151,66 @@ def cosine_series(function: Sampled, n_inputs: int, grid: int, kind: str) -> Cos
     ((16, 16, 1), (2, 1))
     """
     centres = (np.arange(grid) + 0.5) / grid
-    points = np.stack(np.meshgrid(*[centres] * n_inputs, indexing="ij"), axis=-1).reshape(-1, n_inputs)
+    points = np.stack(np.meshgrid(*[centres] * num_inputs, indexing="ij"), axis=-1).reshape(-1, num_inputs)
     values = function(points)
-    pairs = [(i, i) for i in range(n_inputs)] + list(combinations(range(n_inputs), 2)) if kind == KINDS[1] else []
+    pairs = [(i, i) for i in range(num_inputs)] + list(combinations(range(num_inputs), 2)) if kind == KINDS[1] else []
 
-    def terms(v: Array) -> Array:
+    def terms(v: Floats) -> Floats:
         affine = v if kind != KINDS[2] else np.zeros_like(v)
         return np.concatenate([np.ones((len(v), 1)), affine, *[v[:, [i]] * v[:, [j]] for i, j in pairs]], axis=1)
 
     some = np.random.default_rng(0).permutation(len(points))[:20_000]
     solution = np.linalg.lstsq(terms(points[some]), values[some], rcond=None)[0]
     solution[np.abs(solution) < 1e-12 * max(1.0, np.abs(values).max())] = 0
-    rest = (values - terms(points) @ solution).reshape(*[grid] * n_inputs, -1)
+    rest = (values - terms(points) @ solution).reshape(*[grid] * num_inputs, -1)
     coefficients = _periodic(rest) if kind == KINDS[2] else _even(rest)
-    form = np.zeros((n_inputs, n_inputs, values.shape[1]))
-    for (i, j), row in zip(pairs, solution[1 + n_inputs :], strict=True):
+    form = np.zeros((num_inputs, num_inputs, values.shape[1]))
+    for (i, j), row in zip(pairs, solution[1 + num_inputs :], strict=True):
         form[i, j] = row
     return CosineSeries(
         coefficients,
         np.asarray(solution[0]),
-        np.asarray(solution[1 : 1 + n_inputs]),
+        np.asarray(solution[1 : 1 + num_inputs]),
         form,
         _unresolved(coefficients, float(np.abs(values).max())),
     )
 
 
-def _even(values: Array) -> Array:
-    n_inputs, grid = values.ndim - 1, len(values)
-    coefficients: Array = dctn(values, axes=range(n_inputs)) / grid**n_inputs
-    for axis in range(n_inputs):
+def _even(values: Floats) -> Floats:
+    num_inputs, grid = values.ndim - 1, len(values)
+    coefficients: Floats = dctn(values, axes=range(num_inputs)) / grid**num_inputs
+    for axis in range(num_inputs):
         np.moveaxis(coefficients, axis, 0)[0] /= 2
     return coefficients
 
 
-def _periodic(values: Array) -> NDArray[np.complex128]:
-    n_inputs, grid = values.ndim - 1, len(values)
-    coefficients: NDArray[np.complex128] = 2 * fftn(values, axes=range(n_inputs)) / grid**n_inputs
+def _periodic(values: Floats) -> NDArray[np.complex128]:
+    num_inputs, grid = values.ndim - 1, len(values)
+    coefficients: NDArray[np.complex128] = 2 * fftn(values, axes=range(num_inputs)) / grid**num_inputs
     waves = _waves(coefficients)
     coefficients *= np.exp(-1j * np.pi / grid * waves.sum(-1))[..., None]  # values are at centres of cells
     first = np.take_along_axis(waves, (waves != 0).argmax(-1)[..., None], axis=-1)[..., 0]
     coefficients[first < 0] = 0  # a real function has the conjugate there
-    coefficients[(0,) * n_inputs] /= 2
+    coefficients[(0,) * num_inputs] /= 2
     return coefficients
 
 
 def _waves(coefficients: NDArray[np.inexact]) -> NDArray[np.int64]:
     """Wave number of each coefficient on each axis, shape (grid, ..., grid, inputs)."""
-    n_inputs, grid = coefficients.ndim - 1, len(coefficients)
+    num_inputs, grid = coefficients.ndim - 1, len(coefficients)
     axis = np.rint(fftfreq(grid, 1 / grid)) if np.iscomplexobj(coefficients) else np.arange(grid)
-    return np.stack(np.meshgrid(*[axis.astype(np.int64)] * n_inputs, indexing="ij"), axis=-1)
+    return np.stack(np.meshgrid(*[axis.astype(np.int64)] * num_inputs, indexing="ij"), axis=-1)
 
 
-def _unresolved(coefficients: NDArray[np.inexact], largest: float) -> Array:
+def _unresolved(coefficients: NDArray[np.inexact], largest: float) -> Floats:
     """What lies beyond the grid, if the sums over dyadic shells go on to fall as they did last."""
-    n_inputs, grid = coefficients.ndim - 1, len(coefficients)
+    num_inputs, grid = coefficients.ndim - 1, len(coefficients)
     frequency = np.abs(_waves(coefficients)).max(-1)
     top = grid / 2 if np.iscomplexobj(coefficients) else grid
     amplitude = np.abs(coefficients)
     # the outermost shell holds what is folded back into it, with either sign, and so is not trusted to be large enough
     shells = [amplitude[(frequency >= top / 2**i) & (frequency < 2 * top / 2**i)].sum(0) for i in range(1, 5)]
-    noise = 1e-13 * max(largest, 1e-300) * grid ** (n_inputs / 2)
+    noise = 1e-13 * max(largest, 1e-300) * grid ** (num_inputs / 2)
     falls = np.max([near / np.maximum(far, noise) for near, far in pairwise(shells)], axis=0)
     last = np.maximum(shells[0], shells[1] * falls)
     tail = np.where(falls < FALLS, last * falls / np.maximum(1 - falls, 1 - FALLS), np.inf)
@@ -244,21 +246,21 @@ def ridges(series: CosineSeries, drop: float) -> Ridges:
     >>> found.directions.tolist()
     [[1, -1], [1, 1]]
     """
-    n_inputs, n_outputs = series.n_inputs, series.coefficients.shape[-1]
-    amplitude = np.abs(series.coefficients).reshape(-1, n_outputs)
+    num_inputs, num_outputs = series.num_inputs, series.coefficients.shape[-1]
+    amplitude = np.abs(series.coefficients).reshape(-1, num_outputs)
     order = np.argsort(amplitude.max(1), kind="stable")
     sums = np.cumsum(amplitude[order], axis=0)
-    n_dropped = int((sums.max(1) <= drop).sum())
-    kept = np.sort(order[n_dropped:])
-    dropped = sums[n_dropped - 1] if n_dropped else np.zeros(n_outputs)
-    waves = _waves(series.coefficients).reshape(-1, n_inputs)[kept]
-    factors = series.coefficients.reshape(-1, n_outputs)[kept]
+    num_dropped = int((sums.max(1) <= drop).sum())
+    kept = np.sort(order[num_dropped:])
+    dropped = sums[num_dropped - 1] if num_dropped else np.zeros(num_outputs)
+    waves = _waves(series.coefficients).reshape(-1, num_inputs)[kept]
+    factors = series.coefficients.reshape(-1, num_outputs)[kept]
     constant = series.constant + factors[~waves.any(1)].real.sum(0)
     factors, waves = factors[waves.any(1)], waves[waves.any(1)]
     found, cosine = (2 * waves, factors.real) if series.periodic else _sums(waves, factors.real)
     sine = -factors.imag if series.periodic else np.zeros_like(cosine)
-    squares: list[tuple[NDArray[np.int64], Array]] = []
-    unit = np.eye(n_inputs, dtype=np.int64)
+    squares: list[tuple[NDArray[np.int64], Floats]] = []
+    unit = np.eye(num_inputs, dtype=np.int64)
     for i, j in zip(*np.nonzero(series.quadratic.any(-1)), strict=True):
         q = series.quadratic[i, j]
         squares += [(unit[i], q)] if i == j else [(unit[i] + unit[j], q / 4), (unit[i] - unit[j], -q / 4)]
@@ -266,7 +268,7 @@ def ridges(series: CosineSeries, drop: float) -> Ridges:
     every = np.concatenate([found // np.maximum(frequency, 1)[:, None], *[row[None] for row, _ in squares]])
     directions, owner = np.unique(every, axis=0, return_inverse=True)
     owner = owner.reshape(-1)
-    square = np.zeros((len(directions), n_outputs))
+    square = np.zeros((len(directions), num_outputs))
     for ridge, (_, q) in zip(owner[len(found) :], squares, strict=True):
         square[ridge] += q
     order = np.argsort(owner[: len(found)], kind="stable")
@@ -283,7 +285,7 @@ def ridges(series: CosineSeries, drop: float) -> Ridges:
     )
 
 
-def _sums(waves: NDArray[np.int64], factors: Array) -> tuple[NDArray[np.int64], Array]:
+def _sums(waves: NDArray[np.int64], factors: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Products of cosines as cosines of sums: integer vectors, the first entry that is not zero positive."""
     total = int((2.0 ** np.maximum((waves > 0).sum(1) - 1, 0)).sum())
     if total > MOST_VECTORS:

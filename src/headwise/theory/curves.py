@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..checks import check_whole
 from ..errors import InputError
+from .inputs import as_row
 
-__all__ = ["Curves", "Theory", "average"]
+__all__ = ["Curves", "Floats", "Theory", "average", "over_seeds"]
 
-# Okabe and Ito's colours: told apart by readers with any colour vision
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+Floats = NDArray[np.float64]
+
+# After Okabe and Ito, without yellow and black: told apart by readers with any colour vision, on light and dark pages
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
+STYLES = ("-", "--", ":")  # of the first, second and third curve of one colour
+MARKERS = ("o", "s", "^")
 MOST_DOTS = 25  # of a simulated curve
+FEW = 8  # points of a logarithmic axis that each have a label
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,13 @@ class Curves:
             for i, name in enumerate(over.series):
                 if name in self.series:
                     bars = np.asarray(self.spread[name])[some] if name in self.spread else None
-                    style = {"fmt": "o", "markersize": 3, "linewidth": 0.8, "color": COLOURS[i % len(COLOURS)]}
+                    colour, _, marker = _look(i)
+                    style = {"fmt": marker, "markersize": 3, "linewidth": 0.8, "color": colour}
                     axes.errorbar(x[some], self[name][some], bars, **style)
             return axes
         for i, name in enumerate(self.series):
-            colour, y = COLOURS[i % len(COLOURS)], self[name]
-            axes.plot(x, y, color=colour, label=name)
+            y, (colour, line, _) = self[name], _look(i)
+            axes.plot(x, y, color=colour, linestyle=line, label=name)
             if name in self.spread:
                 spread = np.asarray(self.spread[name])
                 axes.fill_between(x, y - spread, y + spread, color=colour, alpha=0.2, linewidth=0)
@@ -145,9 +154,20 @@ class Curves:
             xscale="log" if self.log_axis else "linear",
             yscale="log" if self.log_value else "linear",
         )
-        if axes.get_legend_handles_labels()[0]:
+        if self.log_axis and len(x) <= FEW:  # powers of ten would miss them, and the labels between run into each other
+            axes.set_xticks(x, [f"{value:g}" for value in x])
+            axes.set_xticks([], minor=True)
+        if len(self.series) > len(COLOURS):  # a long legend would hide curves
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
+        elif axes.get_legend_handles_labels()[0]:
             axes.legend(loc="best", frameon=False)
         return axes
+
+
+def _look(i: int) -> tuple[str, str, str]:
+    """Colour, line and marker of the i-th curve."""
+    turn = i // len(COLOURS) % len(STYLES)
+    return COLOURS[i % len(COLOURS)], STYLES[turn], MARKERS[turn]
 
 
 def average(draws: Sequence[Curves]) -> Curves:
@@ -177,6 +197,22 @@ def average(draws: Sequence[Curves]) -> Curves:
     )
 
 
+def over_seeds(draw: Callable[[int], Curves], seeds: Sequence[int]) -> Curves:
+    """Mean over one draw for each seed, as `average` takes it.
+
+    Raises
+    ------
+    InputError
+        What is no row of whole numbers of at least 0.
+
+    Examples
+    --------
+    >>> over_seeds(lambda seed: Curves("", "time", [0.0], {"error": [seed]}), [1, 3])["error"].item()
+    2.0
+    """
+    return average([draw(seed) for seed in as_row("seeds", seeds, "whole numbers", check_whole)])
+
+
 @dataclass(frozen=True)
 class Theory:
     """One theory: how it is set up, what it says, and the experiment that checks it.
@@ -190,11 +226,25 @@ class Theory:
     simulate : callable
         ``simulate(config, seeds) -> Curves``, the mean over one draw for each seed. Its curves have names of
         those that are predicted.
+
+    Examples
+    --------
+    >>> from headwise.theory import THEORIES
+    >>> theory = THEORIES.get("random_matrix")
+    >>> theory.about
+    'How a teacher shows itself in noisy data: outliers, overlaps and bulk of a signal plus Gaussian noise.'
+    >>> theory.predict(theory.config(strengths=(3.0,)))["data singular value"].round(2)
+    array([3.25])
     """
 
     config: type
     predict: Callable[[Any], Curves]
     simulate: Callable[[Any, Sequence[int]], Curves]
+
+    @property
+    def about(self) -> str:
+        """The theory in a line: the first one of its module's docstring."""
+        return (sys.modules[self.config.__module__].__doc__ or "").partition("\n")[0]
 
     def plot(self, config: Any, seeds: Sequence[int] = (), axes: Any = None) -> Any:
         """Draw the prediction, and as dots the simulation where there are seeds; returns the matplotlib axes."""

@@ -1,9 +1,9 @@
 """Deep linear networks: how fast each mode is learned, what it does to unseen samples, and when to stop.
 
 Whitened inputs, as many samples as inputs, full-batch gradient flow on half the squared error. Noise and sides are as
-in `headwise.theory.random_matrix`; time is in units of the learning rate's inverse. With balanced layers every mode of
-the data is learned on its own. The closed forms were derived again and are checked against simulations; that students
-with leaky units learn in the same shape is recalled from the paper and here a simulation only.
+in `headwise.theory.random_matrix`; time is in units of the learning rate's inverse (tau). With balanced layers every
+mode of the data is learned on its own. The closed forms were derived again and are checked against simulations; that
+students with leaky units learn in the same shape is recalled from the paper and here a simulation only.
 
 References
 ----------
@@ -14,216 +14,27 @@ deep linear neural networks", ICLR 2014, arXiv 1312.6120.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.integrate import solve_ivp
-from scipy.optimize import minimize_scalar
-from scipy.special import hyp2f1
 
 from ..checks import check_number, check_whole
 from ..errors import InputError
 from . import THEORIES
-from .curves import Curves, Theory, average
-from .gradient_flow import train
-from .random_matrix import Imprint, check_rank, check_strengths, draw, imprint
+from .curves import Curves, Floats, Theory, over_seeds
+from .gradient_flow import small_layers, train
+from .inputs import as_row, check_one_of, check_rank
+from .mode_growth import mode_strengths, time_to_learn
+from .random_matrix import Imprint, draw, imprint
+from .stopping import Stop, best_stop, draw_error, learning_end, teacher_error
 
-__all__ = [
-    "DeepLinear",
-    "Stop",
-    "best_stop",
-    "best_stopping",
-    "learning_end",
-    "mode_strengths",
-    "modes",
-    "predict",
-    "simulate",
-    "teacher_error",
-    "time_to_learn",
-]
+__all__ = ["DeepLinear", "best_stopping", "modes", "predict", "simulate"]
 
-Floats = NDArray[np.float64]
-
-TRACKED = 200  # times at which a best stop is looked for before it is refined
-LEARNED = 0.999  # share of a mode after which it no longer changes the error
-
-
-def mode_strengths(times: ArrayLike, data: ArrayLike, start: float, depth: int = 2) -> Floats:
-    """Strength of each mode of the student, shape (times, modes).
-
-    Solves ``ds/dt = D s^(2 - 2/D) (data - s)`` from ``s = start``: in closed form for one and two layers, by an
-    accurate integrator (relative tolerance 1e-10) for more.
-
-    Parameters
-    ----------
-    times : array, shape (p,)
-        Times, not negative.
-    data : array, shape (m,)
-        Singular values of the data.
-    start : float
-        Strength of every mode at time 0.
-    depth : int
-        Number D of weight layers.
-
-    Examples
-    --------
-    >>> mode_strengths([0.0, 1.0, 2.0], [3.0, 2.0], start=0.01).round(2)
-    array([[0.01, 0.01],
-           [1.72, 0.43],
-           [2.99, 1.87]])
-    """
-    t, s = _times(times), np.atleast_1d(np.asarray(data, dtype=float))
-    check_number("start", start)
-    check_whole("depth", depth, 1)
-    if not np.isfinite(s).all() or (s < 0).any():
-        raise InputError(f"singular values of the data must be finite and not negative, got {data!r}")
-    if depth == 1:
-        return s + np.exp(-t)[:, None] * (start - s)
-    if depth == 2:
-        grown = 2 * t[:, None] * s
-        # written so that neither an overflow nor a mode of strength 0 (which decays) needs a case of its own
-        mean = np.divide(-np.expm1(-grown), grown, out=np.ones_like(grown), where=grown > 0)
-        return start / (np.exp(-grown) + start * 2 * t[:, None] * mean)
-    return _integrated(t, s, start, depth)
-
-
-def _times(times: ArrayLike) -> Floats:
-    found = np.atleast_1d(np.asarray(times, dtype=float))
-    if not np.isfinite(found).all() or (found < 0).any():
-        raise InputError(f"times must be finite and not negative, got {times!r}")
-    return found
-
-
-def _integrated(times: Floats, data: Floats, start: float, depth: int) -> Floats:
-    order, back = np.unique(times, return_inverse=True)
-    power = 1 - 2 / depth
-
-    def slope(_: float, logarithm: Floats) -> Floats:
-        s = np.exp(logarithm)
-        return depth * s**power * (data - s)
-
-    def diagonal(_: float, logarithm: Floats) -> Floats:
-        s = np.exp(logarithm)
-        return (depth * s**power * (power * data - (power + 1) * s))[None]
-
-    first = np.full(len(data), np.log(start))
-    if not len(data) or order[-1] == 0:
-        return np.full((len(times), len(data)), start)
-    found = solve_ivp(
-        slope, (0, order[-1]), first, "LSODA", order, rtol=1e-10, atol=1e-10, jac=diagonal, lband=0, uband=0
-    )
-    if not found.success:
-        raise InputError(f"the growth of the modes could not be integrated: {found.message}; take shorter times")
-    return np.exp(found.y.T[back])
-
-
-def time_to_learn(data: ArrayLike, final: ArrayLike, start: float, depth: int = 2) -> Floats:
-    """Time at which modes reach ``final``, in closed form for every depth.
-
-    Raises
-    ------
-    InputError
-        A final strength that is not between the start and the strength in the data: it is never reached.
-
-    Examples
-    --------
-    >>> time_to_learn([4.0, 2.0], [2.0, 1.0], start=1e-3).round(3)
-    array([1.037, 1.9  ])
-    """
-    s, last = np.broadcast_arrays(np.asarray(data, dtype=float), np.asarray(final, dtype=float))
-    check_number("start", start)
-    check_whole("depth", depth, 1)
-    if not ((start <= last) & (last < s) & np.isfinite(s)).all():
-        raise InputError(
-            f"modes of strength {data!r} go from {start:g} to below that strength and never reach {final!r}; give a "
-            "final strength in between"
-        )
-    if depth == 1:
-        return np.log((s - start) / (s - last))
-    if depth == 2:
-        return np.log(last * (s - start) / (start * (s - last))) / (2 * s)
-
-    # with w^D = strength / data and time in units of data^(2/D - 2): dw/dt = w^(D-1) (1 - w^D)
-    def since(strength: ArrayLike) -> Floats:
-        x = np.asarray(strength / s)
-        exponent = 2 / depth - 1
-        return x**exponent / (2 - depth) * hyp2f1(1, exponent, exponent + 1, x)
-
-    return (since(last) - since(start)) / s ** (2 - 2 / depth)
-
-
-def teacher_error(
-    seen: Imprint, learned: Floats, noise: Floats, share: ArrayLike | None = None, fraction: float = 1.0
-) -> Floats:
-    """Error of a student against the teacher without noise, relative to the teacher's size.
-
-    Parameters
-    ----------
-    seen : Imprint
-        The teacher, and what the data show of it.
-    learned : array, shape (p, r)
-        Strength of the student's modes that belong to the teacher, in the order of ``seen``; zero where not trained.
-    noise : array, shape (p, k)
-        Strength of the modes that are noise.
-    share : array, shape (r,), optional
-        For an error on some of the outputs: squared norm of the teacher's output directions there; all by default.
-    fraction : float
-        Those outputs, as a fraction of all.
-
-    Returns
-    -------
-    array, shape (p,)
-
-    Examples
-    --------
-    >>> seen = imprint([3.0], num_inputs=100, num_outputs=50)
-    >>> teacher_error(seen, np.array([[0.0], [3.0]]), np.zeros((2, 0))).round(3)
-    array([1.   , 0.165])
-    """
-    part = np.ones(len(seen.teacher)) if share is None else np.asarray(share, dtype=float)
-    size = (seen.teacher**2 * part).sum()
-    along = learned @ (seen.teacher * seen.alignment * part)
-    o = seen.output_overlap
-    own = learned**2 @ (o * part + (1 - o) * fraction)
-    return (size - 2 * along + own + fraction * (noise**2).sum(1)) / size
-
-
-class Stop(NamedTuple):
-    """The best time to stop, and the error there."""
-
-    time: float
-    error: float
-
-
-def best_stop(error: Callable[[Floats], Floats], end: float) -> Stop:
-    """The time between 0 and ``end`` of the least error, given the error at an array of times.
-
-    Examples
-    --------
-    >>> stop = best_stop(lambda t: (t - 1) ** 2 + 0.5, end=4)
-    >>> round(stop.time, 4), round(stop.error, 4)
-    (1.0, 0.5)
-    """
-    times = np.linspace(0, end, TRACKED)
-    values = error(times)
-    best = int(np.argmin(values))
-    around = times[max(best - 1, 0)], times[min(best + 1, TRACKED - 1)]
-    found = minimize_scalar(lambda t: float(error(np.array([t]))[0]), bounds=around, method="bounded")
-    if found.fun < values[best]:
-        return Stop(float(found.x), float(found.fun))
-    return Stop(float(times[best]), float(values[best]))
-
-
-def learning_end(data: ArrayLike, start: float, depth: int) -> float:
-    """Time until which a best stop must have come: all these modes are learned, later ones are noise."""
-    s = np.asarray(data, dtype=float)
-    s = s[s * LEARNED > start]
-    return float(time_to_learn(s, s * LEARNED, start, depth).max()) if len(s) else 1.0
+Labels = Literal["structured", "random"]
+Student = Literal["aligned", "random"]
 
 
 @dataclass(frozen=True)
@@ -275,8 +86,8 @@ class DeepLinear:
     strengths: Sequence[float] = (3.0,)
     start: float = 1e-3
     depth: int = 2
-    labels: Literal["structured", "random"] = "structured"
-    student: Literal["aligned", "random"] = "aligned"
+    labels: Labels = "structured"
+    student: Student = "aligned"
     leak: float = 1.0
     end: float | None = None
     num_times: int = 161
@@ -285,12 +96,11 @@ class DeepLinear:
         for name in ("num_inputs", "num_outputs", "hidden", "depth"):
             check_whole(name, getattr(self, name), 1)
         check_whole("num_times", self.num_times, 2)
-        check_strengths("strengths", self.strengths)
+        object.__setattr__(self, "strengths", as_row("strengths", self.strengths))
         for name in ("start", "leak") if self.end is None else ("start", "leak", "end"):
             check_number(name, getattr(self, name))
-        for name, known in (("labels", ("structured", "random")), ("student", ("aligned", "random"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_one_of("labels", self.labels, get_args(Labels))
+        check_one_of("student", self.student, get_args(Student))
         if self.leak != 1 and self.student == "aligned":
             raise InputError("students with leaky units do not stay aligned; give student='random'")
         check_rank(len(self.strengths), self.num_inputs, self.num_outputs)
@@ -309,6 +119,7 @@ class DeepLinear:
 
     @cached_property
     def times(self) -> Floats:
+        """Times of the curves, in tau."""
         if self.end is not None:
             return np.linspace(0, self.end, self.num_times)
         bulk = self.seen.bulk
@@ -385,11 +196,11 @@ def modes(config: DeepLinear) -> Curves:
     if noise.shape[1]:
         series["strongest noise"] = noise[:, 0]
     title = f"Modes of a student of depth {config.depth}"
-    return Curves(title, "time", times, series, unit="tau", value="strength of the mode (noise)")
+    return Curves(title, "time", times, series, unit="tau", value="strength of the mode (noise = 1)")
 
 
 def simulate(config: DeepLinear, seeds: Sequence[int] = range(5)) -> Curves:
-    """The same errors of students trained on drawn teachers and noise.
+    """The same errors of students trained on drawn teachers and noise; the mean over seeds.
 
     Aligned students follow from the singular value decomposition of each draw, random ones are trained by gradient
     flow.
@@ -400,7 +211,8 @@ def simulate(config: DeepLinear, seeds: Sequence[int] = range(5)) -> Curves:
     >>> bool(found["test error"][-1] > found["test error"][1])
     True
     """
-    return average([(_aligned if config.student == "aligned" else _trained)(config, seed) for seed in seeds])
+    run = _aligned if config.student == "aligned" else _trained
+    return over_seeds(lambda seed: run(config, seed), seeds)
 
 
 def _drawn(config: DeepLinear, seed: int) -> tuple[Floats, Floats]:
@@ -416,11 +228,7 @@ def _aligned(config: DeepLinear, seed: int) -> Curves:
     left, values, right = np.linalg.svd(data, full_matrices=False)
     s = mode_strengths(config.times, values, config.start, config.depth) * (np.arange(len(values)) < _width(config))
     training = ((s - values) ** 2).sum(1) / (values**2).sum()
-    if config.labels == "random":
-        return _curves(config, training)
-    along = np.einsum("ij,ik,kj->k", teacher, left, right)
-    size = (teacher**2).sum()
-    return _sampled(config, training, (size - 2 * s @ along + (s**2).sum(1)) / size)
+    return _sampled(config, training, draw_error(teacher, left, right, s))
 
 
 def _trained(config: DeepLinear, seed: int) -> Curves:
@@ -431,22 +239,16 @@ def _trained(config: DeepLinear, seed: int) -> Curves:
     if config.leak != 1:  # a student that is not linear sees more of the inputs than their second moments
         x, test = np.linalg.qr(rng.normal(size=(n, n)))[0], rng.normal(size=(n, 5 * n)) / n**0.5
     widths = [n, *[config.hidden] * (config.depth - 1), config.num_outputs]
-    scale = config.start ** (1 / config.depth)
-    layers = [
-        scale * rng.normal(size=(wide, narrow)) / (config.hidden if i else wide) ** 0.5
-        for i, (narrow, wide) in enumerate(pairwise(widths))
-    ]
     y, wanted = data @ x, teacher @ test
-    found = train(layers, x, y, config.times, config.leak, test)
+    found = train(small_layers(widths, config.start, rng), x, y, config.times, config.leak, test)
     training = np.array([((y - outputs) ** 2).sum() for outputs, _ in found]) / (y**2).sum()
-    if config.labels == "random":
-        return _curves(config, training)
-    return _sampled(
-        config, training, np.array([((wanted - outputs) ** 2).sum() for _, outputs in found]) / (wanted**2).sum()
-    )
+    missed = np.array([((wanted - outputs) ** 2).sum() for _, outputs in found])
+    return _sampled(config, training, missed / (wanted**2).sum())
 
 
 def _sampled(config: DeepLinear, training: Floats, test: Floats) -> Curves:
+    if config.labels == "random":
+        return _curves(config, training)
     return _curves(config, training, test, float(config.times[np.argmin(test)]))
 
 

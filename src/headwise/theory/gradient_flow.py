@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 
-from ..errors import InputError
+from .curves import Floats
+from .integration import integrate
 
-__all__ = ["train"]
+__all__ = ["small_layers", "train"]
 
-Floats = NDArray[np.float64]
+
+def small_layers(widths: Sequence[int], start: float, rng: np.random.Generator) -> list[Floats]:
+    """Gaussian weights from inputs to outputs, each layer giving directions the length ``start ** (1 / depth)``.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Inputs, hidden widths, outputs.
+    start : float
+        Length that the layers give together.
+    rng : numpy.random.Generator
+
+    Examples
+    --------
+    >>> [layer.shape for layer in small_layers([4, 3, 2], start=1e-3, rng=np.random.default_rng(0))]
+    [(3, 4), (2, 3)]
+    """
+    scale = start ** (1 / (len(widths) - 1))
+    return [
+        scale * rng.normal(size=(wide, narrow)) / (narrow if i else wide) ** 0.5
+        for i, (narrow, wide) in enumerate(pairwise(widths))
+    ]
 
 
 def train(
@@ -74,7 +95,5 @@ def train(
     first = np.concatenate([layer.ravel() for layer in layers])
     # units that switch make the slope jump, and a tight tolerance there only makes for tiny steps
     rtol = 1e-6 if leak == 1 else 1e-3
-    found = solve_ivp(slope, (times[0], times[-1]), first, "RK45", times, rtol=rtol, atol=rtol * 1e-3)
-    if not found.success:
-        raise InputError(f"training could not be integrated: {found.message}; take shorter times or a smaller start")
-    return [(outputs(weights, x), outputs(weights, unseen)) for weights in map(unpack, found.y.T)]
+    found = integrate("training", slope, first, times, method="RK45", rtol=rtol, atol=rtol * 1e-3)
+    return [(outputs(weights, x), outputs(weights, unseen)) for weights in map(unpack, found)]

@@ -1,41 +1,53 @@
-"""How far attention logits grow, and when they freeze: the snap of a one-layer transformer in closed form."""
+"""How far attention logits grow, and when they freeze: the snap of a one-layer transformer in closed form.
+
+Classes of infinitely long sequences with one query and one common token, in the limit of continuous training. Time is
+the number of steps times the step; logits are numbers without unit.
+
+References
+----------
+Tian, Wang, Chen and Du, "Scan and snap: understanding training dynamics and token composition in 1-layer transformer",
+NeurIPS 2023, arXiv 2305.16380. What is quoted from the paper's text and what is derived here is said at each function.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 from scipy.special import lambertw, wrightomega
 
 from ..checks import check_number, check_whole
-from ..errors import InputError, unknown_name
-from . import THEORIES
-from .curves import Curves, Theory, average
+from ..errors import InputError
+from . import THEORIES, distinct_tokens
+from .curves import Curves, Floats, Theory, over_seeds
+from .inputs import check_nonnegative, check_one_of
+from .integration import integrate
 
-__all__ = ["GrowthLawConfig", "compete", "margin", "predict", "signal", "simulate", "snap_time"]
+__all__ = ["GrowthLaw", "compete", "margin", "predict", "signal", "simulate", "snap_time"]
 
-Array = NDArray[np.float64]
 COMMON = "common token"
-LAWS = ("orthogonal", "published")
+LARGEST = 200_000  # numbers that a simulation follows
+
+Law = Literal["orthogonal", "published"]
 
 
 @dataclass(frozen=True)
-class GrowthLawConfig:
+class GrowthLaw:
     r"""K classes of sequences with one query and one token in common.
 
     Parameters
     ----------
-    n_classes, vocabulary : int
+    num_classes, vocabulary : int
         K, and the number M > K of tokens that can come next.
     rate_y, rate_z : float
         Learning rates of the decoder and of the attention logits.
     contrast : float
         :math:`\rho_0`: l2 norm of the probabilities of a class's distinct tokens over that of the common token. The
         laws are for ``contrast`` well above 1.
-    n_distinct : int
+    num_distinct : int
         Distinct tokens of each class.
     lowest : float
         Weight of the rarest distinct token; weights grow linearly to 1.
@@ -43,10 +55,10 @@ class GrowthLawConfig:
         Which closed form `predict` gives.
     start_spread : float
         Standard deviation of the logits at the start of the simulation.
-    duration : float, optional
-        Time of training; ten times the snap by default.
-    n_points : int
-        Times at which curves are given.
+    end : float, optional
+        Last time; by default ten times that of the snap.
+    num_times : int
+        Number of times, evenly spaced in their logarithm over the last three decades.
 
     Raises
     ------
@@ -55,57 +67,50 @@ class GrowthLawConfig:
 
     Examples
     --------
-    >>> round(GrowthLawConfig().end)
+    >>> round(GrowthLaw().times[-1])
     364
     """
 
-    n_classes: int = 10
+    num_classes: int = 10
     vocabulary: int = 1000
     rate_y: float = 5.0
     rate_z: float = 0.5
     contrast: float = 10.0
-    n_distinct: int = 5
+    num_distinct: int = 5
     lowest: float = 0.1
-    law: str = "orthogonal"
+    law: Law = "orthogonal"
     start_spread: float = 0.0
-    duration: float | None = None
-    n_points: int = 120
+    end: float | None = None
+    num_times: int = 120
 
     def __post_init__(self) -> None:
-        for name, least in (("n_classes", 2), ("vocabulary", 3), ("n_distinct", 1), ("n_points", 2)):
+        for name, least in (("num_classes", 2), ("vocabulary", 3), ("num_distinct", 1), ("num_times", 2)):
             check_whole(name, getattr(self, name), least)
-        for name in ("rate_y", "rate_z", "contrast", "lowest"):
+        for name in ("rate_y", "rate_z", "contrast") if self.end is None else ("rate_y", "rate_z", "contrast", "end"):
             check_number(name, getattr(self, name))
-        if self.duration is not None:
-            check_number("duration", self.duration)
-        if self.lowest > 1:
-            raise InputError(f"lowest is the weight of the rarest distinct token and at most 1, got {self.lowest!r}")
-        if self.vocabulary <= self.n_classes:
+        distinct_tokens.check_lowest(self.lowest)
+        if self.vocabulary <= self.num_classes:
             raise InputError(
-                f"vocabulary must be above n_classes, which all are answers in it; got {self.vocabulary} and "
-                f"{self.n_classes}"
+                f"vocabulary must be above num_classes, which all are answers in it; got {self.vocabulary} and "
+                f"{self.num_classes}"
             )
-        if not 0 <= self.start_spread < float("inf"):
-            raise InputError(f"start_spread must be a finite number of at least 0, got {self.start_spread!r}")
-        if self.law not in LAWS:
-            raise unknown_name("law", self.law, LAWS)
+        check_nonnegative("start_spread", self.start_spread)
+        check_one_of("law", self.law, get_args(Law))
+
+    @cached_property
+    def times(self) -> Floats:
+        """Times of the curves, in steps x step size."""
+        end = 10 * snap_time(self) if self.end is None else self.end
+        return np.geomspace(end / 1000, end, self.num_times)
 
     @property
-    def end(self) -> float:
-        """Time of training."""
-        return float(10 * snap_time(self) if self.duration is None else self.duration)
-
-    def times(self) -> Array:
-        """Times of the curves, evenly spaced in their logarithm over three decades."""
-        return np.geomspace(self.end / 1000, self.end, self.n_points)
-
-    def weights(self) -> Array:
-        """Probabilities of the distinct tokens of a class, with l2 norm 1; the common token has 1 / contrast."""
-        raw = np.linspace(self.lowest, 1, self.n_distinct) if self.n_distinct > 1 else np.ones(1)
+    def probabilities(self) -> Floats:
+        """Those of the distinct tokens of a class, with l2 norm 1; the common token has 1 / contrast."""
+        raw = distinct_tokens.weights(self.lowest, self.num_distinct)
         return raw / np.sqrt((raw**2).sum())
 
 
-def margin(config: GrowthLawConfig, times: Array) -> Array:
+def margin(config: GrowthLaw, times: Floats) -> Floats:
     r"""Logit of the right answer over the others, :math:`x = M h`, at each time.
 
     Notes
@@ -116,17 +121,17 @@ def margin(config: GrowthLawConfig, times: Array) -> Array:
 
     Examples
     --------
-    >>> config = GrowthLawConfig()
+    >>> config = GrowthLaw()
     >>> x = margin(config, np.array([100.0]))
     >>> bool(abs(np.exp(x) + 999 * x - 5 * 1000 * 100 / 10 - 1) < 1e-6)
     True
     """
     others = config.vocabulary - 1
-    right = (config.vocabulary * config.rate_y * np.asarray(times, dtype=float) / config.n_classes + 1) / others
+    right = (config.vocabulary * config.rate_y * np.asarray(times, dtype=float) / config.num_classes + 1) / others
     return np.maximum(right - np.real(wrightomega(right - np.log(others))), 0)
 
 
-def signal(config: GrowthLawConfig, times: Array) -> tuple[Array, Array]:
+def signal(config: GrowthLaw, times: Floats) -> tuple[Floats, Floats]:
     r"""What reaches the attention logits: speed :math:`\gamma(t)` and its integral :math:`\Gamma(t)`.
 
     Notes
@@ -137,16 +142,16 @@ def signal(config: GrowthLawConfig, times: Array) -> tuple[Array, Array]:
 
     Examples
     --------
-    >>> speed, total = signal(GrowthLawConfig(), np.array([1.0, 15.0, 10000.0]))
+    >>> speed, total = signal(GrowthLaw(), np.array([1.0, 15.0, 10000.0]))
     >>> bool(speed[1] > speed[0] and speed[1] > speed[2] and total[2] > total[1])
     True
     """
     m, x = config.vocabulary, margin(config, times)
     speed = (m - 1) ** 2 * x / m / (m - 1 + np.exp(x))
-    return speed, config.n_classes * (m - 1) ** 2 * (x / m) ** 2 / (2 * config.rate_y)
+    return speed, config.num_classes * (m - 1) ** 2 * (x / m) ** 2 / (2 * config.rate_y)
 
 
-def snap_time(config: GrowthLawConfig) -> float:
+def snap_time(config: GrowthLaw) -> float:
     r"""Time at which growth turns from a power of time into its logarithm.
 
     Where both terms of :math:`e^x + (M-1) x` are equal; :math:`2 K \ln M / \eta_Y (1 + o(1))`, as in Theorem 4 of arXiv
@@ -154,16 +159,16 @@ def snap_time(config: GrowthLawConfig) -> float:
 
     Examples
     --------
-    >>> late, early = GrowthLawConfig(rate_y=1), GrowthLawConfig(rate_y=5)
+    >>> late, early = GrowthLaw(rate_y=1), GrowthLaw(rate_y=5)
     >>> round(snap_time(late) / snap_time(early), 6)
     5.0
     """
     # below four tokens the terms never meet, and the curve bends where they are closest, at x = 1
     x = float(-lambertw(max(-1 / (config.vocabulary - 1), -1 / np.e), -1).real)
-    return (2 * (config.vocabulary - 1) * x - 1) * config.n_classes / (config.vocabulary * config.rate_y)
+    return (2 * (config.vocabulary - 1) * x - 1) * config.num_classes / (config.vocabulary * config.rate_y)
 
 
-def compete(weights: Array, growth: Array) -> Array:
+def compete(weights: Floats, growth: Floats) -> Floats:
     r"""Logits of distinct tokens that share one growth: the rich get richer.
 
     Parameters
@@ -198,7 +203,7 @@ def compete(weights: Array, growth: Array) -> Array:
     # s = 1 - e^{-v}: the logit of the most likely token is v / 2, and the sum of all lies between v / 2 and n v / 2
     low, high = np.zeros_like(growth), 2 * growth
 
-    def logits(v: Array) -> Array:
+    def logits(v: Floats) -> Floats:
         rest = (1 - square) + square * np.exp(-v)[:, None]
         return np.asarray(0.5 * np.log(1 / rest))
 
@@ -209,12 +214,12 @@ def compete(weights: Array, growth: Array) -> Array:
     return logits((low + high) / 2)
 
 
-def predict(config: GrowthLawConfig) -> Curves:
+def predict(config: GrowthLaw) -> Curves:
     r"""Logits of the common token and of the distinct tokens of a class in time, in closed form.
 
     Parameters
     ----------
-    config : GrowthLawConfig
+    config : GrowthLaw
 
     Returns
     -------
@@ -242,90 +247,86 @@ def predict(config: GrowthLawConfig) -> Curves:
 
     Examples
     --------
-    >>> curves = predict(GrowthLawConfig())
+    >>> curves = predict(GrowthLaw())
     >>> bool(curves["common token"][-1] < 0 < curves["distinct, weight 1"][-1])
     True
     """
-    times = config.times()
+    times = config.times
     _, total = signal(config, times)
     power, scale = _law(config)
     growth = np.log1p(power * config.rate_z * total / scale) / power
-    return _curves(config, -growth, compete(config.weights(), growth / config.n_classes))
+    return _curves(config, -growth, compete(config.probabilities, growth / config.num_classes))
 
 
-def simulate(config: GrowthLawConfig, seeds: Sequence[int]) -> Curves:
-    """Gradient flow of the model itself, decoder and attention together, integrated numerically.
+def simulate(config: GrowthLaw, seeds: Sequence[int] = range(5)) -> Curves:
+    """Gradient flow of the model itself, decoder and attention together, integrated numerically; the mean over seeds.
 
     Infinitely long sequences, all classes with the same weight. Seeds draw the logits at the start, and so without
-    ``start_spread`` all draws are the same.
+    ``start_spread`` all draws are the same, and one is made.
 
     Raises
     ------
     InputError
-        No seeds, or more numbers than a small simulation should hold.
+        More numbers than a small simulation should hold.
 
     Examples
     --------
-    >>> config = GrowthLawConfig(n_classes=3, vocabulary=50, n_points=20)
+    >>> config = GrowthLaw(num_classes=3, vocabulary=50, num_times=20)
     >>> curves = simulate(config, seeds=[0])
     >>> bool(curves["common token"][-1] < 0)
     True
     """
-    return average([_flow(config, seed) for seed in seeds])
+    drawn = cache(partial(_drawn, config))
+    return over_seeds(lambda seed: drawn(seed if config.start_spread else 0), seeds)
 
 
-def _law(config: GrowthLawConfig) -> tuple[int, float]:
-    k, m, rho = config.n_classes, config.vocabulary, config.contrast
+def _law(config: GrowthLaw) -> tuple[int, float]:
+    k, m, rho = config.num_classes, config.vocabulary, config.contrast
     if config.law == "published":
         return 4, rho**4 / k
     return 2, rho**2 * (m - 1) ** 2 / ((k - 1) * m)
 
 
-def _flow(config: GrowthLawConfig, seed: int) -> Curves:
-    check_whole("seed", seed)
-    k, d, m = config.n_classes, config.n_distinct, config.vocabulary
-    n_tokens = 1 + k * d
-    if n_tokens * (k + 1) > 200_000:
+def _drawn(config: GrowthLaw, seed: int) -> Curves:
+    k, d, m = config.num_classes, config.num_distinct, config.vocabulary
+    num_tokens = 1 + k * d
+    if num_tokens * (k + 1) > LARGEST:
         raise InputError(
-            f"the simulation would follow {n_tokens * (k + 1):,} numbers, at most 200,000 are; take fewer classes or "
-            "distinct tokens"
+            f"the simulation would follow {num_tokens * (k + 1):,} numbers, at most {LARGEST:,} are; take fewer "
+            "classes or distinct tokens"
         )
-    chances = np.zeros((k, n_tokens))
+    chances = np.zeros((k, num_tokens))
     chances[:, 0] = 1 / config.contrast
     for n in range(k):
-        chances[n, 1 + n * d : 1 + (n + 1) * d] = config.weights()
-    start = config.start_spread * np.random.default_rng(seed).standard_normal(n_tokens)
-    times_unused = np.ones(k + 1)
-    times_unused[k] = m - k  # the answers of no class stay alike: one column stands for them
+        chances[n, 1 + n * d : 1 + (n + 1) * d] = config.probabilities
+    start = config.start_spread * np.random.default_rng(seed).standard_normal(num_tokens)
+    answers = np.ones(k + 1)
+    answers[k] = m - k  # those of no class stay alike: one column stands for them
 
-    def slope(_: float, state: Array) -> Array:
-        decoder, logits = state[:-n_tokens].reshape(n_tokens, k + 1), state[-n_tokens:]
+    def slope(_: float, state: Floats) -> Floats:
+        decoder, logits = state[:-num_tokens].reshape(num_tokens, k + 1), state[-num_tokens:]
         attention = chances * np.exp(logits - logits.max())
         features = attention / np.linalg.norm(attention, axis=1, keepdims=True)
         outputs = features @ decoder
         share = np.exp(outputs - outputs.max(1, keepdims=True))
-        residual = np.eye(k, k + 1) - share / (share @ times_unused)[:, None]
-        back = (residual * times_unused) @ decoder.T
+        residual = np.eye(k, k + 1) - share / (share @ answers)[:, None]
+        back = (residual * answers) @ decoder.T
         back -= (back * features).sum(1, keepdims=True) * features
         pull = config.rate_z * (features * back).mean(0)
         return np.concatenate([(config.rate_y * features.T @ residual / k).ravel(), pull])
 
-    first = np.concatenate([np.zeros(n_tokens * (k + 1)), start])
-    times = config.times()
-    solved = solve_ivp(slope, (0, times[-1]), first, t_eval=times, rtol=1e-6, atol=1e-9)
-    logits = solved.y[-n_tokens:].T - start
+    first = np.concatenate([np.zeros(num_tokens * (k + 1)), start])
+    states = integrate("training", slope, first, config.times, rtol=1e-6, atol=1e-9)
+    logits = states[:, -num_tokens:] - start
     return _curves(config, logits[:, 0], logits[:, 1:].reshape(-1, k, d).mean(1))
 
 
-def _curves(config: GrowthLawConfig, common: Array, distinct: Array) -> Curves:
-    raw = np.linspace(config.lowest, 1, config.n_distinct) if config.n_distinct > 1 else np.ones(1)
-    names = [f"distinct, weight {w:.3g}" for w in raw]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({i})" for i, name in enumerate(names)]
+def _curves(config: GrowthLaw, common: Floats, distinct: Floats) -> Curves:
+    names = distinct_tokens.names(config.lowest, config.num_distinct)
     return Curves(
-        "growth of attention logits",
+        "Growth of attention logits",
         "time",
-        config.times(),
+        config.times,
         {COMMON: common, **dict(zip(names, distinct.T, strict=True))},
         unit="steps x step size",
         value="change of the logit",
@@ -334,4 +335,4 @@ def _curves(config: GrowthLawConfig, common: Array, distinct: Array) -> Curves:
     )
 
 
-THEORIES.register("growth_law")(Theory(GrowthLawConfig, predict, simulate))
+THEORIES.register("growth_law")(Theory(GrowthLaw, predict, simulate))

@@ -1,28 +1,40 @@
-"""Which tokens one attention head ends up combining: training of a one-layer transformer on classes of sequences."""
+"""Which tokens one attention head ends up combining: training of a one-layer transformer on classes of sequences.
+
+Common tokens, which occur in every class, lose attention; distinct ones gain it in the order of their weights; then the
+pattern freezes, sparse but never one-hot. Attention is given as shares of 1, entropy as a part of that of equal shares
+(in nats in `entropy_of_rates`), and time in steps of the optimiser.
+
+References
+----------
+Tian, Wang, Chen and Du, "Scan and snap: understanding training dynamics and token composition in 1-layer transformer",
+NeurIPS 2023, arXiv 2305.16380. Equations are from the paper's text; their form for infinitely long sequences is derived
+from them and agrees with sampled training in the tests.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_flag, check_number, check_whole
-from ..errors import InputError, unknown_name
-from . import THEORIES
-from .curves import Curves, Theory, average
+from ..errors import InputError
+from . import THEORIES, distinct_tokens
+from .curves import Curves, Floats, Theory, over_seeds
+from .inputs import as_row, check_nonnegative, check_one_of
 
-__all__ = ["ScanAndSnapConfig", "entropy_of_rates", "predict", "simulate", "winners"]
+__all__ = ["ScanAndSnap", "entropy_of_rates", "predict", "simulate", "winners"]
 
-Array = NDArray[np.float64]
-Batch = tuple[Array, NDArray[np.intp]]
-OPTIMIZERS = ("adam", "sgd")
+Batch = tuple[Floats, NDArray[np.intp]]
+Optimizer = Literal["sgd", "adam"]
 COMMON, ENTROPY = "common tokens", "entropy of distinct tokens"
 
 
 @dataclass(frozen=True)
-class ScanAndSnapConfig:
+class ScanAndSnap:
     """Classes of sequences and a one-layer model that is trained to name the class.
 
     A sequence of class n has a query (its last token) and context tokens drawn independently from P(l|n). *Common*
@@ -31,7 +43,7 @@ class ScanAndSnapConfig:
 
     Parameters
     ----------
-    n_classes, n_common, n_distinct : int
+    num_classes, num_common, num_distinct : int
         Classes K, common tokens, distinct tokens of each class.
     lowest : float
         Weight of the rarest distinct token, at most 1.
@@ -40,7 +52,7 @@ class ScanAndSnapConfig:
         ``rate_y`` well above ``rate_z``.
     momentum : float
         Heavy-ball momentum of "sgd", in [0, 1); 0.9 means steps that are ten times as long in the end.
-    n_steps : int
+    num_steps : int
         Training steps.
     length, batch : int
         Tokens of a sequence with its query, and sequences of a step, in the simulation.
@@ -58,61 +70,62 @@ class ScanAndSnapConfig:
 
     Examples
     --------
-    >>> ScanAndSnapConfig(rate_y=10).vocabulary
+    >>> ScanAndSnap(rate_y=10).vocabulary
     34
     """
 
-    n_classes: int = 2
-    n_common: int = 10
-    n_distinct: int = 10
+    num_classes: int = 2
+    num_common: int = 10
+    num_distinct: int = 10
     lowest: float = 0.1
     rate_y: float = 1.0
     rate_z: float = 1.0
     momentum: float = 0.9
-    n_steps: int = 100
+    num_steps: int = 100
     length: int = 128
     batch: int = 128
     shared_query: bool = False
-    optimizer: str = "sgd"
+    optimizer: Optimizer = "sgd"
     start_spread: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("n_classes", 2), ("n_common", 0), ("n_distinct", 2), ("n_steps", 1), ("length", 2)):
-            check_whole(name, getattr(self, name), least)
-        check_whole("batch", self.batch, 1)
+        for name in ("num_classes", "num_distinct", "length"):
+            check_whole(name, getattr(self, name), 2)
+        for name in ("num_steps", "batch"):
+            check_whole(name, getattr(self, name), 1)
+        check_whole("num_common", self.num_common)
         check_flag("shared_query", self.shared_query)
-        for name in ("lowest", "rate_y", "rate_z"):
+        distinct_tokens.check_lowest(self.lowest)
+        for name in ("rate_y", "rate_z"):
             check_number(name, getattr(self, name))
-        if self.lowest > 1:
-            raise InputError(f"lowest is the weight of the rarest distinct token and at most 1, got {self.lowest!r}")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum must be at least 0 and below 1, got {self.momentum!r}")
-        if not 0 <= self.start_spread < float("inf"):
-            raise InputError(f"start_spread must be a finite number of at least 0, got {self.start_spread!r}")
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        check_nonnegative("momentum", self.momentum)
+        if self.momentum >= 1:
+            raise InputError(f"momentum must be below 1, got {self.momentum!r}")
+        check_nonnegative("start_spread", self.start_spread)
+        check_one_of("optimizer", self.optimizer, get_args(Optimizer))
 
     @property
     def vocabulary(self) -> int:
         """Tokens that can come next: those of the context, one query and one answer for each class."""
-        return self.n_common + self.n_classes * (self.n_distinct + 2)
+        return self.num_common + self.num_classes * (self.num_distinct + 2)
 
-    def probabilities(self) -> Array:
-        """P(l|n), shape (n_classes, tokens): the common tokens first, then the distinct ones of each class."""
-        k, c, d = self.n_classes, self.n_common, self.n_distinct
+    @property
+    def probabilities(self) -> Floats:
+        """P(l|n), shape (num_classes, tokens): the common tokens first, then the distinct ones of each class."""
+        k, c, d = self.num_classes, self.num_common, self.num_distinct
         weights = np.zeros((k, c + k * d))
         weights[:, :c] = 1
         for n in range(k):
-            weights[n, c + n * d : c + (n + 1) * d] = np.linspace(self.lowest, 1, d)
+            weights[n, c + n * d : c + (n + 1) * d] = distinct_tokens.weights(self.lowest, d)
         return weights / weights.sum(1, keepdims=True)
 
 
-def predict(config: ScanAndSnapConfig) -> Curves:
+def predict(config: ScanAndSnap) -> Curves:
     r"""Training on the exact mean gradient of infinitely long sequences.
 
     Parameters
     ----------
-    config : ScanAndSnapConfig
+    config : ScanAndSnap
 
     Returns
     -------
@@ -133,42 +146,35 @@ def predict(config: ScanAndSnapConfig) -> Curves:
     the second sum over the classes with query m. What is computed are the steps of the configured optimiser on this
     gradient: the limit of `simulate` for long sequences and large batches. At length 128 sampling sharpens
     attention: the entropy of the simulation is lower by about 2 %.
-    Source: Tian, Wang, Chen and Du 2023 (arXiv 2305.16380), equations from the paper's text; the form for
-    infinite length is derived from them and agrees with the simulation in the tests.
 
     Examples
     --------
-    >>> curves = predict(ScanAndSnapConfig(n_steps=20))
+    >>> curves = predict(ScanAndSnap(num_steps=20))
     >>> bool(curves["common tokens"][-1] < curves["common tokens"][0])
     True
     """
-    exact = config.probabilities(), np.arange(config.n_classes)
+    exact = config.probabilities, np.arange(config.num_classes)
     return _train(replace(config, start_spread=0.0), lambda: exact, np.random.default_rng(0))
 
 
-def simulate(config: ScanAndSnapConfig, seeds: Sequence[int]) -> Curves:
+def simulate(config: ScanAndSnap, seeds: Sequence[int] = range(5)) -> Curves:
     """Training on sampled batches of sequences of the configured length: the curves of `predict`, mean over seeds.
 
     Attention is shown for the true P(l|n), not for counts of a batch.
 
-    Raises
-    ------
-    InputError
-        No seeds.
-
     Examples
     --------
-    >>> curves = simulate(ScanAndSnapConfig(n_steps=5), seeds=[0, 1])
+    >>> curves = simulate(ScanAndSnap(num_steps=5), seeds=[0, 1])
     >>> sorted(curves.spread) == sorted(curves.series)
     True
     """
-    return average([_draw(config, seed) for seed in seeds])
+    return over_seeds(lambda seed: _drawn(config, seed), seeds)
 
 
 def entropy_of_rates(
     rates_z: Sequence[float],
     ratios: Sequence[float],
-    config: ScanAndSnapConfig | None = None,
+    config: ScanAndSnap | None = None,
     seeds: Sequence[int] = (),
 ) -> Curves:
     """Entropy in nats of the final attention on distinct tokens, against the ratio of learning rates.
@@ -177,18 +183,18 @@ def entropy_of_rates(
     ----------
     rates_z, ratios : sequence of float
         Values of ``rate_z``, a curve each, and of ``rate_y / rate_z``, the axis.
-    config : ScanAndSnapConfig, optional
+    config : ScanAndSnap, optional
         Everything else.
     seeds : sequence of int
         Draws to simulate; predicted where there are none.
 
     Examples
     --------
-    >>> curves = entropy_of_rates([0.5, 1.0], [1.0, 10.0], ScanAndSnapConfig(n_steps=50))
+    >>> curves = entropy_of_rates([0.5, 1.0], [1.0, 10.0], ScanAndSnap(num_steps=50))
     >>> bool(curves["eta_Z = 1"][0] < curves["eta_Z = 0.5"][0] < curves["eta_Z = 0.5"][1])
     True
     """
-    config = config or ScanAndSnapConfig()
+    config = config or ScanAndSnap()
     series: dict[str, list[float]] = {}
     spread: dict[str, list[float]] = {}
     for rate in rates_z:
@@ -196,12 +202,12 @@ def entropy_of_rates(
         for ratio in ratios:
             one = replace(config, rate_z=rate, rate_y=rate * ratio)
             curves = simulate(one, seeds) if len(seeds) else predict(one)
-            nats = np.log(config.n_distinct)
+            nats = np.log(config.num_distinct)
             series.setdefault(name, []).append(float(curves[ENTROPY][-1] * nats))
             if ENTROPY in curves.spread:
                 spread.setdefault(name, []).append(float(np.asarray(curves.spread[ENTROPY])[-1] * nats))
     return Curves(
-        "entropy of attention on distinct tokens",
+        "Entropy of attention on distinct tokens",
         "eta_Y / eta_Z",
         ratios,
         series,
@@ -210,7 +216,7 @@ def entropy_of_rates(
     )
 
 
-def winners(config: ScanAndSnapConfig, seeds: Sequence[int]) -> NDArray[np.intp]:
+def winners(config: ScanAndSnap, seeds: Sequence[int] = range(5)) -> NDArray[np.intp]:
     """Distinct token with the most attention at the end, counted from the rarest; shape (seeds,).
 
     Attention is the mean over classes. Random logits at the start (``start_spread``) are a prior that changes the
@@ -218,35 +224,35 @@ def winners(config: ScanAndSnapConfig, seeds: Sequence[int]) -> NDArray[np.intp]
 
     Examples
     --------
-    >>> winners(ScanAndSnapConfig(n_steps=30), seeds=[0, 1])
+    >>> winners(ScanAndSnap(num_steps=30), seeds=[0, 1])
     array([9, 9])
     """
-    names = _distinct(config)
-    return np.array([np.argmax([curves[name][-1] for name in names]) for curves in (_draw(config, s) for s in seeds)])
+    found = (_drawn(config, seed) for seed in as_row("seeds", seeds, "whole numbers", check_whole))
+    names = distinct_tokens.names(config.lowest, config.num_distinct)
+    return np.array([np.argmax([curves[name][-1] for name in names]) for curves in found])
 
 
-def _draw(config: ScanAndSnapConfig, seed: int) -> Curves:
-    check_whole("seed", seed)
+def _drawn(config: ScanAndSnap, seed: int) -> Curves:
     random = np.random.default_rng(seed)
-    chances = config.probabilities()
+    chances = config.probabilities
 
     def batch() -> Batch:
-        labels = random.integers(config.n_classes, size=config.batch)
+        labels = random.integers(config.num_classes, size=config.batch)
         return random.multinomial(config.length - 1, chances[labels]).astype(float), labels
 
     return _train(config, batch, random)
 
 
-def _train(config: ScanAndSnapConfig, batch: Callable[[], Batch], random: np.random.Generator) -> Curves:
-    k, chances = config.n_classes, config.probabilities()
-    n_tokens, n_outputs = chances.shape[1], config.vocabulary
+def _train(config: ScanAndSnap, batch: Callable[[], Batch], random: np.random.Generator) -> Curves:
+    k, chances = config.num_classes, config.probabilities
+    num_tokens, num_outputs = chances.shape[1], config.vocabulary
     queries = np.zeros(k, dtype=int) if config.shared_query else np.arange(k)
-    logits = config.start_spread * random.standard_normal((int(queries[-1]) + 1, n_tokens))
-    decoder = np.zeros((n_tokens, n_outputs))
+    logits = config.start_spread * random.standard_normal((int(queries[-1]) + 1, num_tokens))
+    decoder = np.zeros((num_tokens, num_outputs))
     update = _adam if config.optimizer == "adam" else _heavy_ball
     step_y, step_z = update(config.rate_y, config.momentum), update(config.rate_z, config.momentum)
     seen = [_shares(config, chances, logits[queries])]
-    for _ in range(config.n_steps):
+    for _ in range(config.num_steps):
         counts, labels = batch()
         attention = _normal(counts, logits[queries[labels]])
         length = np.linalg.norm(attention, axis=1, keepdims=True)
@@ -263,40 +269,36 @@ def _train(config: ScanAndSnapConfig, batch: Callable[[], Batch], random: np.ran
         decoder = decoder + step_y(features.T @ residual / len(labels))
         logits = logits + step_z(pull)
         seen.append(_shares(config, chances, logits[queries]))
-    names = [COMMON, *_distinct(config), ENTROPY]
+    names = [COMMON, *distinct_tokens.names(config.lowest, config.num_distinct), ENTROPY]
     return Curves(
-        "attention of a one-layer transformer in training",
+        "Attention of a one-layer transformer in training",
         "step",
-        np.arange(config.n_steps + 1),
+        np.arange(config.num_steps + 1),
         dict(zip(names, np.stack(seen, axis=1), strict=True)),
-        value="share",
+        value="share of attention; entropy: share of its maximum",
     )
 
 
-def _shares(config: ScanAndSnapConfig, chances: Array, logits: Array) -> Array:
+def _shares(config: ScanAndSnap, chances: Floats, logits: Floats) -> Floats:
     """Attention on the common tokens, on each distinct one, and the entropy of the latter; means over classes."""
     attention = _normal(chances, logits)
-    k, c, d = config.n_classes, config.n_common, config.n_distinct
+    k, c, d = config.num_classes, config.num_common, config.num_distinct
     own = np.stack([attention[n, c + n * d : c + (n + 1) * d] for n in range(k)])
     part = own / own.sum(1, keepdims=True)
     entropy = -(part * np.log(np.maximum(part, np.finfo(float).tiny))).sum(1) / np.log(d)
     return np.concatenate([[attention[:, :c].sum(1).mean()], own.mean(0), [entropy.mean()]])
 
 
-def _distinct(config: ScanAndSnapConfig) -> list[str]:
-    return [f"distinct, weight {w:.3g} ({i})" for i, w in enumerate(np.linspace(config.lowest, 1, config.n_distinct))]
-
-
-def _normal(counts: Array, logits: Array) -> Array:
-    weights: Array = counts * np.exp(logits - logits.max(1, keepdims=True))
-    total: Array = weights.sum(1, keepdims=True)
+def _normal(counts: Floats, logits: Floats) -> Floats:
+    weights: Floats = counts * np.exp(logits - logits.max(1, keepdims=True))
+    total: Floats = weights.sum(1, keepdims=True)
     return weights / total
 
 
-def _heavy_ball(rate: float, momentum: float) -> Callable[[Array], Array]:
-    velocity: Array | float = 0.0
+def _heavy_ball(rate: float, momentum: float) -> Callable[[Floats], Floats]:
+    velocity: Floats | float = 0.0
 
-    def step(gradient: Array) -> Array:
+    def step(gradient: Floats) -> Floats:
         nonlocal velocity
         velocity = momentum * velocity + gradient
         return rate * velocity
@@ -304,20 +306,20 @@ def _heavy_ball(rate: float, momentum: float) -> Callable[[Array], Array]:
     return step
 
 
-def _adam(rate: float, _: float) -> Callable[[Array], Array]:
-    first: Array | float = 0.0
-    second: Array | float = 0.0
+def _adam(rate: float, _: float) -> Callable[[Floats], Floats]:
+    first: Floats | float = 0.0
+    second: Floats | float = 0.0
     count = 0
 
-    def step(gradient: Array) -> Array:
+    def step(gradient: Floats) -> Floats:
         nonlocal first, second, count
         count += 1
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
-        change: Array = rate * (first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
+        change: Floats = rate * (first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
         return change
 
     return step
 
 
-THEORIES.register("scan_and_snap")(Theory(ScanAndSnapConfig, predict, simulate))
+THEORIES.register("scan_and_snap")(Theory(ScanAndSnap, predict, simulate))
