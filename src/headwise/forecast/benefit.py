@@ -30,8 +30,10 @@ __all__ = ["Benefit", "alignments", "transfer_benefit"]
 
 Floats = NDArray[np.float64]
 
-NEGLIGIBLE = 1e-9
+NEGLIGIBLE = 1e-12
 """Squared joint strengths below this share of the largest are rounding."""
+LOUDEST = 1e3
+"""Strength in units of the noise beyond which more changes nothing but the rounding: labels without any noise."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def transfer_benefit(
 def _in_noise(spectrum: Spectrum) -> Floats:
     """Visible strengths of a teacher over the noise of the task."""
     scale = np.sqrt(np.mean(spectrum.scale(spectrum.num_samples) ** 2))
-    return spectrum.teacher[spectrum.visible] / scale
+    return np.minimum(spectrum.teacher[spectrum.visible] / scale, LOUDEST)
 
 
 def _together(

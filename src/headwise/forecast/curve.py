@@ -113,7 +113,8 @@ class LearningCurve:
             {"training error": training, "held-out error": held_out},
             unit="steps x learning rate",
             value="share of the labels' variance",
-            marks={"best stopping time": best.time},
+            marks={"best stopping time": best.time} if best.time > 0 else {},
+            log_axis=True,
         )
 
     def to_dict(self) -> dict[str, Any]:

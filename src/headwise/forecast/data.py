@@ -36,6 +36,8 @@ class LabelledFeatures:
         Of the held-out rows.
     rows, held_out_rows : array of int
         The training rows, and those held out.
+    num_samples : int
+        Of the data set, all parts together.
     fingerprint : str
         Of the tokens.
     origin : mapping or None
@@ -49,6 +51,7 @@ class LabelledFeatures:
     held_out_labels: NDArray[Any]
     rows: NDArray[np.int64]
     held_out_rows: NDArray[np.int64]
+    num_samples: int
     fingerprint: str
     origin: Mapping[str, Any] | None
 
@@ -96,6 +99,7 @@ def read(tokens: Any, labels: Any = None, seed: int = 0, like: LabelledFeatures 
         codes[held_out],
         train,
         held_out,
+        source.num_samples,
         source.fingerprint,
         origin,
     )

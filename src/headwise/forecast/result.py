@@ -99,10 +99,11 @@ class Forecast:
 
     def plot(self) -> Any:
         """Draw the forecast curves, and as dots the measured ones; returns the matplotlib figure."""
-        import matplotlib.pyplot as plt
+        from matplotlib.figure import Figure
 
         count = len(self.curves)
-        figure, axes = plt.subplots(1, count, figsize=(6 * count, 3.5), layout="constrained", squeeze=False)
+        figure = Figure(figsize=(6 * count, 3.5), layout="constrained")
+        axes = figure.subplots(1, count, squeeze=False)
         for place, curve in zip(axes[0], self.curves, strict=True):
             drawn = curve.curves
             drawn.plot(place)

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ..checks import check_flag, check_number, check_whole
 from ..errors import InputError
+from ..tokens.table import as_labels
 from .benefit import Benefit, transfer_benefit
 from .curve import learning_curve, measure
 from .data import LabelledFeatures, read, refuse_other_origin
@@ -116,7 +115,7 @@ def forecast(
         other = _read_auxiliary(item, tokens, main, seed)
         refuse_other_origin(main, other)
         benefits.append(_benefit(main, spectrum, other, name))
-    classes = None if source_classes is None else _rows(source_classes, main)
+    classes = None if source_classes is None else as_labels(source_classes, main.num_samples)[0][main.rows]
     scores = compare_scores(spectrum, main.features, main.labels, classes)
     return Forecast(main.name, spectrum, tuple(curves), tuple(benefits), scores)
 
@@ -129,14 +128,6 @@ def _depths(depths: Any) -> list[int]:
     if len(set(depths)) < len(depths):
         raise InputError(f"depths must differ, got {depths!r}")
     return list(depths)
-
-
-def _rows(values: Any, main: LabelledFeatures) -> Any:
-    found = np.asarray(values)
-    size = len(main.rows) + len(main.held_out_rows)
-    if found.ndim != 1 or len(found) < size:
-        raise InputError(f"source_classes has shape {found.shape}; one class for each sample is needed")
-    return found[main.rows]
 
 
 def _named(auxiliary: Any) -> list[tuple[str | None, Any]]:
