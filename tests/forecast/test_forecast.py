@@ -83,7 +83,8 @@ def test_arrays_and_label_sets_of_the_same_samples(planted):
 
 def test_nothing_learnable_is_an_answer():
     rng = np.random.default_rng(1)
-    found = headwise.forecast(rng.normal(size=(200, 20)), rng.integers(4, size=200), auxiliary=[rng.integers(2, size=200)])
+    tokens, labels, others = rng.normal(size=(200, 20)), rng.integers(4, size=200), rng.integers(2, size=200)
+    found = headwise.forecast(tokens, labels, auxiliary=[others])
     assert found.status is Visibility.NOTHING
     assert "nothing learnable is visible at this sample size" in found.lines()[1]
     assert found.curve(2).best.time == 0 and found.benefits[0].value is None
@@ -110,7 +111,7 @@ def test_stores_of_different_backbones_are_refused(store, tmp_path):
     one = from_backbone(store, tmp_path / "one")
     other = from_backbone(store, tmp_path / "two", backbone="other", layer=2)
     assert headwise.forecast(one, auxiliary=[from_backbone(store, tmp_path / "three")], train=False).benefits
-    with pytest.raises(InputError, match=r"different backbones or layers \(backbone: 'one' and 'other'; layer: 3 and 2\)"):
+    with pytest.raises(InputError, match=r"or layers \(backbone: 'one' and 'other'; layer: 3 and 2\)"):
         headwise.forecast(one, auxiliary=[other], train=False)
     narrow = TokenStore.from_arrays(tmp_path / "narrow", np.random.default_rng(0).normal(size=(40, 5)), [0, 1] * 20)
     with pytest.raises(InputError, match="48 features a sample and narrow has 5"):

@@ -9,7 +9,9 @@ from headwise import InputError
 from headwise.forecast import LabelMatrix
 
 
-@pytest.mark.parametrize("labels", [np.arange(30) % 3, np.array(list("abc") * 10), np.random.default_rng(0).normal(size=(30, 2))])
+@pytest.mark.parametrize(
+    "labels", [np.arange(30) % 3, np.array(list("abc") * 10), np.random.default_rng(0).normal(size=(30, 2))]
+)
 def test_outputs_are_centred_with_a_variance_of_one(labels):
     matrix = LabelMatrix.of(labels)
     found = matrix(labels)

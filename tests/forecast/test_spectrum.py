@@ -89,9 +89,8 @@ def test_the_theory_where_unseen_samples_are_like_seen_ones(planted):
     made = planted(d=200, outputs=100, strengths=(1.5, 1.0), noise=0.05)
     found = estimate_spectrum(*made.draw(2000))
     level = found.scale(2000).mean()
-    even = replace(
-        found, noise=np.full_like(found.noise, level * (2000 / 200) ** 0.5), whitening=replace(found.whitening, unseen=1.0)
-    )
+    noise = np.full_like(found.noise, level * (2000 / 200) ** 0.5)
+    even = replace(found, noise=noise, whitening=replace(found.whitening, unseen=1.0))
     seen = imprint(even.teacher[:2] / level, 200, 100)
     outlook = even.at()
     strengths = np.zeros((1, 100))

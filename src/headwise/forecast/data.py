@@ -85,12 +85,13 @@ def read(tokens: Any, labels: Any = None, seed: int = 0, like: LabelledFeatures 
         raise InputError("these tokens have no labels of their own; give labels, one for each sample")
     codes, _ = as_labels(given, source.num_samples)
     name = source.path.name if isinstance(source, TokenStore) else "tokens"
+    origin = source.manifest.origin if isinstance(source, TokenStore) else None
     if like is not None and like.fingerprint == source.fingerprint:
-        return replace(like, name=name, labels=codes[like.rows], held_out_labels=codes[like.held_out_rows])
+        there, held = codes[like.rows], codes[like.held_out_rows]
+        return replace(like, name=name, origin=origin, labels=there, held_out_labels=held)
     train, held_out = _parts(source, codes, seed)
     both = np.concatenate([train, held_out])
     features = pooled_tokens(source, both).astype(np.float64)
-    origin = source.manifest.origin if isinstance(source, TokenStore) else None
     return LabelledFeatures(
         name,
         features[: len(train)],
@@ -133,7 +134,7 @@ def refuse_other_origin(first: LabelledFeatures, other: LabelledFeatures) -> Non
         if differs:
             said = "; ".join(f"{name}: {first.origin[name]!r} and {other.origin.get(name)!r}" for name in differs)
             raise InputError(
-                f"the tokens of {first.name} and {other.name} come from different backbones or layers ({said}); extract "
+                f"{first.name} and {other.name} are tokens of different backbones or layers ({said}); extract "
                 "both with the same backbone, layer and preprocessing"
             )
     if first.features.shape[1] != other.features.shape[1]:

@@ -30,7 +30,7 @@ def command(
         typer.Option("--components", help="Directions kept; without it all, at most half as many as samples"),
     ] = None,
     start: Annotated[float, typer.Option("--start", help="Strength of the probe's modes at time zero")] = 1e-3,
-    train: Annotated[bool, typer.Option(help="Train the probes too, to show the measurement beside the forecast")] = True,
+    train: Annotated[bool, typer.Option(help="Train the probes too, and show them beside the forecast")] = True,
     seed: SeedOption = 0,
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
