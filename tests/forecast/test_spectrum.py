@@ -47,7 +47,7 @@ def test_nothing_learnable_is_an_answer():
 def test_many_weak_modes_are_seen_together(planted):
     made = planted(d=100, outputs=60, strengths=(0.42,) * 60, noise=1.0)
     found = estimate_spectrum(*made.draw(400))
-    assert found.num_visible <= 3
+    assert found.num_visible <= 6
     assert found.visibility in (Visibility.HIDDEN, Visibility.LEARNABLE)
     assert found.signal == pytest.approx(60 * 0.42**2 / made.variance, rel=0.35)
 
@@ -63,7 +63,7 @@ def test_error_on_unseen_samples_at_any_ratio_of_samples_to_features(planted, ra
         found = estimate_spectrum(x, y, n_components=made.d)
         signal = (share * (found.values + 0.3 * found.values[0]) / 1.3)[None]  # learned unevenly, as in training
         strengths = np.minimum(signal, found.values)
-        said.append(found.at().error(strengths)[0])
+        said.append(found.at().error(strengths)[0] * found.at().total)
         student = (found.left * strengths) @ found.right  # outputs on whitened features, in units of the labels
         back = student @ found.whitening.map.T @ made.mix.T  # on the features before they were mixed
         teacher = found.labels.basis.T @ made.teacher
@@ -96,7 +96,9 @@ def test_the_theory_where_unseen_samples_are_like_seen_ones(planted):
     strengths = np.zeros((1, 100))
     strengths[0, :2] = 0.9 * even.values[:2]
     theory = teacher_error(seen, strengths[:, :2] / level, strengths[:, 2:]) * (seen.teacher**2).sum() * level**2
-    np.testing.assert_allclose(outlook.error(strengths) - outlook.floor - even.hidden, theory, rtol=1e-6)
+    np.testing.assert_allclose(
+        outlook.error(strengths) * outlook.total - outlook.floor - even.hidden, theory, rtol=1e-6
+    )
 
 
 def test_labels_without_noise():

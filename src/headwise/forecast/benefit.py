@@ -57,7 +57,7 @@ class Benefit:
     num_samples : int
         Of the auxiliary label set.
     shift : float
-        How far the variances of the features of both data sets are apart, see `headwise.forecast.whitening.Whitening`;
+        How far the variances of the features of both data sets are apart, see `headwise.forecast.whitening.input_shift`;
         zero for the same samples. The theory has the same inputs for both, so that a large shift voids it.
     """
 
@@ -131,9 +131,7 @@ def alignments(first: Spectrum, second: Spectrum, same_samples: bool = False) ->
     if same_samples:
         if first.num_samples != second.num_samples:
             raise InputError(f"{first.num_samples} and {second.num_samples} samples are not the same samples")
-        mixed = mixed - r / first.num_samples * (
-            first.residuals.T @ second.residuals / (first.num_samples - 1 - r)
-        )
+        mixed = mixed - r / first.num_samples * (first.residuals.T @ second.residuals / (first.num_samples - 1 - r))
     found = first.left[:, first.visible].T @ mixed @ second.left[:, second.visible]
     if not found.size:
         return found
@@ -207,9 +205,7 @@ def _in_noise(spectrum: Spectrum) -> Floats:
     return np.minimum(spectrum.teacher[spectrum.visible] / scale, LOUDEST)
 
 
-def _together(
-    strengths: list[Floats], cosines: Floats | None, sizes: tuple[int, ...], shared: int
-) -> JointTeacher:
+def _together(strengths: list[Floats], cosines: Floats | None, sizes: tuple[int, ...], shared: int) -> JointTeacher:
     """The joint teacher from its Gram matrix in the basis of the tasks' output directions."""
     gram = np.diag(np.concatenate(strengths) ** 2)
     first = len(strengths[0])

@@ -39,9 +39,11 @@ class Measured:
     Parameters
     ----------
     training, held_out : array, shape (p,)
-        Errors, as shares of the variance of the training labels.
+        Errors, as shares of the squares of the training and of the held-out labels about the mean of the training ones.
     best : Stop
         Time of the least held-out error among these times, and that error.
+    excess : float
+        Held-out error at the forecast's best time, less the least one: what the forecast's time costs.
     num_samples : int
         Held-out samples.
     r2 : float or None
@@ -54,6 +56,7 @@ class Measured:
     training: Floats
     held_out: Floats
     best: Stop
+    excess: float
     num_samples: int
     r2: float | None
     time_error: float | None
@@ -61,7 +64,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Forecast errors of a probe over training time, as shares of the variance of the training labels.
+    """Forecast errors of a probe over training time, as shares of those of the mean of the training labels.
 
     Parameters
     ----------
@@ -135,6 +138,7 @@ class LearningCurve:
                 "training": found.training.tolist(),
                 "held_out": found.held_out.tolist(),
                 "best": found.best._asdict(),
+                "excess": found.excess,
                 "samples": found.num_samples,
                 "r2": found.r2,
                 "time_error": found.time_error,
@@ -262,12 +266,13 @@ def measure(spectrum: Spectrum, curve: LearningCurve, features: ArrayLike, label
     target = spectrum.matrix
     maps = _descended(target, _layers(spectrum, curve), curve.times, STEP / _rate(spectrum, curve.depth))
     training = np.array([unexplained + ((target - w) ** 2).sum() for w in maps])
-    held_out = np.array([size - 2 * (w * mixed).sum() + ((w @ own) * w).sum() for w in maps])
+    held_out = np.array([1 + (((w @ own) * w).sum() - 2 * (w * mixed).sum()) / size for w in maps])
     least = int(np.argmin(held_out))
     best = Stop(float(curve.times[least]), float(held_out[least]))
     spread = float(((held_out - held_out.mean()) ** 2).sum())
     r2 = 1 - float(((held_out - curve.held_out) ** 2).sum()) / spread if spread > 0 else None
-    return Measured(training, held_out, best, n, r2, _time_error(curve.best.time, best.time))
+    excess = float(np.interp(curve.best.time, curve.times, held_out)) - best.error
+    return Measured(training, held_out, best, excess, n, r2, _time_error(curve.best.time, best.time))
 
 
 def _time_error(forecast: float, measured: float) -> float | None:

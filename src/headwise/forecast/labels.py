@@ -64,9 +64,9 @@ class LabelMatrix:
         InputError
             One class only, targets that are all the same, or values that are not finite.
         """
-        values, names = as_labels(labels, None)
-        if not len(values):
+        if not np.size(labels):
             raise InputError("there are no labels; a forecast needs those of at least 4 samples")
+        values, names = as_labels(labels, None)
         classes = None
         if values.ndim == 1 and values.dtype.kind != "f":
             classes = np.unique(values)

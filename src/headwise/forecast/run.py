@@ -16,6 +16,7 @@ from .data import LabelledFeatures, read, refuse_other_origin
 from .result import Forecast
 from .scores import compare_scores
 from .spectrum import Spectrum, estimate_spectrum
+from .whitening import input_shift
 
 __all__ = ["forecast"]
 
@@ -157,6 +158,7 @@ def _benefit(main: LabelledFeatures, spectrum: Spectrum, other: LabelledFeatures
         raise InputError(f"{called} has {len(other.labels)} training samples; a forecast of transfer needs at least 3")
     if room < spectrum.num_directions:
         spectrum = estimate_spectrum(main.features, main.labels, room)
-    whitening, shift = spectrum.whitening.adapted(other.features)
+    whitening = spectrum.whitening.adapted(other.features)
+    shift = input_shift(main.features, other.features, spectrum.num_directions)
     second = estimate_spectrum(other.features, other.labels, whitening=whitening)
     return transfer_benefit(spectrum, second, name=called, shift=shift)

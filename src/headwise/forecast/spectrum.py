@@ -28,7 +28,7 @@ strength times ``u^T W v`` is on average ``|W|^2``; what the visible modes leave
 it in proportion to strength. A probe of one layer, which learns all modes alike, is then forecast without any limit.
 
 Noise of outputs differs (rare classes): each mode takes the noise of its own output direction, which is exact where
-directions are many and outputs few.
+directions are many and outputs few, drawn to the mean of all outputs where few samples are left over to measure it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ TRACY_WIDOM_99 = 2.0234
 """99 % quantile of the Tracy-Widom law of order one."""
 NO_NOISE = 1e-8
 """Least noise, as a share of the strongest mode: labels that are linear in the features have none."""
+ALIKE = 50
+"""Samples that the mean noise of all outputs counts for in that of each: few samples do not tell outputs apart."""
 SURE = 3
 """Standard deviations above zero from which a signal below the single modes is taken for one."""
 
@@ -112,13 +114,18 @@ class Outlook:
     floor: float
 
     def error(self, strengths: Floats) -> Floats:
-        """Error on unseen samples of students whose modes have these strengths, ``(p, m)``: shares of the variance."""
-        return self.floor + self.signal - 2 * strengths @ self.along + strengths**2 @ self.own
+        """Error on unseen samples of students whose modes have these strengths, ``(p, m)``: shares of `total`."""
+        return (self.total - 2 * strengths @ self.along + strengths**2 @ self.own) / self.total
+
+    @property
+    def total(self) -> float:
+        """Expected square of unseen labels about the mean of the training labels: the error of that mean."""
+        return self.signal + self.floor
 
     @property
     def least_error(self) -> float:
         """The same if every mode had the strength that is best for it: the bound of any stopping time."""
-        return float(self.floor + self.signal - (self.along**2 / self.own).sum())
+        return float(1 - (self.along**2 / self.own).sum() / self.total)
 
 
 @dataclass(frozen=True)
@@ -253,9 +260,7 @@ class Spectrum:
         if size > 0:
             along = along + np.where(takes, data * left_over / size, 0.0)
         unseen = self.whitening.unseen * self._spare(self.num_samples) / self._spare(n)
-        return Outlook(
-            data, along, into + (1 - into) * unseen, self.signal, self.noise_share * (1 + 1 / n)
-        )
+        return Outlook(data, along, into + (1 - into) * unseen, self.signal, self.noise_share * (1 + 1 / n))
 
     def _spare(self, num_samples: int) -> float:
         return 1 - self.num_directions / num_samples
@@ -335,6 +340,8 @@ def estimate_spectrum(
     covariance = outputs.T @ inside / n
     left, values, right = np.linalg.svd(covariance, full_matrices=False)
     residuals = outputs - inside @ covariance.T
-    squares = ((residuals @ left) ** 2).sum(0) / (n - 1 - r)
+    left_over = n - 1 - r
+    own, common = ((residuals @ left) ** 2).sum(0) / left_over, (residuals**2).sum() / left_over / outputs.shape[1]
+    squares = (left_over * own + ALIKE * common) / (left_over + ALIKE)
     noise = np.sqrt(np.maximum(squares, (NO_NOISE * values[0]) ** 2))
     return Spectrum(matrix, found, values, left, right, residuals, noise)

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import check_whole
 from ..errors import InputError
 
-__all__ = ["Whitening", "as_features", "whiten"]
+__all__ = ["Whitening", "as_features", "input_shift", "whiten"]
 
 Floats = NDArray[np.float64]
 
 FLOOR = 1e-8
 """Directions with less than this share of the largest variance are the rounding of stored tokens."""
-FOLDS = 5
+FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Whitening:
         """Whitened features ``(n, r)``."""
         return (as_features(features, self.num_features) - self.centre) @ self.map
 
-    def adapted(self, features: ArrayLike) -> tuple[Whitening, float]:
+    def adapted(self, features: ArrayLike) -> Whitening:
         """The same for other samples, with coordinates as close to these as whitening allows.
 
         Parameters
@@ -66,9 +66,6 @@ class Whitening:
         -------
         Whitening
             Within the directions of this one, turned as little as possible (the symmetric root).
-        shift : float
-            How far the variances of the two data sets are apart: root mean square of the logarithms of the variances
-            that the other samples have in these coordinates. 0 is the same.
 
         Raises
         ------
@@ -86,8 +83,31 @@ class Whitening:
                 "the first; give fewer components"
             )
         map_ = self.map @ (turn / variances**0.5) @ turn.T
-        shift = float(np.sqrt(np.mean(np.log(variances) ** 2)))
-        return Whitening(centre, map_, _left_out((given - centre) @ map_), len(given)), shift
+        return Whitening(centre, map_, _left_out((given - centre) @ map_), len(given))
+
+
+def input_shift(first: ArrayLike, other: ArrayLike, n_components: int) -> float:
+    """How far the variances of two sets of features are apart.
+
+    Root mean square, over the leading principal directions of both together, of the logarithm of the variance of one
+    over that of the other. Samples of one kind come to about ``sqrt(2 / n + 2 / n_other)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> one, two = rng.normal(size=(2, 400, 10))
+    >>> input_shift(one, two, 10) < 0.2 < input_shift(one, two * np.linspace(1, 3, 10), 10)
+    True
+    """
+    parts = [as_features(part) for part in (first, other)]
+    parts = [part - part.mean(0) for part in parts]
+    covariances = [part.T @ part / len(part) for part in parts]
+    _, directions = np.linalg.eigh(covariances[0] + covariances[1])
+    kept = directions[:, ::-1][:, :n_components]
+    least = np.finfo(float).tiny
+    logs = [np.log(np.maximum(np.einsum("ij,ik,kj->j", kept, c, kept), least)) for c in covariances]
+    return float(np.sqrt(np.mean((logs[1] - logs[0]) ** 2)))
 
 
 def whiten(features: ArrayLike, n_components: int | None = None) -> Whitening:
@@ -106,9 +126,9 @@ def whiten(features: ArrayLike, n_components: int | None = None) -> Whitening:
     -----
     `Whitening.unseen` is needed because the held-out error is measured on samples that the whitening has not seen.
     Where all directions are kept it follows exactly from the leverages: without sample i the squared length of its
-    whitened features is ``n l / (1 - l)`` with the leverage ``l`` of the sample. Where directions are chosen by their
-    variance the choice itself fits the samples, so it is measured on held-out fifths, and taken from four fifths of the
-    samples to all of them by the factor ``1 / (1 - r / n)`` of Gaussian features.
+    whitened features is ``n l / (1 - l)`` with the leverage ``l`` of the sample; the factor ``1 / (1 - r / n)`` of
+    Gaussian features takes it from n - 1 samples to n. Where directions are chosen by their variance the choice itself
+    fits the samples, so it is measured on held-out tenths.
 
     Raises
     ------
@@ -188,23 +208,22 @@ def _components(features: Floats) -> tuple[Floats, Floats]:
 
 
 def _left_out(whitened: Floats) -> float:
-    """Mean squared coordinate of each sample after whitening without it, from the leverages."""
+    """Mean squared coordinate of each sample after whitening without it, from the leverages, taken to all samples."""
     n, r = whitened.shape
     leverage = (whitened**2).sum(1) / (n - 1)
-    return float((n * leverage / np.maximum(1 - leverage, 1 / n)).mean() / r)
+    lengths = n * leverage / np.maximum(1 - leverage, 1 / n)
+    return float(lengths.mean() / r * (1 - r / (n - 1)) / (1 - r / n))
 
 
 def _held_out(features: Floats, r: int) -> float:
-    """The same with directions that are chosen anew without each fold, taken to all samples."""
+    """The same with directions that are chosen anew without each fold."""
     n = len(features)
     squares, seen = 0.0, 0
-    parts = np.array_split(np.random.default_rng(0).permutation(n), min(FOLDS, n))
-    for part in parts:
+    for part in np.array_split(np.random.default_rng(0).permutation(n), min(FOLDS, n)):
         rest = np.delete(features, part, axis=0)
         lengths, directions = _components(rest)
         kept = min(r, len(lengths))
         inside = (features[part] - rest.mean(0)) @ (directions[:, :kept] / lengths[:kept] ** 0.5)
         squares += float((inside**2).sum())
         seen += inside.size
-    fewer = n * (1 - 1 / len(parts))
-    return squares / seen * (1 - r / fewer) / (1 - r / n)
+    return squares / seen

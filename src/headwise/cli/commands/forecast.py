@@ -53,9 +53,7 @@ def command(
             "seed": seed,
         }
         claim_folder(folder, "forecast", settings, overwrite)  # before the work, not after it
-    found = forecast(
-        stores[0], auxiliary=stores[1:], start=start, n_components=n_components, train=train, seed=seed
-    )
+    found = forecast(stores[0], auxiliary=stores[1:], start=start, n_components=n_components, train=train, seed=seed)
     if folder is not None:
         write_json(folder / NUMBERS, found.to_dict())
         with replacing(folder / FIGURE) as part:
