@@ -58,7 +58,7 @@ def test_error_on_unseen_samples_at_any_ratio_of_samples_to_features(planted, ra
     """The derivation: students with these modes, against the planted teacher with the true covariance."""
     made = planted(d=60, outputs=25, strengths=(1.5, 1.0, 0.6), noise=0.4)
     said, truth = [], []
-    for k in range(10):
+    for k in range(40):
         x, y = made.draw(int(ratio * made.d), k)
         found = estimate_spectrum(x, y, n_components=made.d)
         signal = (share * (found.values + 0.3 * found.values[0]) / 1.3)[None]  # learned unevenly, as in training
@@ -71,9 +71,7 @@ def test_error_on_unseen_samples_at_any_ratio_of_samples_to_features(planted, ra
         offset = shift - (0 - found.labels.mean) @ found.labels.basis
         noise = made.noise**2 * (found.labels.basis**2).sum()
         truth.append(((back - teacher) ** 2).sum() + noise + (offset**2).sum())
-    assert np.mean(said) == pytest.approx(np.mean(truth), rel=0.03)
-    if ratio >= 2:  # and the part that was learned, not only the noise that stays
-        assert 1 - np.mean(said) == pytest.approx(1 - np.mean(truth), rel=0.12, abs=0.02)
+    assert np.mean(said) == pytest.approx(np.mean(truth), rel=0.02)
 
 
 def test_other_numbers_of_samples_are_forecast_from_one(planted):

@@ -112,7 +112,7 @@ def _parts(source: Any, labels: NDArray[Any], seed: int) -> tuple[NDArray[np.int
     if parts is None or "val" not in parts:
         shares = (1 - HELD_OUT, HELD_OUT, 0.0)
         names = getattr(source, "class_names", ())
-        names = names if np.array_equal(getattr(source, "labels", None), labels) else ()
+        names = names if np.array_equal(getattr(source, "labels", ()), labels) else ()
         parts = make_splits(labels, getattr(source, "groups", None), shares, seed, split=parts, class_names=names)
     if "train" not in parts:
         raise InputError("the data have no training samples; a forecast is made from samples of the split 'train'")
