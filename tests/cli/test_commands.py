@@ -496,7 +496,8 @@ def test_forecasts(call, tmp_path):
         assert told in said
     assert said.rstrip().endswith(str(tmp_path / "out"))
     written = json.loads((tmp_path / "out" / "forecast.json").read_text())
-    assert Image.open(tmp_path / "out" / "forecast.png").width > 1000
+    with Image.open(tmp_path / "out" / "forecast.png") as figure:
+        assert figure.width > 1000
     code, said, _ = call(*options, "--json")  # the same again
     assert code == 0
     assert json.loads(said) == written

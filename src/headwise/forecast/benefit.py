@@ -57,8 +57,9 @@ class Benefit:
     num_samples : int
         Of the auxiliary label set.
     shift : float
-        How far the variances of the features of both data sets are apart, see
-        `headwise.forecast.whitening.input_shift`; zero for the same samples. The theory has the same inputs for both, so that a large shift voids it.
+        How far the variances of the features of both data sets are apart, as
+        `headwise.forecast.whitening.input_shift` says; zero for the same samples. The theory has the same inputs for
+        both, so that a large shift voids it.
     """
 
     name: str

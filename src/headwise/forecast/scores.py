@@ -275,7 +275,7 @@ def agreement(
 
     Examples
     --------
-    >>> agreement([1, 2, 3, 4], [0.5, 0.6, 0.8, 0.9]).tau
+    >>> round(agreement([1, 2, 3, 4], [0.5, 0.6, 0.8, 0.9]).tau, 6)
     1.0
     """
     x, y = np.asarray(scores, dtype=float), np.asarray(measured, dtype=float)
