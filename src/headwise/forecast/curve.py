@@ -78,8 +78,8 @@ class LearningCurve:
     best : Stop
         When to stop, and the held-out error there.
     doubled : Stop
-        The same with twice the samples, for the modes that are visible now; modes that only the larger sample would
-        show come on top.
+        The same with twice the samples, for the directions that are kept and the modes that are visible now; what only
+        the larger sample would show comes on top.
     least : float
         Held-out error if each mode were stopped at a time of its own: the bound of this curve.
     measured : Measured or None
