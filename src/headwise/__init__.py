@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .backbones import list_backbones, load_backbone
     from .dissect import Dissection, dissect
     from .errors import ClaimError, HeadwiseError, InputError
+    from .forecast import Forecast, forecast
     from .gates.attention_maps import AttentionMaps
     from .heads import (
         Atom,
@@ -50,6 +51,7 @@ _HOMES = {
     "backbones": ("list_backbones", "load_backbone"),
     "dissect": ("Dissection", "dissect"),
     "errors": ("ClaimError", "HeadwiseError", "InputError"),
+    "forecast": ("Forecast", "forecast"),
     "gates.attention_maps": ("AttentionMaps",),
     "heads": (
         "Atom",
@@ -92,6 +94,7 @@ __all__ = [
     "Conditioner",
     "Dissection",
     "Explanation",
+    "Forecast",
     "GateClusters",
     "Head",
     "HeadClassifier",
@@ -115,6 +118,7 @@ __all__ = [
     "evaluate",
     "explain",
     "extract",
+    "forecast",
     "list_backbones",
     "load_backbone",
     "open_data",
@@ -145,9 +149,9 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Lets ``headwise.study`` and ``headwise.dissect`` be the functions although modules have the same names.
+    """Lets ``headwise.study``, ``.dissect`` and ``.forecast`` be the functions although modules have the same names.
 
-    Importing a submodule binds it in its package; for these two the function of the same name is bound instead.
+    Importing a submodule binds it in its package; for these three the function of the same name is bound instead.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

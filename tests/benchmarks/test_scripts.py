@@ -28,6 +28,7 @@ def test_every_script_is_run_here():
     assert scripts == {
         "attention_head.py",
         "comparison.py",
+        "forecast.py",
         "heads_table.py",
         "memory.py",
         "mixers.py",
@@ -73,6 +74,11 @@ def test_attention_head(tmp_path):
     TokenStore.from_arrays(tmp_path / "store", tokens, labels, split=split, num_prefix=1, grid=(2, 2))
     args = ("--store", tmp_path / "store", "--components", 4, "--betas", 0.01, "--seconds", 0.2)
     assert run("attention_head.py", *args).count("| 0.01 |") == 4
+
+
+def test_forecast():
+    said = run("forecast.py", "--quick", "--depths", 2)
+    assert "of 4 rows have R2" in said
 
 
 def test_memory():

@@ -44,7 +44,20 @@ def photos(tmp_path):
 
 def test_version_and_help(call):
     assert call("--version") == (0, f"headwise {__version__}\n", "")
-    for command in ("study", "extract", "fit", "relu", "predict", "explain", "verify", "theory", "info", "doctor"):
+    commands = (
+        "study",
+        "extract",
+        "fit",
+        "relu",
+        "predict",
+        "explain",
+        "forecast",
+        "verify",
+        "theory",
+        "info",
+        "doctor",
+    )
+    for command in commands:
         code, out, _ = call(command, "--help")
         assert code == 0
         assert "Usage" in out
@@ -466,3 +479,30 @@ def test_doctor(call):
     code, said, _ = call("doctor", "--json")
     assert code == 0
     assert json.loads(said)["headwise"]
+
+
+def test_forecasts(call, tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    X = rng.normal(size=(120, 4, 6)) + 1.5 * rng.normal(size=(3, 6))[y][:, None]
+    store = TokenStore.from_arrays(tmp_path / "store", X, y).path
+    coarse = TokenStore.from_arrays(tmp_path / "coarse", X, y // 2).path
+    options = ("forecast", "--tokens", store, "--auxiliary", coarse, "--out", tmp_path / "out")
+    code, said, errors = call(*options)
+    assert code == 0, errors
+    for told in ("96 samples, all 6 features", "modes of the labels are above the noise", "stop at time", "coarse: "):
+        assert told in said
+    assert said.rstrip().endswith(str(tmp_path / "out"))
+    written = json.loads((tmp_path / "out" / "forecast.json").read_text())
+    with Image.open(tmp_path / "out" / "forecast.png") as figure:
+        assert figure.width > 1000
+    code, said, _ = call(*options, "--json")  # the same again
+    assert code == 0
+    assert json.loads(said) == written
+    code, _, errors = call(*options, "--seed", 1)
+    assert code == 2
+    assert "made with other settings" in errors and "overwrite" in errors
+    assert call(*options, "--seed", 1, "--overwrite", "--no-train")[0] == 0
+    code, _, errors = call("forecast", "--tokens", tmp_path / "nowhere")
+    assert code == 2
+    assert "not a token store" in errors

@@ -7,19 +7,16 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..contracts import TokenSource
 from .metric_table import METRICS
 from .outcomes import as_classes
-from .parts import PartSpec, part_tokens
 
-__all__ = ["Scores", "logistic_probabilities", "majority", "neighbours", "pooled_tokens", "score"]
+__all__ = ["Scores", "logistic_probabilities", "majority", "neighbours", "score"]
 
 
 @dataclass(frozen=True)
@@ -35,21 +32,6 @@ def score(probabilities: NDArray[Any], targets: NDArray[Any]) -> Scores:
     """Scores of probabilities ``(n, c)`` against targets ``0 .. c-1``."""
     p, y = as_classes(probabilities, targets)
     return Scores(**{field.name: METRICS["classes"][field.name].value(p, y) for field in fields(Scores)})
-
-
-def pooled_tokens(source: TokenSource, rows: NDArray[Any]) -> NDArray[Any]:
-    """Prefix tokens joined with the mean patch token, ``(n, features)``, each of unit length."""
-    found = []
-    for _, tokens in source.chunks(rows):
-        scopes: list[Any] = (["prefix"] if source.num_prefix else []) + (
-            ["patch"] if source.num_tokens > source.num_prefix else []
-        )
-        pieces = []
-        for scope in scopes:
-            values, pooling, _ = part_tokens(PartSpec("linear", scope), tokens)
-            pieces.append(torch.nn.functional.normalize(torch.einsum("nsd,ns->nd", values, pooling), dim=1))
-        found.append(torch.cat(pieces, dim=1))
-    return torch.cat(found).numpy()
 
 
 def majority(targets: NDArray[Any], num_classes: int, n: int) -> NDArray[Any]:

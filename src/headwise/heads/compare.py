@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..contracts import Progress, TokenSource
 from ..tokens import num_views
-from .baselines import Scores, logistic_probabilities, majority, neighbours, pooled_tokens, score
+from ..tokens.pooling import pooled_tokens
+from .baselines import Scores, logistic_probabilities, majority, neighbours, score
 from .conditioning import Conditioner
 from .fitting import prepare
 from .head import Head
@@ -99,7 +100,7 @@ def baseline_results(source: TokenSource, splits: Splits, pixels: dict[str, NDAr
         [majority(y["train"], c, len(y[part])) for part in ("val", "test")],
     )
     began = time.perf_counter()
-    features = {part: pooled_tokens(source, splits.rows[part]) for part in ("train", "val", "test")}
+    features = {part: pooled_tokens(source, splits.rows[part], unit_length=True) for part in ("train", "val", "test")}
     found = neighbours(features["train"], y["train"], [features["val"], features["test"]])
     pooled = "prefix and mean patch tokens" if source.num_prefix else "the mean token"
     add("20 nearest neighbours", f"on {pooled} of unit length", began, found)

@@ -1,0 +1,38 @@
+"""Learning curves, stopping and transfer on real tokens, before anyone pays for them."""
+
+from .benefit import Benefit, alignments, transfer_benefit
+from .curve import LearningCurve, Measured, held_out_error, learning_curve, measure
+from .labels import LabelMatrix
+from .result import Forecast
+from .run import forecast
+from .scores import Agreement, Scores, agreement, compare_scores, forecast_score, h_score, logme, nce
+from .spectrum import Outlook, Spectrum, Visibility, estimate_spectrum
+from .whitening import Whitening, whiten
+
+__all__ = [
+    "Agreement",
+    "Benefit",
+    "Forecast",
+    "LabelMatrix",
+    "LearningCurve",
+    "Measured",
+    "Outlook",
+    "Scores",
+    "Spectrum",
+    "Visibility",
+    "Whitening",
+    "agreement",
+    "alignments",
+    "compare_scores",
+    "estimate_spectrum",
+    "forecast",
+    "forecast_score",
+    "h_score",
+    "held_out_error",
+    "learning_curve",
+    "logme",
+    "measure",
+    "nce",
+    "transfer_benefit",
+    "whiten",
+]
