@@ -114,13 +114,13 @@ def _quantiles(count: int, aspect: float) -> Floats:
     share = (np.arange(count) + 0.5) / max(count, 1)
     low, high = np.zeros(count), np.full(count, np.pi)
     angle = np.pi * share
-    for _ in range(60):  # Newton's steps, halvings where these leave the bracket; a handful of steps is the rule
+    for _ in range(60):  # Newton's steps, halvings where these leave the bracket; about ten are the rule
         excess = _tail(angle, aspect) - share
         low, high = np.where(excess > 0, low, angle), np.where(excess > 0, angle, high)
         slope = 2 * aspect * np.sin(angle) ** 2 / (np.pi * min(aspect, 1) * _squares(angle, aspect))
         stepped = angle - np.divide(excess, slope, out=np.full(count, np.inf), where=slope > 0)
-        last, angle = angle, np.where((low < stepped) & (stepped < high), stepped, (low + high) / 2)
-        if (np.abs(angle - last) <= 1e-15 * np.pi).all():
+        last, angle = angle, np.where((low <= stepped) & (stepped <= high), stepped, (low + high) / 2)
+        if (np.abs(angle - last) <= 1e-12).all():  # the step after it would be far below rounding
             break
     return np.sqrt(_squares(angle, aspect))
 
