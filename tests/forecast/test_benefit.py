@@ -7,7 +7,7 @@ import pytest
 
 from headwise import InputError
 from headwise.forecast import alignments, estimate_spectrum, transfer_benefit
-from headwise.theory import transfer
+from headwise.theory import joint_teacher
 from headwise.theory.mode_growth import mode_strengths
 
 D, OUTPUTS = 60, 20
@@ -55,8 +55,8 @@ def test_benefit_of_the_estimate_is_that_of_the_truth(alignment, strengths):
     """As many samples as `theory.transfer` has for its noise; the estimate sees the data alone."""
     n = 240
     planted = tuple(s * (D / n) ** 0.5 for s in strengths)
-    one = transfer.JointTeacher(np.array([strengths[0]]), np.ones((1, 1)), (OUTPUTS,), D)
-    truth = transfer.benefit(one, transfer.pair(*strengths, alignment, D, (OUTPUTS, OUTPUTS)))
+    one = joint_teacher.JointTeacher(np.array([strengths[0]]), np.ones((1, 1)), (OUTPUTS,), D)
+    truth = joint_teacher.benefit(one, joint_teacher.pair(*strengths, alignment, D, (OUTPUTS, OUTPUTS)))
     found = []
     for seed in range(6):
         x, a, b = two_tasks(n, alignment, planted, seed=seed)
