@@ -64,12 +64,13 @@ def load_hf(rest: str, device: str = "cpu") -> WrappedModule:
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             raise InputError(f"hf/{rest} cannot be loaded: {_first_line(error)}") from None
     model = getattr(loaded, "vision_model", loaded)
+    sees = model is not loaded or getattr(model, "main_input_name", "") == "pixel_values"
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
     about = f"{type(model).__name__} of the transformers library" + (
         "" if stored == "float32" else f", stored in {stored} and run in float32"
     )
     model = model.eval().requires_grad_(False).to(device)
-    if getattr(model, "main_input_name", "input_ids") != "pixel_values":
+    if not sees:
         return WrappedModule(f"hf/{rest}", model, about)
     how = _preprocessing(folder)
 
