@@ -96,6 +96,8 @@ class AttentionMaps:
                 for field in ("rotary", "bias", "position_query", "window", "q_norm", "k_norm")
                 if getattr(record, field) is not None
             ]
+            if record.causal:
+                unknown.append("a causal mask")
             if unknown:
                 raise InputError(f"{record.name} has {' and '.join(unknown)}; gates of its attention are not made")
         self.record = record
