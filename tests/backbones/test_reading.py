@@ -75,7 +75,7 @@ def test_structure_is_found_and_holds(apart, key_heads, norm):
     ("options", "said"),
     [
         ({"heads": 5, "key_heads": 5, "width": 5}, r"0\.attention\.qkv_proj has 75 outputs"),
-        ({"heads": 4, "key_heads": 2, "head_dim": 7}, r"has 48 outputs, which 4 attention heads of width 7 cannot share"),
+        ({"heads": 4, "key_heads": 2, "head_dim": 20}, r"48 outputs, which 4 attention heads of width 20 cannot share"),
         ({"heads": 4, "key_heads": 3, "apart": True}, r"0\.attention\.k_proj has 18 rows of keys, which do not make"),
     ],
 )
