@@ -74,7 +74,8 @@ def cached(repo_id: str) -> Path:
         return Path(hub.snapshot_download(repo_id, local_files_only=True))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{repo_id} is not in the local cache of the hub ({_first_line(error)}); fetch it first: hf download {repo_id}"
+            f"{repo_id} is not in the local cache of the hub ({_first_line(error)}); fetch it first: "
+            f"hf download {repo_id}"
         ) from None
 
 

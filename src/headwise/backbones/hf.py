@@ -48,8 +48,8 @@ def load_hf(rest: str, device: str = "cpu") -> WrappedModule:
     Raises
     ------
     InputError
-        No such model here, weights that are no safetensors, code of its own, quantised weights, an attention that is not
-        understood, or images without a description of their preprocessing.
+        No such model here, weights that are no safetensors, code of its own, quantised weights, an attention that is
+        not understood, or images without a description of their preprocessing.
     """
     if not rest:
         raise InputError("which model? Give hf/FOLDER or hf/USER/NAME, for example hf/facebook/dinov2-small")
@@ -79,7 +79,8 @@ def load_hf(rest: str, device: str = "cpu") -> WrappedModule:
         return found
 
     grid, prefix = _layout(model, how, forward)
-    return VisionBackbone(f"hf/{rest}", model, forward, how, grid, prefix, hash_tensors(model.state_dict()), about, device)
+    digest = hash_tensors(model.state_dict())
+    return VisionBackbone(f"hf/{rest}", model, forward, how, grid, prefix, digest, about, device)
 
 
 def _folder(rest: str) -> Path:
@@ -162,7 +163,8 @@ def _layout(model: Any, how: Preprocessing, forward: Any) -> tuple[tuple[int, in
     prefix = count - grid[0] * grid[1]
     if prefix < 0:
         raise InputError(
-            f"{type(model).__name__} makes {count} tokens of {grid[0]} x {grid[1]} patches; patches on one grid were expected"
+            f"{type(model).__name__} makes {count} tokens of {grid[0]} x {grid[1]} patches; patches on one grid were "
+            "expected"
         )
     return grid, prefix
 

@@ -70,7 +70,7 @@ def _sequence(module: Any, path: str, width: int) -> Rotary:
 
 
 def _grid(place: Place, path: str, rope: Any) -> Rotary:
-    """timm: ``rope.get_embed()`` gives sines and cosines, side by side, of the patch tokens, and prefix tokens are free."""
+    """timm: ``rope.get_embed()`` gives sines and cosines of the patch tokens, side by side; prefix tokens are free."""
     attn = place.module
     halves = bool(getattr(attn, "rotate_half", False))
     layer = place.layer()
@@ -125,7 +125,9 @@ def read_bias(place: Place) -> Tensor | None:
 def _evaluate(module: Any, method: str, path: str) -> Tensor:
     """The bias that a module makes from its own weights, ``(heads, s, s)``, in float64."""
     if not hasattr(module, method):
-        raise InputError(f"{path} ({type(module).__name__}) has a relative position bias of a kind that is not understood")
+        raise InputError(
+            f"{path} ({type(module).__name__}) has a relative position bias of a kind that is not understood"
+        )
     # biases that a small network makes are made in float64; those that are looked up need no copy of the whole layer
     source = module if hasattr(module, "qkv") else copy.deepcopy(module).double().eval()
     with torch.no_grad():

@@ -55,7 +55,8 @@ def read_projections(place: Place) -> QueryKey | None:
         if value is not None and value is not False:
             raise InputError(f"{path} has {what} ({name}), which no record describes")
     names = [f"{path}.{name}" if path else name for name in maps]
-    weights, biases = zip(*(_linear(getattr(attn, name), full) for name, full in zip(maps, names, strict=True)), strict=True)
+    linear = [_linear(getattr(attn, name), full) for name, full in zip(maps, names, strict=True)]
+    weights, biases = zip(*linear, strict=True)
     if len(maps) == 1:
         (query, key), (query_bias, key_bias) = _split(attn, heads, weights[0], biases[0], names[0])
     else:
@@ -63,8 +64,8 @@ def read_projections(place: Place) -> QueryKey | None:
     width = _head_width(attn, heads, len(query), names[0])
     if len(key) % width or heads % (len(key) // width or 1):
         raise InputError(
-            f"{names[-1]} has {len(key)} rows of keys, which do not make heads of width {width} that {heads} query heads "
-            "can share"
+            f"{names[-1]} has {len(key)} rows of keys, which do not make heads of width {width} that {heads} query "
+            "heads can share"
         )
     norm, reads = input_norm(place)
     q_norm, k_norm = _head_norms(attn, path, width)
@@ -90,7 +91,7 @@ def read_projections(place: Place) -> QueryKey | None:
 
 
 def input_norm(place: Place) -> tuple[Norm | None, str]:
-    """The norm in front of the attention of a layer and its path; None and "" where attention takes tokens as they come.
+    """The norm in front of the attention of a layer and its path; None and "" where attention takes tokens as they are.
 
     A layer whose ``norm_first`` is False, as in torch, has its norms after attention.
     """

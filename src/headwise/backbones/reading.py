@@ -17,8 +17,8 @@ from . import READERS
 __all__ = ["Place", "as_norm", "query_keys", "read_attention"]
 
 HOW_TO = (
-    "to teach it, register a reader with headwise.backbones.READERS (Add a backbone, in CONTRIBUTING.md): one file with a "
-    "function from the module to its QueryKey record"
+    "to teach it, register a reader with headwise.backbones.READERS (Add a backbone, in CONTRIBUTING.md): one file with "
+    "a function from the module to its QueryKey record"
 )
 
 _CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec|multihead_attn$", re.IGNORECASE)
@@ -124,8 +124,8 @@ def read_attention(place: Place, layer: int = 0) -> QueryKey | None:
     for weight in (record.query, record.key):
         if not weight.is_floating_point():
             raise InputError(
-                f"{place.path} has weights of {weight.dtype}: quantised models are not read; load the model in float32 or "
-                "bfloat16"
+                f"{place.path} has weights of {weight.dtype}: quantised models are not read; load the model in float32 "
+                "or bfloat16"
             )
     return replace(record, layer=layer)
 

@@ -32,8 +32,8 @@ def read_torch_attention(place: Place) -> QueryKey | None:
             raise InputError(f"{place.path} has keys that are no tokens ({name}), which no record describes")
     if attn.kdim != attn.embed_dim:
         raise InputError(
-            f"{place.path} takes keys of width {attn.kdim} and queries of width {attn.embed_dim}: its keys come from other "
-            "tokens, and only self-attention is described"
+            f"{place.path} takes keys of width {attn.kdim} and queries of width {attn.embed_dim}: its keys come from "
+            "other tokens, and only self-attention is described"
         )
     if attn.in_proj_weight is None:
         query, key = attn.q_proj_weight, attn.k_proj_weight

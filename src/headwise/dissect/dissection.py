@@ -64,8 +64,8 @@ class Dissection:
         dict
             ``weighted_cosine``, ``effective_rank``, ``symmetric_share`` and ``weighted_chance``: lists of layers, each
             a list of attention heads. ``chance``: a number. ``norm_folded``: whether the norm is part of the modes.
-            ``check``: the largest difference, its bound and what was left out (`Faithful.to_dict`), or None where no check
-            was made.
+            ``check``: the largest difference, its bound and what was left out (`Faithful.to_dict`), or None where no
+            check was made.
         """
         return {
             "weighted_cosine": self.weighted_cosine.tolist(),
@@ -89,8 +89,8 @@ def dissect(
     model : AttentionModel
         From `headwise.load_backbone`: a backbone by its name, or a torch module.
     check : Tensor or mapping, optional
-        Inputs of the model (a preprocessed batch). The logits that it computes are then compared, in float64, with those
-        of its records and modes; see `headwise.dissect.check`.
+        Inputs of the model (a preprocessed batch). The logits that it computes are then compared, in float64, with
+        those of its records and modes; see `headwise.dissect.check`.
     fold : bool
         Fold the norm in front of each layer into its matrix. Without it the check is one of the records alone.
     draws, seed : int

@@ -51,8 +51,8 @@ def record_logits(record: QueryKey, tokens: Tensor) -> Tensor:
         key = key.repeat_interleave(record.groups, 1)
     if query.shape != key.shape:
         raise InputError(
-            f"{record.name}: queries are {tuple(query.shape)}, keys {tuple(key.shape)} with {record.groups} query heads "
-            "for each key head"
+            f"{record.name}: queries are {tuple(query.shape)}, keys {tuple(key.shape)} with {record.groups} query "
+            "heads for each key head"
         )
     if record.rotary is not None:
         query, key = _turn(query, record.rotary), _turn(key, record.rotary)

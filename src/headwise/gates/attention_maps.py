@@ -68,7 +68,8 @@ class AttentionMaps:
     ------
     InputError
         The layer has rotary embeddings, biases of the logits, windows, a causal mask or norms of queries and keys; or
-        (in a fit) the tokens have another width, or their store says that another layer reads them; or what was given is no record.
+        (in a fit) the tokens have another width, or their store says that another layer reads them; or what was given
+        is no record.
 
     Examples
     --------
