@@ -17,8 +17,8 @@ from . import READERS
 __all__ = ["Place", "as_norm", "query_keys", "read_attention"]
 
 HOW_TO = (
-    "to teach it, register a reader with headwise.backbones.READERS (Add a backbone, in CONTRIBUTING.md): one file with "
-    "a function from the module to its QueryKey record"
+    "to teach it, register a reader with headwise.backbones.READERS (Add a backbone, in CONTRIBUTING.md): one file "
+    "with a function from the module to its QueryKey record"
 )
 
 _CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec|multihead_attn$", re.IGNORECASE)

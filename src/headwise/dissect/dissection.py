@@ -137,7 +137,7 @@ def _check_heads(records: list[QueryKey]) -> None:
     if len(counts) > 1:
         (a, first), (b, second), *_ = counts.items()
         raise InputError(
-            f"{first} has {a} attention heads and {second} has {b}; give a model, or a part of one, whose layers agree: "
+            f"{first} has {a} attention heads and {second} has {b}; give a model, or a part of one, where they agree: "
             "headwise.load_backbone(model.vision_model)"
         )
 
