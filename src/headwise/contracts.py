@@ -230,7 +230,6 @@ class QueryKey:
     tokens_first: bool = False
 
 
-
 @runtime_checkable
 class AttentionModel(Protocol):
     """A network whose attention layers are known."""

@@ -18,7 +18,12 @@ from headwise.hub import cached
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 32}
 VISION = SMALL | {"image_size": 16, "patch_size": 4}
-SQUARE = {"size": {"height": 16, "width": 16}, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 0.5], "resample": 2}
+SQUARE = {
+    "size": {"height": 16, "width": 16},
+    "image_mean": [0.1, 0.2, 0.3],
+    "image_std": [0.5, 0.5, 0.5],
+    "resample": 2,
+}
 
 
 @pytest.fixture(scope="module")

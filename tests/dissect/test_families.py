@@ -122,7 +122,9 @@ TIMM = {
     "siglip": lambda: timm("vit", class_token=False, global_pool="map"),
     "eva-02": lambda: timm("eva", use_rot_pos_emb=True, qkv_fused=False, swiglu_mlp=True, ref_feat_shape=(3, 3)),
     "eva, fused": lambda: timm("eva", use_rot_pos_emb=True),
-    "rope, mixed": lambda: timm("eva", use_rot_pos_emb=True, attn_type="rope", rope_type="mixed", rope_grid_indexing="xy"),
+    "rope, mixed": lambda: timm(
+        "eva", use_rot_pos_emb=True, attn_type="rope", rope_type="mixed", rope_grid_indexing="xy"
+    ),
     "dinov3": lambda: timm(
         "eva", use_rot_pos_emb=True, attn_type="rope", rope_type="dinov3", rope_rotate_half=True, num_reg_tokens=4
     ),
@@ -178,9 +180,7 @@ def transformers_module():
 def hf(name, attention="sdpa"):
     transformers = transformers_module()
     config, options, inputs, layers = HF[name]
-    model = transformers.AutoModel.from_config(
-        getattr(transformers, config)(**options), attn_implementation=attention
-    )
+    model = transformers.AutoModel.from_config(getattr(transformers, config)(**options), attn_implementation=attention)
     return shake(model), inputs(), layers
 
 
@@ -318,7 +318,10 @@ class OddAttention(nn.Module):
     [
         (swin_v2, r"layers\.0\.blocks\.0\.attn has cosine attention \(logit_scale\), which no record describes"),
         (uneven_swin, r"layers\.0\.blocks\.0\.attn has windows of 4 x 4 tokens on a grid of 6 x 6"),
-        (Odd, r"layers\.0\.attention is a OddAttention with everything, attention of a kind that is not understood; to"),
+        (
+            Odd,
+            r"layers\.0\.attention is a OddAttention with everything, attention of a kind that is not understood",
+        ),
         (lambda: nn.Linear(3, 3), "Linear has no attention layer that is understood; to teach it, register a reader"),
         (lambda: nn.MultiheadAttention(8, 2, add_bias_kv=True), "has keys that are no tokens"),
         (lambda: nn.MultiheadAttention(8, 2, add_zero_attn=True), "has keys that are no tokens"),
@@ -333,7 +336,11 @@ def test_what_is_not_understood_is_refused_by_name(make, said):
 @pytest.mark.parametrize(
     ("config", "options", "said"),
     [
-        ("T5Config", {"d_model": 24, "d_kv": 8, "num_layers": 1, "num_heads": 3, "d_ff": 32}, "relative biases by bucket"),
+        (
+            "T5Config",
+            {"d_model": 24, "d_kv": 8, "num_layers": 1, "num_heads": 3, "d_ff": 32},
+            "relative biases by bucket",
+        ),
         ("GPTNeoXConfig", TEXT, "GPTNeoXAttention with .*, attention of a kind that is not understood"),
         ("Gemma2Config", GROUPED, "capped logits"),
         ("GptOssConfig", GROUPED | {"num_local_experts": 2, "num_experts_per_tok": 1}, "learned sinks"),

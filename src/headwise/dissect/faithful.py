@@ -25,8 +25,8 @@ BOUND = 1e-6
 _MASKED = -1e8
 """Logits below this are masked: models hide a pair of tokens by minus infinity or the lowest number of a precision."""
 
-_NO_WEIGHT = 1e-30
-"""A share of attention that is none, for pairs that are hidden by a finite number (Swin adds -100)."""
+_NO_WEIGHT = -69.0
+"""Logarithm of a share of attention that is none: some models hide pairs by a finite number (Swin adds -100)."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ def _used(record: QueryKey, logits: Tensor) -> Tensor:
     says = record.causal is not None or isinstance(record.window, int)
     if says and bool((shown & masked & real).any()):
         raise HeadwiseError(f"{record.name} hides pairs of tokens that its record shows; nothing is reported about it")
-    weights = logits.softmax(-1).masked_fill(padding[:, None, :, None], 0)
-    if bool(((weights > _NO_WEIGHT) & ~shown).any()):
+    shares = (logits - logits.logsumexp(-1, keepdim=True)).masked_fill(padding[:, None, :, None], -torch.inf)
+    if bool(((shares > _NO_WEIGHT) & ~shown).any()):
         raise HeadwiseError(f"{record.name} shows pairs of tokens that its record hides; nothing is reported about it")
     return seen & real
 

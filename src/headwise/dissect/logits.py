@@ -57,7 +57,14 @@ def record_logits(record: QueryKey, tokens: Tensor) -> Tensor:
     if record.rotary is not None:
         query, key = _turn(query, record.rotary), _turn(key, record.rotary)
     logits = record.scale * (query @ key.mT)
-    return logits if record.bias is None else logits + record.bias.detach().to(logits)
+    if record.bias is None:
+        return logits
+    if record.bias.shape[-3:] != logits.shape[-3:]:
+        raise InputError(
+            f"{record.name} has biases {tuple(record.bias.shape)} for logits {tuple(logits.shape[-3:])} (attention heads, "
+            "queries, keys)"
+        )
+    return logits + record.bias.detach().to(logits)
 
 
 def visible_pairs(record: QueryKey, count: int, device: torch.device | None = None) -> Tensor:
