@@ -198,8 +198,8 @@ class QueryKey:
         What a token may see: its window, or so many tokens up to itself (the others are hidden).
     groups : int
         Query heads for each key head.
-    causal : bool
-        Whether tokens see only themselves and those before.
+    causal : bool or None
+        Whether tokens see only themselves and those before; None where the caller of the module decides, by a mask.
     reads : str
         Path of the module whose first argument are the tokens x; the attention module itself where it is empty.
     tokens_first : bool
@@ -225,7 +225,7 @@ class QueryKey:
     position_query: Any = None
     window: Windows | int | None = None
     groups: int = 1
-    causal: bool = False
+    causal: bool | None = None
     reads: str = ""
     tokens_first: bool = False
 

@@ -77,7 +77,7 @@ def _grid(place: Place, path: str, rope: Any) -> Rotary:
     if layer is None or not hasattr(rope, "get_embed"):
         raise InputError(f"the rotary embedding of {place.path} ({type(rope).__name__}) is not understood")
     number = int(layer[0].rpartition(".")[2])
-    model = place.model.get_submodule(path)
+    model: Any = place.model.get_submodule(path)
 
     def tables(count: int) -> tuple[Tensor, Tensor]:
         sized = getattr(rope, "feat_shape", None) is not None

@@ -100,9 +100,8 @@ def query_keys(model: nn.Module) -> list[QueryKey]:
         elif _LOOKS.search(type(module).__name__) and _has_weights(module):
             looks[path] = module
     if any(Place(model, path).numbered for path in (*records, *looks)):
-        records, looks = (
-            {path: item for path, item in found.items() if Place(model, path).numbered} for found in (records, looks)
-        )
+        records = {path: record for path, record in records.items() if Place(model, path).numbered}
+        looks = {path: module for path, module in looks.items() if Place(model, path).numbered}
     for path, module in looks.items():
         if not any(_inside(name, [path]) for name in records):  # a frame around attention is not attention
             parts = ", ".join(name for name, _ in module.named_children())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..contracts import QueryKey
 from ..errors import InputError
@@ -35,10 +35,11 @@ def read_torch_attention(place: Place) -> QueryKey | None:
             f"{place.path} takes keys of width {attn.kdim} and queries of width {attn.embed_dim}: its keys come from "
             "other tokens, and only self-attention is described"
         )
-    if attn.in_proj_weight is None:
+    together: Tensor | None = attn.in_proj_weight
+    if together is None:  # values have a width of their own
         query, key = attn.q_proj_weight, attn.k_proj_weight
     else:
-        query, key, _ = attn.in_proj_weight.chunk(3)
+        query, key, _ = together.chunk(3)
     query_bias = key_bias = None
     if attn.in_proj_bias is not None:
         query_bias, key_bias, _ = (b.unflatten(0, (attn.num_heads, -1)) for b in attn.in_proj_bias.chunk(3))

@@ -132,7 +132,13 @@ def check(
                 f"{path} took {len(logits)} softmaxes where one was expected, so its logits are not known; its "
                 "attention is of a kind (a compiled or external kernel) that is not observed"
             )
-        tokens = entered[record.reads or record.name]
+        reads = record.reads or record.name
+        if reads not in entered:
+            raise HeadwiseError(
+                f"the record of {path} does not describe its logits: {reads} runs after it and is no norm in front of it; "
+                "nothing is reported"
+            )
+        tokens = entered[reads]
         modes = None if found is None else found[by_name[path]]
         difference = _compare(record, tokens, logits[0], modes)
         # a layer that runs several times (shared weights) is as good as its worst time

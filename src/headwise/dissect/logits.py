@@ -61,8 +61,8 @@ def record_logits(record: QueryKey, tokens: Tensor) -> Tensor:
         return logits
     if record.bias.shape[-3:] != logits.shape[-3:]:
         raise InputError(
-            f"{record.name} has biases {tuple(record.bias.shape)} for logits {tuple(logits.shape[-3:])} (attention heads, "
-            "queries, keys)"
+            f"{record.name} has biases {tuple(record.bias.shape)} for logits {tuple(logits.shape[-3:])} "
+            "(attention heads, queries, keys)"
         )
     return logits + record.bias.detach().to(logits)
 
