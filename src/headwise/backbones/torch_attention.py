@@ -35,6 +35,8 @@ def read_torch_attention(place: Place) -> QueryKey | None:
             f"{place.path} takes keys of width {attn.kdim} and queries of width {attn.embed_dim}: its keys come from "
             "other tokens, and only self-attention is described"
         )
+    query: Tensor
+    key: Tensor
     together: Tensor | None = attn.in_proj_weight
     if together is None:  # values have a width of their own
         query, key = attn.q_proj_weight, attn.k_proj_weight

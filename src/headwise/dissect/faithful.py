@@ -135,8 +135,8 @@ def check(
         reads = record.reads or record.name
         if reads not in entered:
             raise HeadwiseError(
-                f"the record of {path} does not describe its logits: {reads} runs after it and is no norm in front of it; "
-                "nothing is reported"
+                f"the record of {path} does not describe its logits: {reads} runs after it and is no norm in front of "
+                "it; nothing is reported"
             )
         tokens = entered[reads]
         modes = None if found is None else found[by_name[path]]
