@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import headwise
 from headwise.contracts import AttentionModel, Backbone, Preprocessing
@@ -130,7 +131,18 @@ def test_what_is_never_loaded(transformers, tmp_path):
         headwise.load_backbone(f"hf/{tmp_path}")
 
 
-def test_models_that_are_not_here(transformers, tmp_path, monkeypatch):
+def test_layers_without_weights_are_refused(transformers, tmp_path):
+    save(transformers, tmp_path, "BertConfig", SMALL | {"vocab_size": 50})
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    save_file({k: v for k, v in weights.items() if "pooler" not in k}, file, metadata={"format": "pt"})
+    headwise.load_backbone(f"hf/{tmp_path}")  # the pooler makes no tokens
+    save_file({k: v for k, v in weights.items() if "1.attention" not in k}, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks weights of its layers: encoder\.layer\.1\.attention"):
+        headwise.load_backbone(f"hf/{tmp_path}")
+
+
+def test_models_that_are_not_here(transformers):
     with pytest.raises(InputError, match="which model"):
         headwise.load_backbone("hf")
     with pytest.raises(InputError, match="there is no folder nowhere; give the folder of a model, or USER/NAME"):

@@ -58,11 +58,20 @@ def load_hf(rest: str, device: str = "cpu") -> WrappedModule:
     config = _config(folder)
     with torch.random.fork_rng(devices=[]):
         try:
-            loaded: Any = transformers.AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            loaded, told = transformers.AutoModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             raise InputError(f"hf/{rest} cannot be loaded: {_first_line(error)}") from None
+    # what is missing was drawn at random; outside the layers (poolers, mask tokens) it changes no token
+    missing = sorted(k for k in told["missing_keys"] if any(part.isdigit() for part in k.split(".")))
+    if missing:
+        raise InputError(f"hf/{rest} lacks weights of its layers: {', '.join(missing[:3])} ({len(missing)} in all)")
     model = getattr(loaded, "vision_model", loaded)
     sees = model is not loaded or getattr(model, "main_input_name", "") == "pixel_values"
     stored = config.get("dtype") or config.get("torch_dtype") or "float32"
