@@ -9,7 +9,7 @@ from types import ModuleType
 
 from .errors import InputError
 
-__all__ = ["check_repo_id", "download", "is_repo_id", "upload"]
+__all__ = ["cached", "check_repo_id", "download", "is_repo_id", "upload"]
 
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
@@ -58,6 +58,25 @@ def download(repo_id: str, *, files: Sequence[str], token: str | None, revision:
         return Path(api.snapshot_download(repo_id, revision=revision, allow_patterns=list(files)))
     except (OSError, ValueError, hub.errors.HTTPError) as error:
         raise InputError(f"cannot read {repo_id} from the hub: {_first_line(error)}") from None
+
+
+def cached(repo_id: str) -> Path:
+    """Folder of a repository in the hub's local cache; the network is not used.
+
+    Raises
+    ------
+    InputError
+        huggingface_hub is not installed, or the repository is not in the cache.
+    """
+    check_repo_id(repo_id)
+    hub = _huggingface_hub()
+    try:
+        return Path(hub.snapshot_download(repo_id, local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{repo_id} is not in the local cache of the hub ({_first_line(error)}); fetch it first: "
+            f"hf download {repo_id}"
+        ) from None
 
 
 def _huggingface_hub() -> ModuleType:

@@ -124,18 +124,8 @@ def test_records_project_as_the_model_does(kind, batch):
     assert record.scale == pytest.approx((width // heads) ** -0.5)
     norm = record.input_norm
     x = torch.nn.functional.layer_norm(x, (width,), norm.weight, norm.bias, norm.eps)
-    passes = []
-    hook = model.blocks[0].register_forward_hook(lambda *_: passes.append(1))
-    every = model.projections(batch)
-    hook.remove()
-    assert len(every) == depth and len(passes) == 1  # one forward pass for all layers
-    (found,) = model.projections(batch, [1])
-    assert torch.equal(found.query, every[1].query) and torch.equal(found.key, every[1].key)
-    assert found.scale == pytest.approx((width // heads) ** -0.5)
-    for got, weight, bias in (
-        (found.query, record.query, record.query_bias),
-        (found.key, record.key, record.key_bias),
-    ):
+    q, k, _ = model.blocks[1].attn.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    for got, weight, bias in ((q, record.query, record.query_bias), (k, record.key, record.key_bias)):
         wanted = torch.einsum("bsd,hed->bhse", x, weight) + bias[:, None]
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-4)
 
@@ -246,7 +236,7 @@ def test_files_that_are_not_weights(tmp_path):
 
 
 def test_names_that_are_not_known():
-    assert headwise.list_backbones() == ["embedded", "timm"]
+    assert headwise.list_backbones() == ["embedded", "hf", "timm"]
     with pytest.raises(InputError, match=r"unknown backbone 'embeded'; did you mean embedded\?"):
         headwise.load_backbone("embeded")
     with pytest.raises(
@@ -256,7 +246,7 @@ def test_names_that_are_not_known():
     with pytest.raises(InputError, match="which timm model"):
         headwise.load_backbone("timm")
     for name in ("", None, 3):
-        with pytest.raises(InputError, match="known: embedded, timm"):
+        with pytest.raises(InputError, match="known: embedded, hf, timm"):
             headwise.load_backbone(name)
 
 

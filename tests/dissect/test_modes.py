@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from headwise.contracts import QueryKey
 from headwise.dissect import all_modes, modes, weighted_cosine
-from headwise.dissect.capture import mode_logits
+from headwise.dissect.logits import mode_logits
 from headwise.dissect.metrics import mode_cosines
 from headwise.dissect.modes import folded_weights
 from headwise.errors import InputError

@@ -223,6 +223,8 @@ def test_attention_maps_leave_hidden_tokens_out():
 def test_attention_maps_of_layers_that_they_do_not_describe():
     with pytest.raises(InputError, match="rotary"):
         AttentionMaps(record(rotary=object()))
+    with pytest.raises(InputError, match="has a causal mask; gates of its attention are not made"):
+        AttentionMaps(record(causal=True))
     with pytest.raises(InputError, match="width 4, got width 5"):
         AttentionMaps(record()).fit(None, SHAPE, [torch.zeros(1, 6, 5)], 1, 0)
 

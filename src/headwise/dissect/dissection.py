@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ..checks import check_backbone
-from ..contracts import Backbone
-from .capture import BOUND, check_logits
+from ..contracts import AttentionModel, QueryKey
+from ..errors import InputError
+from . import faithful
+from .faithful import Faithful
 from .metrics import (
     chance_band,
     effective_rank,
@@ -36,9 +38,9 @@ class Dissection:
         Band of single mode cosines: 99 % of random directions lie within plus or minus this.
     weighted_chance : Tensor, shape (layers, heads)
         The same for the weighted cosine of each head, from permutations of its key features.
-    difference : float or None
-        Largest difference between the model's logits and those of the modes, as a share of their spread; None where no
-        images were given.
+    check : Faithful or None
+        Differences between the logits that the model computes and those of its records and modes; None where no inputs
+        were given.
     """
 
     modes: list[Modes]
@@ -47,7 +49,12 @@ class Dissection:
     symmetric_share: Tensor
     chance: float
     weighted_chance: Tensor
-    difference: float | None
+    check: Faithful | None
+
+    @property
+    def difference(self) -> float | None:
+        """Largest difference of all attention heads, as a share of the logits' spread; None without a check."""
+        return None if self.check is None else self.check.largest
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers for JSON; the modes themselves are left out.
@@ -57,7 +64,8 @@ class Dissection:
         dict
             ``weighted_cosine``, ``effective_rank``, ``symmetric_share`` and ``weighted_chance``: lists of layers, each
             a list of attention heads. ``chance``: a number. ``norm_folded``: whether the norm is part of the modes.
-            ``check``: ``{"largest_difference": ..., "bound": ...}``, or None where no check was made.
+            ``check``: the largest difference, its bound and what was left out (`Faithful.to_dict`), or None where no
+            check was made.
         """
         return {
             "weighted_cosine": self.weighted_cosine.tolist(),
@@ -66,23 +74,25 @@ class Dissection:
             "chance": self.chance,
             "weighted_chance": self.weighted_chance.tolist(),
             "norm_folded": self.modes[0].norm_folded,
-            "check": None if self.difference is None else {"largest_difference": self.difference, "bound": BOUND},
+            "check": None if self.check is None else self.check.to_dict(),
         }
 
 
 @torch.no_grad()
 def dissect(
-    model: Backbone, images: Tensor | None = None, *, fold: bool = True, draws: int = 100, seed: int = 0
+    model: AttentionModel, check: Any = None, *, fold: bool = True, draws: int = 100, seed: int = 0
 ) -> Dissection:
     """Decompose the query-key interaction of every attention head of a backbone.
 
     Parameters
     ----------
-    model : Backbone
-    images : Tensor, optional
-        A preprocessed batch; the modes are then checked against the logits that the model computes.
+    model : AttentionModel
+        From `headwise.load_backbone`: a backbone by its name, or a torch module.
+    check : Tensor or mapping, optional
+        Inputs of the model (a preprocessed batch). The logits that it computes are then compared, in float64, with
+        those of its records and modes; see `headwise.dissect.check`.
     fold : bool
-        Fold the norm in front of each layer into its matrix. The check needs it.
+        Fold the norm in front of each layer into its matrix. Without it the check is one of the records alone.
     draws, seed : int
         Permutations behind the chance band of the weighted cosine.
 
@@ -93,9 +103,10 @@ def dissect(
     Raises
     ------
     InputError
-        What is given is no backbone, or a layer with something that modes do not describe, by name.
+        What is given is no backbone, or a layer with something that modes do not describe, by name; or layers whose
+        attention heads differ in number.
     HeadwiseError
-        Modes that do not reproduce the model's logits.
+        Records or modes that do not reproduce the model's logits, by the name of the layer.
 
     Examples
     --------
@@ -107,7 +118,8 @@ def dissect(
     check_backbone(model, "query_keys")
     records = model.query_keys()
     found = all_modes(records, fold)
-    difference = max(check_logits(model, records, found, images)) if images is not None and fold else None
+    _check_heads(records)
+    checked = None if check is None else faithful.check(model, records, check, found if fold else None)
     permuted = [permuted_weighted_cosine(r, draws, seed, fold).abs().quantile(0.99, dim=0) for r in records]
     return Dissection(
         found,
@@ -116,8 +128,18 @@ def dissect(
         torch.stack([symmetric_share(m) for m in found]),
         chance_band(records[0].query.shape[2]),
         torch.stack(permuted),
-        difference,
+        checked,
     )
+
+
+def _check_heads(records: list[QueryKey]) -> None:
+    counts = {len(record.query): record.name for record in records}
+    if len(counts) > 1:
+        (a, first), (b, second), *_ = counts.items()
+        raise InputError(
+            f"{first} has {a} attention heads and {second} has {b}; give a model, or a part of one, where they agree: "
+            "headwise.load_backbone(model.vision_model)"
+        )
 
 
 def layer_cosines(found: list[Modes]) -> Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..contracts import Backbone
-from .capture import normalise
+from .logits import normalise
 from .metrics import mode_cosines
 from .modes import Modes, all_modes
 

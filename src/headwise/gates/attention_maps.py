@@ -67,8 +67,9 @@ class AttentionMaps:
     Raises
     ------
     InputError
-        The layer has rotary embeddings, biases of the logits, windows or norms of queries and keys; or (in a fit) the
-        tokens have another width, or their store says that another layer reads them; or what was given is no record.
+        The layer has rotary embeddings, biases of the logits, windows, a causal mask or norms of queries and keys; or
+        (in a fit) the tokens have another width, or their store says that another layer reads them; or what was given
+        is no record.
 
     Examples
     --------
@@ -96,6 +97,8 @@ class AttentionMaps:
                 for field in ("rotary", "bias", "position_query", "window", "q_norm", "k_norm")
                 if getattr(record, field) is not None
             ]
+            if record.causal:
+                unknown.append("a causal mask")
             if unknown:
                 raise InputError(f"{record.name} has {' and '.join(unknown)}; gates of its attention are not made")
         self.record = record

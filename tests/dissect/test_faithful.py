@@ -1,4 +1,4 @@
-"""The check of modes against the logits that models compute, and the dissection of whole backbones."""
+"""The check of records and modes against the logits that models compute, and the dissection of whole backbones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from headwise.backbones.plain import PlainBackbone
 from headwise.backbones.timm_models import import_timm
 from headwise.backbones.vit import VisionTransformer, VisionTransformerConfig
 from headwise.contracts import Preprocessing
-from headwise.dissect import Dissection, all_modes, check_logits, dissect, mode_cosines, weighted_cosine
-from headwise.dissect.capture import BOUND
+from headwise.dissect import Dissection, all_modes, check, dissect, mode_cosines, weighted_cosine
+from headwise.dissect.faithful import BOUND
 from headwise.errors import HeadwiseError, InputError
 
 SIZES = {"img_size": 16, "patch_size": 4, "embed_dim": 48, "depth": 3, "num_heads": 4, "num_classes": 0}
@@ -71,8 +71,10 @@ def test_modes_describe_the_logits_of_the_model(name, images):
     model = MODELS[name]()
     records = model.query_keys()
     before = {k: v.clone() for k, v in model.model.state_dict().items()}
-    differences = check_logits(model, records, all_modes(records), images)
-    assert len(differences) == 3 and max(differences) < 1e-9
+    found = check(model, records, images, all_modes(records))
+    assert found.names == tuple(f"blocks.{i}.attn" for i in range(3)) and not found.left_out
+    assert [d.shape for d in found.differences] == [(4,)] * 3 and 0 < found.largest < 1e-9
+    assert check(model, records, images).largest <= found.largest
     # the model ran in double precision and is as it was
     after = model.model.state_dict()
     assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtype for k in before)
@@ -88,10 +90,10 @@ def test_a_bias_outside_the_linear_map(images):
     model = eva()
     assert model.blocks[0].attn.q_bias is not None and model.blocks[0].attn.qkv.bias is None
     records = model.query_keys()
-    assert max(check_logits(model, records, all_modes(records), images)) < 1e-9
+    assert check(model, records, images, all_modes(records)).largest < 1e-9
     records[1] = replace(records[1], query_bias=None)
     with pytest.raises(HeadwiseError, match=r"blocks\.1\.attn"):
-        check_logits(model, records, all_modes(records), images)
+        check(model, records, images, all_modes(records))
 
 
 @pytest.mark.parametrize("name", ["own", "timm"])
@@ -100,33 +102,34 @@ def test_a_wrong_scale_fails_by_the_name_of_its_layer(name, factor, images):
     model = MODELS[name]()
     records = model.query_keys()
     records[2] = replace(records[2], scale=records[2].scale * factor)
-    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.2\.attn do not describe its logits"):
-        check_logits(model, records, all_modes(records), images)
+    with pytest.raises(HeadwiseError, match=r"the record of blocks\.2\.attn does not describe its logits"):
+        check(model, records, images, all_modes(records))
 
 
 def test_a_scale_that_the_module_has_is_taken(images):
     model = timm_model()
     records = model.query_keys()
     model.blocks[1].attn.scale *= 3
+    model.blocks[1].attn.fused_attn = False  # the fused kernel has its own scale
     with pytest.raises(HeadwiseError, match=r"blocks\.1\.attn"):
-        check_logits(model, records, all_modes(records), images)
+        check(model, records, images, all_modes(records))
     assert [r.scale for r in model.query_keys()] == [records[0].scale, 3 * records[1].scale, records[2].scale]
 
 
-def test_the_check_takes_two_passes_whatever_the_depth(images):
+def test_the_check_takes_one_pass_whatever_the_depth(images):
     model = own()
     records = model.query_keys()
     passes = []
     hook = model.blocks[-1].register_forward_hook(lambda *_: passes.append(1))
-    check_logits(model, records, all_modes(records), images)
+    check(model, records, images, all_modes(records))
     hook.remove()
-    assert len(passes) == 2
+    assert len(passes) == 1
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())  # none is left behind
 
 
 def test_a_norm_after_attention_is_found_by_the_check(images):
     layer = import_timm().models.vision_transformer.ResPostBlock
-    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.0\.attn do not describe its logits"):
+    with pytest.raises(HeadwiseError, match=r"the record of blocks\.0\.attn does not describe its logits"):
         dissect(timm_model(block_fn=layer), images)
 
 
@@ -148,8 +151,8 @@ def test_a_wrong_record_fails_by_the_name_of_its_layer(field, images):
         "heads swapped": lambda: replace(good, query=good.query.flip(0), key=good.key.flip(0)),
     }[field]()
     records[1] = bad
-    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.1\.attn do not describe its logits") as caught:
-        check_logits(model, records, all_modes(records), images)
+    with pytest.raises(HeadwiseError, match=r"the record of blocks\.1\.attn does not describe its logits") as caught:
+        check(model, records, images, all_modes(records))
     assert not isinstance(caught.value, InputError)
     assert next(model.model.parameters()).dtype == torch.float32  # also after an error
 
@@ -159,8 +162,8 @@ def test_a_wrong_mode_fails(images):
     records = model.query_keys()
     found = all_modes(records)
     found[2] = replace(found[2], sigma=found[2].sigma * torch.tensor([1.0] * 11 + [0.0]))
-    with pytest.raises(HeadwiseError, match=r"blocks\.2\.attn"):
-        check_logits(model, records, found, images)
+    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.2\.attn"):
+        check(model, records, images, found)
 
 
 def test_not_a_number_fails(images):
@@ -168,15 +171,15 @@ def test_not_a_number_fails(images):
     records = model.query_keys()
     found = all_modes(records)
     found[0] = replace(found[0], u=found[0].u * float("nan"))
-    with pytest.raises(HeadwiseError, match=r"blocks\.0\.attn"):
-        check_logits(model, records, found, images)
+    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.0\.attn"):
+        check(model, records, images, found)
 
 
 def test_modes_without_the_norm_do_not_pass_for_logits(images):
     model = own()
     records = model.query_keys()
-    with pytest.raises(HeadwiseError, match=r"blocks\.0\.attn"):
-        check_logits(model, records, all_modes(records, fold=False), images)
+    with pytest.raises(HeadwiseError, match=r"the modes of blocks\.0\.attn"):
+        check(model, records, images, all_modes(records, fold=False))
 
 
 def test_norms_of_queries_and_keys_are_refused(images):
@@ -195,7 +198,7 @@ def test_dissection_of_a_backbone(images):
     assert bool(((found.symmetric_share >= 0) & (found.symmetric_share <= 1)).all())
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert told["weighted_cosine"] == found.weighted_cosine.tolist()
-    assert told["check"] == {"largest_difference": found.difference, "bound": BOUND}
+    assert told["check"] == {"largest_difference": found.difference, "bound": BOUND, "left_out": []}
     again = dissect(model, draws=10)
     assert again.difference is None and again.to_dict()["check"] is None
     assert torch.equal(again.weighted_chance, found.weighted_chance)
@@ -208,9 +211,9 @@ def test_the_numbers_for_json_are_those_that_the_docstring_names(images):
     assert "spectra" not in said
 
 
-def test_dissection_without_the_norm_is_not_checked(images):
+def test_without_the_norm_the_records_are_checked(images):
     found = dissect(own(), images, fold=False, draws=2)
-    assert found.difference is None and found.to_dict()["norm_folded"] is False
+    assert found.difference < 1e-9 and found.to_dict()["norm_folded"] is False
 
 
 @pytest.mark.slow

@@ -1,0 +1,241 @@
+"""Check that records and modes describe the logits that the model computes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks import check_backbone
+from ..contracts import AttentionModel, QueryKey
+from ..errors import HeadwiseError, InputError
+from .logits import mode_logits, record_logits, visible_pairs
+from .modes import Modes
+from .running import in_float64, observed
+
+__all__ = ["BOUND", "Faithful", "check"]
+
+BOUND = 1e-6
+"""Largest difference of row-centred logits that is accepted, as a share of their spread."""
+
+_MASKED = -1e8
+"""Logits below this are masked: models hide a pair of tokens by minus infinity or the lowest number of a precision."""
+
+_NO_WEIGHT = -69.0
+"""Logarithm of a share of attention that is none: some models hide pairs by a finite number (Swin adds -100)."""
+
+
+@dataclass(frozen=True)
+class Faithful:
+    """Differences between the logits that a model computes and those of its records (and modes).
+
+    Attributes
+    ----------
+    names : tuple of str
+        Path of each attention layer.
+    differences : tuple of Tensor, each (heads,)
+        For each layer and attention head, the largest difference of row-centred logits over their spread, float64.
+    left_out : tuple of str
+        Modules with a softmax over pairs of tokens that no record describes (pooling heads, cross-attention): nothing
+        is known about them.
+    """
+
+    names: tuple[str, ...]
+    differences: tuple[Tensor, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of all attention heads."""
+        return max(float(d.max()) for d in self.differences)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers for JSON: ``largest_difference``, the ``bound`` and what was ``left_out``."""
+        return {"largest_difference": self.largest, "bound": BOUND, "left_out": list(self.left_out)}
+
+
+def check(
+    model: AttentionModel, records: Sequence[QueryKey], inputs: Any, found: Sequence[Modes] | None = None
+) -> Faithful:
+    """Compare logits made from records, on the tokens that enter each layer, with those that the model computes.
+
+    The model runs once, in float64 and without fused kernels, and the arguments of its softmaxes are taken; their
+    scale, norms, rotations and biases are the model's own. Both sides are centred over the keys that a token sees, for
+    softmax cancels what depends on the query alone. Afterwards the model is as it was.
+
+    Parameters
+    ----------
+    model : AttentionModel
+        From `headwise.load_backbone`.
+    records : sequence of QueryKey
+        ``model.query_keys()``, or some of them.
+    inputs : Tensor or mapping
+        What the model takes: a preprocessed batch of images, or for text a mapping with ``input_ids``.
+    found : sequence of Modes, optional
+        The modes of each record, with the norm folded in, which are then compared as well.
+
+    Returns
+    -------
+    Faithful
+
+    Raises
+    ------
+    HeadwiseError
+        A layer whose difference is above 1e-6 of the spread, or whose hidden pairs are not those of its record, by
+        name: nothing may be reported about it.
+    InputError
+        A layer that these inputs do not run, or that computes no softmax; weights without numbers.
+
+    Examples
+    --------
+    >>> import headwise, torch
+    >>> from headwise.dissect import check
+    >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    >>> model = headwise.load_backbone(layer)
+    >>> check(model, model.query_keys(), torch.randn(1, 5, 8)).largest < 1e-6
+    True
+    """
+    check_backbone(model, "query_keys")
+    root = model.model
+    by_name = {record.name: i for i, record in enumerate(records)}
+    _check_paths(model, records)
+    entered: dict[str, Tensor] = {}
+    taken: dict[str, list[Tensor]] = defaultdict(list)
+    differences: dict[str, Tensor] = {}
+    left_out: dict[str, None] = {}
+    readers: dict[str, QueryKey] = {(record.reads or record.name): record for record in records}
+
+    def enters(path: str, record: QueryKey) -> Any:
+        def keep(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            entered[path] = _tokens(record, args, kwargs)
+
+        return keep
+
+    def softmax(argument: Tensor, path: list[str]) -> None:
+        inside = next((name for name in reversed(path) if name in by_name), None)
+        if inside is not None:
+            taken[inside].append(argument.detach())
+        elif path and argument.ndim >= 3:
+            left_out[path[-1]] = None
+
+    def left(path: str) -> None:
+        if path not in by_name:
+            return
+        record = records[by_name[path]]
+        logits = taken.pop(path, [])
+        if len(logits) != 1:
+            raise InputError(
+                f"{path} took {len(logits)} softmaxes where one was expected, so its logits are not known; its "
+                "attention is of a kind (a compiled or external kernel) that is not observed"
+            )
+        reads = record.reads or record.name
+        if reads not in entered:
+            raise HeadwiseError(
+                f"the record of {path} does not describe its logits: {reads} runs after it and is no norm in front of "
+                "it; nothing is reported"
+            )
+        tokens = entered[reads]
+        modes = None if found is None else found[by_name[path]]
+        difference = _compare(record, tokens, logits[0], modes)
+        # a layer that runs several times (shared weights) is as good as its worst time
+        differences[path] = torch.maximum(difference, differences.get(path, difference))
+
+    with (
+        in_float64(root),
+        observed(root, softmax, {path: enters(path, record) for path, record in readers.items()}, left),
+    ):
+        model.tokens(_doubled(inputs))
+    missing = [record.name for record in records if record.name not in differences]
+    if missing:
+        raise InputError(f"these inputs do not run {missing[0]} ({len(missing)} layers in all); give inputs that do")
+    return Faithful(
+        tuple(record.name for record in records), tuple(differences[r.name] for r in records), tuple(left_out)
+    )
+
+
+def _compare(record: QueryKey, tokens: Tensor, logits: Tensor, modes: Modes | None) -> Tensor:
+    """Largest difference of each attention head ``(heads,)``, at most `BOUND`."""
+    got = record_logits(record, tokens)
+    if logits.numel() != got.numel() or logits.shape[-2:] != got.shape[-2:]:
+        raise HeadwiseError(
+            f"the record of {record.name} describes logits {tuple(got.shape)}, the model computes "
+            f"{tuple(logits.shape)}; nothing is reported about it"
+        )
+    wanted = logits.reshape(got.shape)
+    used = _used(record, wanted)
+    wanted = _centred(wanted, used)
+    spread = (wanted.square().sum((0, 2, 3)) / used.sum((0, 2, 3)).clamp(min=1)).sqrt()
+    # logits that are all but constant have no spread of their own: rounding is not a difference
+    largest = logits.reshape(got.shape).masked_fill(~used, 0).abs().amax((0, 2, 3))
+    spread = torch.maximum(spread, (1e-6 * largest).clamp(min=1e-12))
+    difference = torch.zeros_like(spread)
+    sides = [("the record of {} does", got)]
+    if modes is not None:
+        sides.append(("the modes of {} do", mode_logits(modes, record, tokens)))
+    for subject, side in sides:
+        off = (_centred(side, used) - wanted).abs().amax((0, 2, 3)) / spread
+        head = int(off.nan_to_num(torch.inf).argmax())
+        if not float(off[head]) <= BOUND:
+            raise HeadwiseError(
+                f"{subject.format(record.name)} not describe its logits: they differ by {float(off[head]):.1e} of "
+                f"their spread in attention head {head} (at most {BOUND:g} is accepted), so nothing is reported; "
+                "please send the name of the model"
+            )
+        difference = torch.maximum(difference, off)
+    return difference
+
+
+def _used(record: QueryKey, logits: Tensor) -> Tensor:
+    """Pairs that are compared, like ``logits``: those that tokens see, padding left out."""
+    shown = visible_pairs(record, logits.shape[-1], logits.device)
+    if shown.ndim == 3:  # by window
+        shown = shown.repeat(len(logits) // len(shown), 1, 1)[:, None]
+    masked = logits <= _MASKED
+    seen = shown & ~masked
+    padding = ~seen.flatten(1, 2).any(1)  # keys that no query of any attention head sees
+    real = ~(padding[:, None, :, None] | padding[:, None, None, :])
+    says = record.causal is not None or isinstance(record.window, int)
+    if says and bool((shown & masked & real).any()):
+        raise HeadwiseError(f"{record.name} hides pairs of tokens that its record shows; nothing is reported about it")
+    shares = (logits - logits.logsumexp(-1, keepdim=True)).masked_fill(padding[:, None, :, None], -torch.inf)
+    if bool(((shares > _NO_WEIGHT) & ~shown).any()):
+        raise HeadwiseError(f"{record.name} shows pairs of tokens that its record hides; nothing is reported about it")
+    return seen & real
+
+
+def _centred(logits: Tensor, used: Tensor) -> Tensor:
+    logits = logits.masked_fill(~used, 0)
+    mean = logits.sum(-1, keepdim=True) / used.sum(-1, keepdim=True).clamp(min=1)
+    return (logits - mean).masked_fill(~used, 0)
+
+
+def _tokens(record: QueryKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Tokens ``(n, s, d)`` from the arguments of the module that takes them."""
+    width = record.query.shape[-1]
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1 and value.shape[-1] == width:
+            tokens = value.detach().clone()
+            if tokens.ndim == 2:
+                return tokens[None]
+            return tokens.transpose(0, 1) if record.tokens_first else tokens.flatten(1, -2)
+    raise InputError(f"{record.reads or record.name} takes no tokens of width {width}, which {record.name} needs")
+
+
+def _check_paths(model: AttentionModel, records: Sequence[QueryKey]) -> None:
+    paths = {name for name, _ in model.model.named_modules()}
+    for record in records:
+        for path in (record.name, record.reads):
+            if path not in paths and path:
+                raise InputError(f"{model.name} has no module {path}; are these its own records?")
+
+
+def _doubled(inputs: Any) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs.double() if inputs.is_floating_point() else inputs
+    if isinstance(inputs, Mapping):
+        return {name: _doubled(value) for name, value in inputs.items()}
+    return inputs
