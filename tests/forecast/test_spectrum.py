@@ -34,7 +34,7 @@ def test_noise_goes_beyond_its_edge_once_in_a_hundred_draws(r, c):
     assert 0.001 < np.mean(beyond) < 0.025
 
 
-@pytest.mark.parametrize(("n", "d", "classes"), [(160, 60, 4), (400, 100, 10), (60, 20, 2)])
+@pytest.mark.parametrize(("n", "d", "classes"), [(160, 60, 4), (300, 50, 6), (60, 20, 2)])
 def test_random_labels_are_seldom_taken_for_more(n, d, classes):
     """The noise is estimated too, from few samples beyond the directions."""
     rng = np.random.default_rng(5)
