@@ -34,6 +34,14 @@ def test_noise_goes_beyond_its_edge_once_in_a_hundred_draws(r, c):
     assert 0.001 < np.mean(beyond) < 0.025
 
 
+@pytest.mark.parametrize(("n", "d", "classes"), [(160, 60, 4), (300, 50, 6), (60, 20, 2)])
+def test_random_labels_are_seldom_taken_for_more(n, d, classes):
+    """The noise is estimated too, from few samples beyond the directions."""
+    rng = np.random.default_rng(5)
+    found = [estimate_spectrum(rng.normal(size=(n, d)), rng.integers(classes, size=n)).num_visible for _ in range(100)]
+    assert np.mean(np.array(found) > 0) <= 0.04
+
+
 def test_nothing_learnable_is_an_answer():
     rng = np.random.default_rng(0)
     found = [estimate_spectrum(rng.normal(size=(120, 30)), rng.integers(5, size=120)) for _ in range(20)]
@@ -71,7 +79,7 @@ def test_error_on_unseen_samples_at_any_ratio_of_samples_to_features(planted, ra
         offset = shift - (0 - found.labels.mean) @ found.labels.basis
         noise = made.noise**2 * (found.labels.basis**2).sum()
         truth.append(((back - teacher) ** 2).sum() + noise + (offset**2).sum())
-    assert np.mean(said) == pytest.approx(np.mean(truth), rel=0.02)
+    assert np.mean(said) == pytest.approx(np.mean(truth), rel=0.02 if ratio >= 2 else 0.04)
 
 
 def test_other_numbers_of_samples_are_forecast_from_one(planted):

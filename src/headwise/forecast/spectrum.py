@@ -52,6 +52,7 @@ Floats = NDArray[np.float64]
 
 TRACY_WIDOM_99 = 2.0234
 """99 % quantile of the Tracy-Widom law of order one."""
+NORMAL_99 = 2.3263
 NO_NOISE = 1e-8
 """Least noise, as a share of the strongest mode: labels that are linear in the features have none."""
 ALIKE = 50
@@ -71,11 +72,12 @@ class Visibility(Enum):
     NOTHING = "nothing learnable is visible at this sample size"
 
 
-def noise_edge(num_directions: int, num_outputs: int) -> float:
+def noise_edge(num_directions: int, num_outputs: int, freedom: float = np.inf) -> float:
     """Value that the largest squared singular value of noise of variance one exceeds in one of a hundred draws.
 
     The edge of the bulk, ``(sqrt(r) + sqrt(c))^2``, plus what finite matrices fluctuate about it (Johnstone, Annals of
     Statistics 29, 2001, with the centring of Ma, Bernoulli 18, 2012; recalled, and checked by draws in the tests).
+    Where the variance was estimated with so many degrees of ``freedom``, its own fluctuation is added in quadrature.
 
     Examples
     --------
@@ -86,7 +88,8 @@ def noise_edge(num_directions: int, num_outputs: int) -> float:
     True
     """
     r, c = (num_directions - 0.5) ** 0.5, (num_outputs - 0.5) ** 0.5
-    return (r + c) ** 2 + TRACY_WIDOM_99 * (r + c) * (1 / r + 1 / c) ** (1 / 3)
+    bulk, beyond = (r + c) ** 2, TRACY_WIDOM_99 * (r + c) * (1 / r + 1 / c) ** (1 / 3)
+    return float(bulk + np.hypot(beyond, NORMAL_99 * bulk * (2 / freedom) ** 0.5))
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,8 @@ class Spectrum:
     @cached_property
     def visible(self) -> NDArray[np.bool_]:
         """Which modes are above what noise alone shows in one of a hundred draws."""
-        edge = noise_edge(self.num_directions, self.num_outputs)
+        freedom = self.num_samples - 1 - self.num_directions + ALIKE
+        edge = noise_edge(self.num_directions, self.num_outputs, freedom)
         return self.values**2 > self.noise**2 / self.num_samples * edge
 
     @property
@@ -223,7 +227,8 @@ class Spectrum:
         n, r = self.num_samples, self.num_directions
         whole = float((self.values**2).sum()) - r / n * self.noise_share
         found = whole - float((self.teacher**2).sum())
-        doubt = (2 * r * float((self.noise_covariance**2).sum())) ** 0.5 / n
+        # of the noise in the modes, and of its estimate that is taken away
+        doubt = r / n * (2 * float((self.noise_covariance**2).sum()) * (1 / r + 1 / (n - 1 - r))) ** 0.5
         return found if found > SURE * doubt else 0.0
 
     @property
