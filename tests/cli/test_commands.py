@@ -290,7 +290,7 @@ def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path
         (["stdy"], "did you mean study"),
         (["study", "--backbone", "embeded"], "did you mean embedded"),
         (["study", "--data", "nowhere"], "does not exist"),
-        (["info", "nowhere"], "backbones are embedded, timm"),
+        (["info", "nowhere"], "backbones are embedded, hf, timm"),
         (["verify", "nowhere", "--tokens", "nowhere"], "is not a head"),
         (["fit", "nowhere", "head"], "is not a token store"),
         (["study", "--device", "gpu0"], "device 'gpu0' cannot be used"),

@@ -70,13 +70,12 @@ def solve(
     proved: tuple[Certificate, Factors] | None = None
     status, done, stalls = Status.ROUND_LIMIT, 0, 0
     descent: FactorDescent | None = None
-    outputs: Tensor | None = None
     care, last_gap = 0.05, float("inf")  # a round ends when it gains less than this share of the tolerance
     try:
         for number in range(max_rounds + 1):
             if progress:
                 progress("fit", number, max_rounds)
-            outputs = problem.outputs(factors) if outputs is None else outputs
+            outputs = problem.outputs(factors)
             primal, gap, outputs, candidates = _look(problem, factors, outputs, beta, new_atoms, tol, stalls > 0)
             atoms = sum(len(u) for part, u in zip(problem.parts, factors.u, strict=True) if part.factored)
             history.append(
@@ -107,11 +106,11 @@ def solve(
                 if quiet >= 5:
                     break
             done += descent.iterations - earlier
-            factors, outputs = problem.balanced(merged.split(descent.factors)), descent.outputs
+            factors = problem.balanced(merged.split(descent.factors))
             if before - descent.value <= 1e-12 * abs(primal) and gap > last_gap * 0.9:
                 stalls += 1
                 if factors.intercept.dtype == torch.float32:
-                    factors, outputs = factors.to(torch.float64), None
+                    factors = factors.to(torch.float64)
                     stalls = 0
                 elif stalls >= 4:
                     status = Status.STALLED
