@@ -57,13 +57,13 @@ class Peer(Protocol):
     """One way of solving a setting.
 
     ``restarts`` is True where every moment is a run of its own (a tighter tolerance, a longer schedule), False where
-    moments are stations of one run.
+    moments are stations of one run. ``skip`` leaves out that many of the first runs of one that restarts.
     """
 
     name: str
     restarts: bool
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]: ...
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]: ...
 
 
 @dataclass
@@ -86,14 +86,14 @@ class Curve:
         return {"name": self.name, "points": [list(p) for p in self.points], "said": self.said}
 
 
-def follow(peer: Peer, setting: Setting, budget: float, target: float) -> Curve:
+def follow(peer: Peer, setting: Setting, budget: float, target: float, skip: int = 0) -> Curve:
     """Run a peer until its objective is within ``target`` of the bound, or until ``budget`` seconds are spent.
 
     Only the time inside the peer counts; looking at the objective does not.
     """
     curve, seconds, spent = Curve(peer.name), 0.0, 0.0
     try:
-        run = peer.run(setting, budget)
+        run = peer.run(setting, budget, skip)
         while spent <= budget:
             began = time.perf_counter()
             moment = next(run, None)

@@ -28,7 +28,7 @@ class Conic:
         said = ", ".join(f"{k} {v:g}" for k, v in options.items())
         self.name, self.solver, self.options = f"cvxpy {solver}" + (f" ({said})" if said else ""), solver, options
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]:
         problem = setting.problem
         job = (features(problem), problem.loss.targets.numpy(), problem.loss.num_outputs, problem.parts[0].p)
         context = mp.get_context("spawn")

@@ -31,8 +31,8 @@ class PooledAdam:
         self.name = f"Adam on the pooled representation, learning rate {lr:g}"
         self.lr, self.atoms, self.batch = lr, atoms, batch
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
-        epochs = 1
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]:
+        epochs = 2**skip
         while True:
             began = time.perf_counter()
             yield Moment(self._train(setting, epochs, budget))

@@ -21,10 +21,10 @@ class Proximal:
     def __init__(self, first: float = 1.0) -> None:
         self.first = first
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]:
         limit, fista.MATRIX_LIMIT = fista.MATRIX_LIMIT, sys.maxsize
         try:
-            seconds = self.first
+            seconds = self.first * 2**skip
             while True:
                 deadline = time.perf_counter() + min(seconds, budget)
 

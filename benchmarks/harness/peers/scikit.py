@@ -19,11 +19,11 @@ class Scikit:
 
     name, restarts = "scikit-learn LogisticRegression (lbfgs)", True
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]:
         problem = setting.problem
         features = torch.cat([stats[0]["features"] for _, stats in problem.passes.chunks(torch.float64)]).numpy()
         labels = problem.loss.targets.numpy()
-        for tol in (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7):
+        for tol in (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7)[skip:]:
             model = LogisticRegression(C=1 / (setting.beta * len(labels)), tol=tol, max_iter=10_000)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # a loose tolerance is a moment like any other

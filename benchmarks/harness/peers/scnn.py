@@ -30,7 +30,7 @@ class Scnn:
     def __init__(self, dtype: str = "float32", first: int = 4) -> None:
         self.name, self.dtype, self.first = f"pyscnn R-FISTA ({dtype})", dtype, first
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]:
         from scnn.metrics import Metrics
         from scnn.models import ConvexGatedReLU
         from scnn.optimize import optimize_model
@@ -39,6 +39,8 @@ class Scnn:
 
         x, y, gates = (setting.extra[name] for name in ("x", "y", "gates"))
         iterations = self.first
+        for _ in range(skip):
+            iterations = _more(iterations)
         while iterations < 2_000_000:
             held = np.random.get_state(), random.getstate()  # noqa: NPY002 - the package sets the global seeds
             model = ConvexGatedReLU(gates.T.astype(self.dtype))
@@ -65,4 +67,8 @@ class Scnn:
                     factors.u[index] = (row / size**0.5)[None]
                     factors.v[index] = torch.full((1, 1, 1), size**0.5, dtype=torch.float64)
             yield Moment(factors)
-            iterations = max(iterations + 1, int(1.5 * iterations))
+            iterations = _more(iterations)
+
+
+def _more(iterations: int) -> int:
+    return max(iterations + 1, int(1.5 * iterations))

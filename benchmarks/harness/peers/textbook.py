@@ -37,7 +37,7 @@ class Textbook:
 
     name, restarts = "FISTA on Z, textbook", False
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]:
         problem, beta = setting.problem, setting.beta
         loss = problem.loss
         start = problem.zero()

@@ -56,7 +56,7 @@ class TokenAdamW:
             found.append(part.conditioner(values, seen).float())
         return torch.cat(found)
 
-    def run(self, setting: Setting, budget: float) -> Iterator[Moment]:
+    def run(self, setting: Setting, budget: float, skip: int = 0) -> Iterator[Moment]:
         torch.manual_seed(0)
         labels = setting.problem.loss.targets
         model = TokenAttention(self.tokens.shape[-1], setting.problem.loss.num_outputs, self.heads)

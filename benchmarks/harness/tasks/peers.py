@@ -26,10 +26,14 @@ def standing(curve: Curve, target: float, ours: float, budget: float) -> list[st
 
 
 def repeated(peer: Peer, context: Context, setting: object, budget: float, target: float) -> tuple[Curve, float | None]:
-    """The first curve, and the median seconds to the target; a peer that was cut once is not run again."""
+    """The first curve, and the median seconds to the target; a peer that was cut once is not run again.
+
+    Of a peer with restarts only the run that got there is repeated.
+    """
     curves = [follow(peer, setting, budget, target)]  # type: ignore[arg-type]
+    skip = len(curves[0].points) - 1 if peer.restarts else 0
     while curves[-1].seconds_to(target) is not None and len(curves) < context.repeats:
-        curves.append(follow(peer, setting, budget, target))  # type: ignore[arg-type]
+        curves.append(follow(peer, setting, budget, target, skip))  # type: ignore[arg-type]
     times = [t for t in (curve.seconds_to(target) for curve in curves) if t is not None]
     return curves[0], median(times) if times and len(times) == len(curves) else None
 
@@ -54,6 +58,7 @@ def run(context: Context) -> Report:
         rows.append(standing(curve, TARGET, against, sizes.cut * against))
         if seconds is not None:
             rows[-1][1:3] = [number(seconds), f"{seconds / against:.1f} x"]
+        context.say(", ".join(rows[-1]))  # a run of an hour shows what it has
         return seconds
 
     compare(Proximal(first=budget / 16), own)
