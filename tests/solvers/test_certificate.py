@@ -29,7 +29,14 @@ from headwise.solvers import (
     solve_path,
     solver_of,
 )
-from headwise.solvers.bounds import exact_bound, failure_probability, lanczos_bound, lanczos_steps, top_pairs
+from headwise.solvers.bounds import (
+    exact_bound,
+    failure_probability,
+    lanczos_bound,
+    lanczos_steps,
+    leading_pairs,
+    top_pairs,
+)
 
 KINDS = ("attention", "linear", "ridge", "linear+attention", "ridge+attention")
 
@@ -153,6 +160,26 @@ def test_exact_bound_is_an_upper_bound_and_tight(seed, p, q, scale):
     matrix = torch.from_numpy(scale * np.random.default_rng(seed).normal(size=(p, q)))
     true = float(np.linalg.norm(matrix.numpy(), 2))
     assert true <= exact_bound(matrix) <= true * (1 + 1e-9)
+
+
+def test_exact_bound_of_several_matrices_is_that_of_the_largest():
+    several = torch.randn(5, 7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert exact_bound(several) == pytest.approx(max(exact_bound(matrix) for matrix in several), rel=1e-14)
+    assert exact_bound(several[:0]) == 0.0
+
+
+@pytest.mark.parametrize(("p", "q"), [(40, 25), (3, 70), (6, 1), (90, 80)])
+def test_leading_pairs_of_several_matrices(p, q):
+    several = torch.randn(4, p, q, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    several *= torch.linspace(1, 0.8, q) ** 8  # a spectrum that falls, as the sweeps of large ones need
+    several[3] = 0.0
+    pairs = leading_pairs(list(several), 3, [torch.zeros(q, 0) for _ in several])
+    for matrix, (u, sigma, v) in zip(several, pairs, strict=True):
+        torch.testing.assert_close(sigma, torch.linalg.svdvals(matrix)[:3], rtol=1e-2, atol=1e-12)
+        torch.testing.assert_close(matrix @ v, u * sigma, rtol=0, atol=0.1 * float(matrix.norm()) + 1e-12)
+        if min(p, q) <= 64:  # by whole decompositions
+            torch.testing.assert_close(sigma, torch.linalg.svdvals(matrix)[:3], rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(matrix @ v, u * sigma, rtol=0, atol=1e-10)
 
 
 def test_top_pairs_finds_leading_singular_triples():

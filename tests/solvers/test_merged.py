@@ -9,6 +9,7 @@ from headwise.blocks.mlp import Mlp
 from headwise.contracts import TokenShape
 from headwise.gates.gaussian import Gaussian
 from headwise.losses.multinomial import Multinomial
+from headwise.losses.squared import Squared
 from headwise.penalties.nuclear import Nuclear
 from headwise.solvers import Factors, HeldPasses, Part, Problem, metric, solve, solve_proximal
 from headwise.solvers import factored as factored_solver
@@ -81,3 +82,18 @@ def test_all_gates_at_once_give_what_each_gives_alone():
         for part, own, u, v in zip(whole.parts, stats, start.u, start.v, strict=True)
     ]
     torch.testing.assert_close(whole.outputs(start), sum(alone) + start.intercept, rtol=1e-12, atol=1e-12)
+
+
+def test_matrices_of_one_column_are_balanced_at_once():
+    whole = problem()
+    single = Problem(whole.parts, whole.passes, Squared(torch.randn(40, 1, dtype=torch.float64), 1))
+    counts = [2, 0, 1, 3, 0, 1]
+    u = [torch.randn(count, 5, dtype=torch.float64) for count in counts]
+    v = [torch.randn(count, 1, 1, dtype=torch.float64) for count in counts]
+    v[5] *= 0
+    found = single.balanced(Factors(u, v, torch.zeros(1, dtype=torch.float64)))
+    assert [len(atoms) for atoms in found.u] == [len(atoms) for atoms in found.v] == [1, 0, 1, 1, 0, 0]
+    for before_u, before_v, after_u, after_v in zip(u, v, found.u, found.v, strict=True):
+        z = before_u.T @ before_v.flatten(1)
+        torch.testing.assert_close(after_u.T @ after_v.flatten(1), z, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(after_u.norm(), after_v.norm(), rtol=1e-12, atol=1e-12)

@@ -8,10 +8,11 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ..contracts import GateFamily, Progress
-from .base import ClassifierHead, EstimatedHead, RegressorHead, warn_unproved
+from .base import EstimatedHead, warn_unproved
 from .conditioning import Conditioner
 from .inputs import training_rows
 from .parts import PartSpec
+from .predicting import ClassifierHead, RegressorHead
 
 __all__ = ["HeadClassifier", "HeadRegressor"]
 

@@ -13,12 +13,13 @@ from ..contracts import GateFamily, Progress
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Solution, beta_grid, beta_max
-from .base import ClassifierHead, EstimatedHead, RegressorHead, warn_unproved
+from .base import EstimatedHead, warn_unproved
 from .conditioning import Conditioner
 from .fitting import Prepared
 from .folds import check_folds, make_folds
 from .parts import PartSpec
 from .path import SCORES, BetaPath, PathPoint, Rule, choose, follow_path
+from .predicting import ClassifierHead, RegressorHead
 from .record import PathRecord
 from .targets import Targets
 

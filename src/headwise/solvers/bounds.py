@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from math import exp, log, sqrt
 
 import torch
@@ -9,41 +10,79 @@ from torch import Tensor
 
 from .problem import Part, Problem
 
-__all__ = ["EXACT_LIMIT", "exact_bound", "failure_probability", "lanczos_bound", "lanczos_steps", "top_pairs"]
+__all__ = [
+    "EXACT_LIMIT",
+    "exact_bound",
+    "failure_probability",
+    "lanczos_bound",
+    "lanczos_steps",
+    "leading_pairs",
+    "stacks",
+    "top_pairs",
+]
 
 EXACT_LIMIT = 8192
 """Largest smaller side of A*(theta) for which the exact bound is the default (a 512 MiB Gram matrix)."""
 
 
+SMALL = 64
+"""Smaller side up to which leading pairs come from the whole Gram matrix, of many matrices at once."""
+
+STACKED = 2**22
+"""Most numbers in matrices that are worked on at once."""
+
+Pairs = tuple[Tensor, Tensor, Tensor]
+
+
+def stacks(matrices: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Matrices of one shape, in float64, some at a time: ``(some, p, q)``."""
+    few = max(1, STACKED // max(matrices[0].numel(), 1)) if matrices else 1
+    for at in range(0, len(matrices), few):
+        yield torch.stack(list(matrices[at : at + few])).double()
+
+
 def _gram(matrix: Tensor) -> Tensor:
-    return matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+    return matrix.mT @ matrix if matrix.shape[-2] >= matrix.shape[-1] else matrix @ matrix.mT
 
 
 def exact_bound(matrix: Tensor) -> float:
-    """Largest singular value of a float64 matrix, rounded up.
+    """Largest singular value of a float64 matrix, or of any of several ``(..., p, q)``, rounded up.
 
     Eigenvalues of the Gram matrix of the smaller side, plus ``64 N eps ||M||_F^2`` for the rounding of the product
     and of the symmetric eigensolver (both backward stable with far smaller constants).
     """
-    matrix = matrix.double()
-    gram = _gram(matrix)
-    margin = 64 * max(gram.shape[0], 1) * torch.finfo(torch.float64).eps * float(gram.diagonal().sum())
-    top = float(torch.linalg.eigvalsh(gram)[-1]) if len(gram) else 0.0
-    return sqrt(max(top, 0.0) + margin)
+    gram = _gram(matrix.double())
+    if not gram.numel():
+        return 0.0
+    squares = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
+    margin = 64 * gram.shape[-1] * torch.finfo(torch.float64).eps * squares
+    top = torch.linalg.eigvalsh(gram)[..., -1]
+    return float((top.clamp(min=0) + margin).max().sqrt())
 
 
-def top_pairs(
-    matrix: Tensor, count: int, guess: Tensor | None = None, sweeps: int = 4
-) -> tuple[Tensor, Tensor, Tensor]:
+def leading_pairs(matrices: Sequence[Tensor], count: int, guesses: Sequence[Tensor]) -> list[Pairs]:
+    """`top_pairs` of matrices of one shape; small ones at once, by the Gram matrix of their smaller side."""
+    p, q = matrices[0].shape
+    if min(p, q) > SMALL:
+        return [top_pairs(matrix, count, guess) for matrix, guess in zip(matrices, guesses, strict=True)]
+    found: list[Pairs] = []
+    for stack in stacks(matrices):
+        vectors = torch.linalg.eigh(_gram(stack))[1].flip(-1)[..., :count]  # the largest first
+        other = (stack if p >= q else stack.mT) @ vectors
+        sigma = other.norm(dim=-2)
+        other = other / sigma.clamp(min=torch.finfo(torch.float64).tiny)[..., None, :]
+        u, v = (other, vectors) if p >= q else (vectors, other)
+        found += zip(u, sigma, v, strict=True)
+    return found
+
+
+def top_pairs(matrix: Tensor, count: int, guess: Tensor | None = None, sweeps: int = 4) -> Pairs:
     """Leading singular triples ``(u (p, count), sigma, v (q, count))`` for choosing atoms; lower bounds, never a proof.
 
     Subspace iteration from the right vectors ``guess`` (those of the atoms at hand) and some fixed random ones.
     """
     p, q = matrix.shape
     count = min(count, p, q)
-    if q == 1:  # one column is its length times a direction
-        sigma = matrix.double().norm(dim=0)
-        return matrix.double() / sigma.clamp(min=torch.finfo(torch.float64).tiny), sigma, torch.ones_like(sigma)[None]
     generator = torch.Generator().manual_seed(0)  # on the processor: the same numbers for every device
     fresh = torch.randn(q, min(count + 8, q), generator=generator, dtype=torch.float64, device="cpu").to(matrix)
     start = fresh if guess is None else torch.cat([guess.to(matrix), fresh], dim=1)

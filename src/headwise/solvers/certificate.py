@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..contracts import Loss
 from ..errors import InputError
-from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound
+from .bounds import EXACT_LIMIT, exact_bound, lanczos_bound, stacks
 from .problem import Factors, Problem
 
 __all__ = ["Certificate", "best_scale", "centre_intercept", "certify"]
@@ -225,20 +225,22 @@ def certify(
     ]
     # parts of one group have one size, so that none is matrix-free or all are
     adjoints = problem.adjoints(theta, [group for group in problem.shared if not matrix_free[group[0]]])
-    matrices = [adjoints.get(index) for index in range(len(problem.parts))]
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
-    for index, (part, matrix) in enumerate(zip(problem.parts, matrices, strict=True)):
-        if not part.factored:
-            assert matrix is not None
-            ridge += float(matrix.square().sum())
-        elif matrix is not None:
+    for group in problem.alike:
+        at_hand = [adjoints[index] for index in group if index in adjoints]
+        if not problem.parts[group[0]].factored:
+            ridge += sum(float(matrix.square().sum()) for matrix in at_hand)
+            continue
+        if at_hand:
             kinds.add("exact")
-            bounds.append(exact_bound(matrix))
-        else:
+            bounds += [exact_bound(stack) for stack in stacks(at_hand)]
+        for index in group:
+            if index in adjoints:
+                continue
             kinds.add("probabilistic")
             bound, missed = lanczos_bound(
                 problem, index, theta, epsilon=epsilon, probability=probability, generator=generator

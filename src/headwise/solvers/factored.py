@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import Progress
-from .bounds import top_pairs
+from .bounds import leading_pairs
 from .certificate import Certificate, best_scale, centre_intercept, certify, dual_point
 from .descent import FactorDescent
 from .merged import Merged
@@ -154,18 +154,21 @@ def _look(
         outputs = outputs + shift
     primal = float(problem.loss.value(outputs) + beta * problem.penalty(factors))
     theta = dual_point(problem, outputs)
-    matrices = problem.adjoint(theta.to(dtype))
+    adjoint = problem.adjoint(theta.to(dtype))
     bound, ridge = 0.0, 0.0
-    candidates: Candidates = []
-    for part, matrix, at_hand in zip(problem.parts, matrices, factors.v, strict=True):
-        if not part.factored:
-            ridge += float(matrix.double().square().sum())
-            candidates.append(None)
+    candidates: Candidates = [None] * len(problem.parts)
+    for group in problem.alike:
+        matrices = [adjoint[index] for index in group]
+        if not problem.parts[group[0]].factored:
+            ridge += sum(float(matrix.double().square().sum()) for matrix in matrices)
             continue
-        u, sigma, v = top_pairs(matrix, count, at_hand.flatten(1).T)
-        bound = max(bound, float(sigma[0]))
-        good = (sigma > beta) & (crowded or len(at_hand) < min(matrix.shape))
-        candidates.append((u[:, good], sigma[good], v[:, good]))
+        pairs = leading_pairs(matrices, count, [factors.v[index].flatten(1).T for index in group])
+        sizes = torch.stack([sigma for _, sigma, _ in pairs])
+        bound = max(bound, float(sizes.max()))
+        good = (sizes > beta).sum(1).tolist()  # the largest come first
+        for index, (u, sigma, v), few in zip(group, pairs, good, strict=True):
+            if few and (crowded or len(factors.v[index]) < min(matrices[0].shape)):
+                candidates[index] = u[:, :few], sigma[:few], v[:, :few]
     return primal, primal - best_scale(problem, theta, bound, ridge, beta), outputs, candidates
 
 

@@ -183,12 +183,18 @@ class Problem:
 
     def balanced(self, factors: Factors, drop: float = 1e-7) -> Factors:
         """The same Z with orthogonal, balanced atoms (its singular value decomposition); negligible atoms dropped."""
-        us, vs = [], []
-        for part, u, v in zip(self.parts, factors.u, factors.v, strict=True):
-            if part.factored and len(u):
-                u, v = singular_atoms(u, v, drop)
-            us.append(u.contiguous())
-            vs.append(v.contiguous())
+        us, vs = list(factors.u), list(factors.v)
+        for group in self.alike:
+            part = self.parts[group[0]]
+            if not part.factored:
+                continue
+            if part.k * part.outputs(self.loss.num_outputs) == 1:
+                own_u, own_v = _single_atoms([us[index] for index in group], [vs[index] for index in group])
+            else:
+                balanced = [singular_atoms(us[index], vs[index], drop) for index in group]
+                own_u, own_v = ([atoms[side] for atoms in balanced] for side in (0, 1))
+            for index, u, v in zip(group, own_u, own_v, strict=True):
+                us[index], vs[index] = u.contiguous(), v.contiguous()
         return Factors(us, vs, factors.intercept)
 
 
@@ -197,12 +203,8 @@ def singular_atoms(u: Tensor, v: Tensor, drop: float = 1e-7) -> tuple[Tensor, Te
 
     Those with a singular value below ``drop`` of the largest are left out; u_j and v_j have the same norm.
     """
-    if v.flatten(1).shape[1] == 1:  # one column: one atom, or none
-        z = (u.flatten(1).double() * v.flatten(1).double()).sum(0)
-        root = z.norm().sqrt()
-        keep = int(root > 0)
-        first = (z / root.clamp(min=torch.finfo(torch.float64).tiny)).to(u.dtype).reshape(1, *u.shape[1:])
-        return first[:keep], root.to(v.dtype).reshape(1, *v.shape[1:])[:keep]
+    if not len(u):
+        return u, v
     qu, ru = torch.linalg.qr(u.flatten(1).T.double())
     qv, rv = torch.linalg.qr(v.flatten(1).T.double())
     left, sigma, right = torch.linalg.svd(ru @ rv.T)
@@ -212,3 +214,17 @@ def singular_atoms(u: Tensor, v: Tensor, drop: float = 1e-7) -> tuple[Tensor, Te
     first = ((qu @ left[:, :rank]) * root[:rank]).T.to(u.dtype).reshape(-1, *u.shape[1:])
     second = ((qv @ right.T[:, :rank]) * root[:rank]).T.to(v.dtype).reshape(-1, *v.shape[1:])
     return first, second
+
+
+def _single_atoms(us: list[Tensor], vs: list[Tensor]) -> tuple[list[Tensor], ...]:
+    """`singular_atoms` of matrices with one column, all at once: each is one atom, or none where it is zero."""
+    u, v = torch.cat(us), torch.cat(vs)
+    counts = torch.tensor([len(own) for own in us], device=u.device)
+    owner = torch.repeat_interleave(counts)
+    moved = u.flatten(1).double() * v.flatten(1).double()
+    z = moved.new_zeros(len(us), moved.shape[1]).index_add_(0, owner, moved)
+    root = z.norm(dim=1).sqrt()
+    first = (z / root.clamp(min=torch.finfo(torch.float64).tiny)[:, None]).to(u.dtype).view(len(us), *u.shape[1:])
+    second = root.to(v.dtype).view(len(us), *v.shape[1:])
+    ends = [index + kept for index, kept in enumerate((root > 0).tolist())]
+    return tuple([atoms[start:end] for start, end in enumerate(ends)] for atoms in (first, second))
