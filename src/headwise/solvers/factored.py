@@ -18,6 +18,9 @@ from .solution import Round, Solution, Status
 
 __all__ = ["solve"]
 
+FLOAT32_GAP = 1e-4
+"""Relative gap below which steps are made in float64: those of float32 lose their digits there."""
+
 
 def solve(
     problem: Problem,
@@ -47,8 +50,8 @@ def solve(
     new_atoms : int
         Most atoms added to a part in one round.
     dtype : torch.dtype, optional
-        Precision of the descent. By default float32 first where ``tol >= 1e-4``, then float64 if that stalls;
-        certificates are always float64.
+        Precision of the first descent; float32 by default. It goes on in float64 where float32 stalls, or may hide
+        what is left (a gap below 1e-4 that is not small enough). Certificates are always float64.
     progress : callable, optional
         Told ``("fit", rounds, max_rounds)``.
 
@@ -64,7 +67,7 @@ def solve(
     if not any(part.factored for part in problem.parts):
         return solve_ridge(problem, beta, tol=tol, start=start, max_rounds=max_rounds, dtype=dtype, progress=progress)
     began = time.perf_counter()
-    work = dtype or (torch.float32 if tol >= 1e-4 else torch.float64)
+    work = dtype or torch.float32
     factors = (start.clone() if start is not None else problem.zero()).to(work, problem.device)
     history: list[Round] = []
     proved: tuple[Certificate, Factors] | None = None
@@ -89,6 +92,8 @@ def solve(
                 if number == max_rounds:
                     break
                 factors = factors.to(torch.float64)  # the looser look was float32; go on in float64
+            elif gap <= FLOAT32_GAP * problem.size(primal):
+                factors = factors.to(torch.float64)
             if gap > last_gap / 2:
                 care = max(care / 4, 1e-5)
                 iterations = min(2 * iterations, 400)  # each round forgets the curvature that it learnt
@@ -107,7 +112,8 @@ def solve(
                     break
             done += descent.iterations - earlier
             factors = problem.balanced(merged.split(descent.factors))
-            if before - descent.value <= 1e-12 * abs(primal) and gap > last_gap * 0.9:
+            still = descent.iterations == earlier or before - descent.value <= 1e-12 * abs(primal)
+            if still and gap > last_gap * 0.9:
                 stalls += 1
                 if factors.intercept.dtype == torch.float32:
                     factors = factors.to(torch.float64)

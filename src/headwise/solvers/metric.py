@@ -75,12 +75,14 @@ class GateMetric:
             moment, columns = self._moments[index], self._problem.parts[index].columns
             own = curvature[columns, columns]
             u, v = factors.u[index].flatten(1).double(), factors.v[index].flatten(1).double()
-            self._inverse[index] = (
-                *torch.linalg.eigh(overlap * (v @ own @ v.T)),
-                *self._spectra[index],
-                *torch.linalg.eigh(overlap * (u @ moment @ u.T)),
-                *torch.linalg.eigh(own),
+            spectra = (
+                torch.linalg.eigh(overlap * (v @ own @ v.T)),
+                self._spectra[index],
+                torch.linalg.eigh(overlap * (u @ moment @ u.T)),
+                torch.linalg.eigh(own),
             )
+            # decomposed in float64, used in the precision of the descent
+            self._inverse[index] = tuple(x.to(factors.intercept.dtype) for pair in spectra for x in pair)
 
     def _curvature(self, outputs: Tensor) -> Tensor:
         """Second derivatives of the loss in the outputs, summed over samples, ``(c, c)``."""
@@ -100,6 +102,6 @@ class GateMetric:
 
 def _kronecker(x: Tensor, mu: Tensor, left: Tensor, lam: Tensor, right: Tensor, beta: float) -> Tensor:
     """``(A kron B + beta)^-1 x`` for x of shape (A, B), by the eigenvalues and vectors of A (left) and B (right)."""
-    turned = left.T @ x.double() @ right
+    turned = left.T @ x @ right
     turned /= mu.clamp(min=0)[:, None] * lam.clamp(min=0) + beta
-    return (left @ turned @ right.T).to(x.dtype)
+    return left @ turned @ right.T

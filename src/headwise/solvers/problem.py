@@ -174,12 +174,8 @@ class Problem:
 
     def penalty(self, factors: Factors) -> Tensor:
         """Sum of the penalties without beta. For norms half the squared factors: an upper bound, tight if balanced."""
-        total = factors.intercept.new_zeros(())
-        for part, u, v in zip(self.parts, factors.u, factors.v, strict=True):
-            total = total + v.square().sum() / 2
-            if part.factored:
-                total = total + u.square().sum() / 2
-        return total
+        moving = [u for part, u in zip(self.parts, factors.u, strict=True) if part.factored] + factors.v
+        return torch.cat([x.flatten() for x in moving]).square().sum() / 2
 
     def balanced(self, factors: Factors, drop: float = 1e-7) -> Factors:
         """The same Z with orthogonal, balanced atoms (its singular value decomposition); negligible atoms dropped."""
