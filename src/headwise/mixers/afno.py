@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from ..checks import check_number, check_whole
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 from .spectral import at_least_single, complex_matrix, parts
 
 __all__ = ["Afno", "AfnoConfig"]
@@ -37,7 +39,7 @@ class AfnoConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_blocks", self.num_blocks, "dim", self.dim)
+        check_divides(self, "num_blocks", "dim")
         check_whole("hidden_factor", self.hidden_factor, least=1)
         if self.threshold != 0:
             check_number("threshold (where it is not 0)", self.threshold)
@@ -110,9 +112,9 @@ class Afno(Mixer):
         rows = grid[0] if grid and grid[0] * grid[1] == num_tokens else math.isqrt(num_tokens)
         return rows * (num_tokens // rows // 2 + 1)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d, blocks = self.config.dim, self.config.num_blocks
         return 16 * self._frequencies(num_tokens) * self.config.hidden_factor * d * d // blocks
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 2 * self._frequencies(num_tokens) * self.config.dim * (1 + self.config.hidden_factor)

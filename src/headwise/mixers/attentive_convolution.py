@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from ..checks import check_whole
 from ..errors import InputError, unknown_name
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits
+from .kinds import Mixer
+from .options import Grid, MixerConfig
+from .traits import Traits
 from .maps import as_map, as_tokens
 
 __all__ = ["AttentiveConvolution", "AttentiveConvolutionConfig"]
@@ -109,9 +111,9 @@ class AttentiveConvolution(Mixer):
         y = F.conv2d(field.flatten(0, 1)[None], kernels, padding=self.config.kernel_size // 2, groups=len(kernels))
         return self.proj(as_tokens(y.view(field.shape)))
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, d, taps = num_tokens, self.config.dim, self.config.kernel_size**2
         return 4 * n * d * d + 2 * taps * n * d + 2 * taps * d * (d + taps)
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 2 * num_tokens * self.config.dim

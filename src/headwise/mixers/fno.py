@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from ..checks import check_flag, check_whole
 from ..errors import InputError, unknown_name
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 from .spectral import at_least_single, complex_matrix, parts
 
 __all__ = ["Fno", "FnoConfig"]
@@ -50,7 +52,7 @@ class FnoConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_blocks", self.num_blocks, "dim", self.dim)
+        check_divides(self, "num_blocks", "dim")
         for what in ("bypass", "projection"):
             check_flag(what, getattr(self, what))
         for what, given, known in (("activation", self.activation, ACTIVATIONS), ("variant", self.variant, VARIANTS)):
@@ -140,7 +142,7 @@ class Fno(Mixer):
         y = torch.cat([y[:, :above], empty, y[:, above:]], 1)
         return torch.fft.irfft(torch.fft.ifft(y, dim=1), n=columns, dim=2)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d, blocks = self.config.dim, self.config.num_blocks
         found = 4 * self.weight.numel()
         if self.bypass is not None:
@@ -149,5 +151,5 @@ class Fno(Mixer):
             found += 2 * num_tokens * d * d // blocks
         return found
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 3 * num_tokens * self.config.dim

@@ -12,7 +12,9 @@ from ..checks import check_flag, check_number
 from ..contracts import QueryKey
 from . import MIXERS
 from .attending import allowed, attend, join_heads, split_heads
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 
 __all__ = ["GatedPositional", "GatedPositionalConfig"]
 
@@ -40,7 +42,7 @@ class GatedPositionalConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
+        check_divides(self, "num_heads", "dim")
         check_flag("local_init", self.local_init)
         check_number("locality_strength", self.locality_strength)
 
@@ -181,12 +183,12 @@ class GatedPositional(Mixer):
         content = content.softmax(-1)
         return torch.lerp(content, places.softmax(-1).to(content.dtype), self._gate().to(content.dtype)) * some
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, d = num_tokens, self.config.dim
         rows, columns = self.config.grid or (math.isqrt(n), -(-n // math.isqrt(n)))
         return 8 * n * d * d + 4 * n * n * d + 2 * n * (rows + columns) * d
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 5 * num_tokens * self.config.dim
 
 

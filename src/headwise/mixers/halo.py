@@ -15,7 +15,9 @@ from ..errors import InputError
 from ..gates.mixer import FrozenMixer
 from . import MIXERS
 from .attending import near_on_grid
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 
 __all__ = ["Halo", "HaloConfig"]
 
@@ -61,7 +63,7 @@ class HaloConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
+        check_divides(self, "num_heads", "dim")
         check_whole("dim_head", self.dim_head, least=1, or_none=True)
         check_whole("block_size", self.block_size, least=1)
         check_whole("halo_size", self.halo_size)
@@ -237,7 +239,7 @@ class Halo(Mixer):
             return (_sums(real.unsqueeze(-1).float()) > 0).flatten(1)
         return real[:, ::2, ::2].flatten(1)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         config, w = self.config, self.window
         heads, d, b = config.num_heads, self.dim_head, config.block_size
         blocks = math.ceil(num_tokens / b**2)
@@ -248,7 +250,7 @@ class Halo(Mixer):
         looks = heads * d * (w * w + 2 * w) + w * w * config.dim
         return 2 * (projections + blocks * queries * looks)
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         config, w = self.config, self.window
         windows = (num_tokens / config.block_size**2) * w * w * (config.num_heads * self.dim_head + config.dim)
         maps = 2 * num_tokens / self.step**2 * config.num_heads * w * w

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from ..checks import check_whole
 from ..errors import InputError, unknown_name
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits
+from .kinds import Mixer
+from .options import Grid, MixerConfig
+from .traits import Traits
 from .maps import as_map, as_tokens, on_map, wrapped
 
 __all__ = ["LargeKernel", "LargeKernelConfig"]
@@ -112,10 +114,10 @@ class LargeKernel(Mixer):
         x = wrapped(x, reach // 2, reach - reach // 2)
         return F.conv2d(x, conv.weight, conv.bias, dilation=conv.dilation, groups=conv.groups)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d = self.config.dim
         taps = self.depthwise.weight[0, 0].numel() + self.dilated.weight[0, 0].numel()
         return num_tokens * (6 * d * d + 2 * taps * d)
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 3 * num_tokens * self.config.dim

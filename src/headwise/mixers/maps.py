@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Grid
+from .options import Grid
 
 __all__ = ["as_map", "as_tokens", "on_map", "wrapped"]
 

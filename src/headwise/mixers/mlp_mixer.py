@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from ..checks import check_whole
 from ..errors import InputError, unknown_name
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits
+from .kinds import Mixer
+from .options import Grid, MixerConfig
+from .traits import Traits
 
 __all__ = ["MlpMixer", "MlpMixerConfig"]
 
@@ -103,13 +105,13 @@ class MlpMixer(Mixer):
             return self.back(F.gelu(self.into(x.transpose(1, 2)))).transpose(1, 2)
         return (F.relu(self.places @ x[:, None]) @ self.channels).sum(1)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, d = num_tokens, self.config.dim
         if self.config.form == "mlp":
             return 4 * n * d * self.into.out_features
         return 2 * n * d * (n + d) * self.config.num_heads
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         d = self.config.dim
         if self.config.form == "mlp":
             return num_tokens * d + 2 * d * self.into.out_features

@@ -12,7 +12,8 @@ from ..checks import check_flag
 from ..errors import unknown_name
 from . import MIXERS
 from .attending import allowed, attend, join_heads
-from .base import Grid, Traits
+from .options import Grid
+from .traits import Traits
 from .grouped_query import GroupedQuery, GroupedQueryConfig
 
 __all__ = ["PerturbedGroupedQuery", "PerturbedGroupedQueryConfig"]
@@ -126,10 +127,10 @@ class PerturbedGroupedQuery(GroupedQuery):
         noise = mean + std * (drawn - middle) / torch.where(spread > 0, spread, torch.ones_like(spread))
         return (rows - torch.where(counts, noise, torch.zeros_like(noise))).view(out.shape)
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         if self.config.noise_in_eval and self.config.noise_on == "maps":
             return 3 * self.config.num_heads * num_tokens**2
-        return super().memory(num_tokens)
+        return super().memory(num_tokens, grid)
 
 
 def _moments(x: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

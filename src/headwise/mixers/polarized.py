@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError, unknown_name
 from . import MIXERS
-from .base import MixerConfig, Recalibration, Traits
+from .kinds import Recalibration
+from .options import Grid, MixerConfig
+from .traits import Traits
 
 __all__ = ["PolarizedConfig", "PolarizedParallel", "PolarizedSequential", "PolarizedSequentialConfig"]
 
@@ -88,11 +90,11 @@ class _Polarized(Recalibration):
         query = torch.softmax(query, -1)
         return ((query @ self.v_l.weight)[:, None] @ x + (query @ self.v_l.bias)[:, None, None]).sigmoid()
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d = self.config.dim
         return 6 * num_tokens * d + 4 * d * d
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return num_tokens * self.config.dim
 
 
@@ -179,13 +181,13 @@ class PolarizedSequential(_Polarized):
         values = torch.softmax(_on_places(self.v_l.weight, None, x), -1)
         return (self.q_l(x.mean(-1))[:, None] @ values.to(x.dtype)).sigmoid()
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         if self.config.variant == "paper":
-            return super().flops(num_tokens)
+            return super().flops(num_tokens, grid)
         n, d = num_tokens, self.config.dim
         return n * d * d + 5 * n * d + 19 * d * d // 8
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return num_tokens * self.config.dim * (1 if self.config.variant == "paper" else 2)
 
 

@@ -16,7 +16,9 @@ from ..errors import InputError, unknown_name
 from ..gates.mixer import FrozenMixer
 from . import MIXERS
 from .attending import attend, join_heads, split_heads
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 
 __all__ = ["Routing", "RoutingConfig"]
 
@@ -68,7 +70,7 @@ class RoutingConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
+        check_divides(self, "num_heads", "dim")
         check_whole("num_clusters", self.num_clusters, least=1)
         check_whole("window", self.window, least=1, or_none=True)
         check_number("decay", self.decay, below=1)
@@ -293,13 +295,13 @@ class Routing(Mixer):
         smooth = (self.counts + COUNT_EPS) / (number + self.config.num_clusters * COUNT_EPS) * number
         self.means.copy_(self.sums / smooth[..., None])
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, dim, clusters = num_tokens, self.config.dim, self.config.num_clusters
         window = self._window(n)
         dense = 2 * n * dim * dim // self.config.num_heads if self.config.shared_dense else 0
         return 8 * n * dim * dim + dense + 4 * n * clusters * dim + 4 * clusters * window * window * dim
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         config = self.config
         taken = config.num_clusters * self._window(num_tokens)
         return num_tokens * (4 * config.dim + 2 * config.num_heads * config.num_clusters) + 4 * taken * config.dim

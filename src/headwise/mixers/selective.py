@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from ..errors import InputError, unknown_name
 from . import MIXERS
 from .attending import attend, join_heads, split_heads
-from .base import Grid, Traits
+from .options import Grid
+from .traits import Traits
 from .softmax import Softmax, SoftmaxConfig
 
 __all__ = ["Selective", "SelectiveConfig"]
