@@ -11,6 +11,7 @@ from ..registry import Registry
 from .base import Mechanism
 from .kinds import Fusion, Mixer, Recalibration
 from .options import MixerConfig
+from .saving import fill, read
 from .traits import Cost, Traits
 
 __all__ = [

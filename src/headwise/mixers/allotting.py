@@ -14,9 +14,9 @@ from torch import Tensor
 from ..contracts import QueryKey
 from ..errors import InputError
 from .attending import attend, join_heads
+from .grouped_query import GroupedQuery
 from .options import Grid
 from .traits import Traits
-from .grouped_query import GroupedQuery
 
 __all__ = ["AllottedQuery", "allot", "even", "key_norms", "owners", "squeeze_the_largest"]
 

@@ -10,16 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_whole
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
 from .kinds import Mixer
+from .maps import as_map, as_tokens
 from .options import Grid, MixerConfig
 from .traits import Traits
-from .maps import as_map, as_tokens
 
 __all__ = ["AttentiveConvolution", "AttentiveConvolutionConfig"]
-
-APPROXIMATIONS = ("none", "tanh")
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,6 @@ class AttentiveConvolutionConfig(MixerConfig):
         check_whole("kernel_size", self.kernel_size, least=1)
         if self.kernel_size % 2 == 0:
             raise InputError(f"kernel_size must be odd, got {self.kernel_size}; take {self.kernel_size + 1}")
-        if self.approximate not in APPROXIMATIONS:
-            raise unknown_name("approximate", self.approximate, APPROXIMATIONS)
 
 
 @MIXERS.register("attentive_convolution")
@@ -108,7 +104,7 @@ class AttentiveConvolution(Mixer):
         kernels = self.kernels(x).flatten(0, 1)[:, None]
         field = as_map(self.x_proj(x), grid)
         # samples and channels as channels of one map, each with a kernel of its own
-        y = F.conv2d(field.flatten(0, 1)[None], kernels, padding=self.config.kernel_size // 2, groups=len(kernels))
+        y = F.conv2d(field.flatten(0, 1)[None], kernels, padding=self.config.kernel_size // 2, groups=kernels.shape[0])
         return self.proj(as_tokens(y.view(field.shape)))
 
     def flops(self, num_tokens: int, grid: Grid | None) -> int:

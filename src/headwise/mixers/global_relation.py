@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import check_flag
 from . import MIXERS
 from .options import MixerConfig, check_divides
 from .softmax import Softmax
@@ -31,7 +30,6 @@ class GlobalRelationConfig(MixerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_divides(self, "head_dim", "dim")
-        check_flag("qkv_bias", self.qkv_bias)
 
     @property
     def num_heads(self) -> int:

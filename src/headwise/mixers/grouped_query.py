@@ -13,8 +13,8 @@ from . import MIXERS
 from .attending import attend, join_heads, split_heads
 from .kinds import Mixer
 from .options import Grid, MixerConfig, check_divides
-from .traits import Traits
 from .softmax import Softmax
+from .traits import Traits
 
 __all__ = ["GroupedQuery", "GroupedQueryConfig"]
 

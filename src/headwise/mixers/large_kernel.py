@@ -10,16 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_whole
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
 from .kinds import Mixer
-from .options import Grid, MixerConfig
-from .traits import Traits
 from .maps import as_map, as_tokens, on_map, wrapped
+from .options import Grid, MixerConfig, told
+from .traits import Traits
 
 __all__ = ["LargeKernel", "LargeKernelConfig"]
-
-PADDINGS = ("zeros", "circular")
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,8 @@ class LargeKernelConfig(MixerConfig):
         check_whole("dilation", self.dilation, least=1)
         check_whole("kernel_size", self.kernel_size, least=1)
         if self.kernel_size < self.dilation:
-            raise InputError(f"kernel_size must be at least dilation={self.dilation}, got {self.kernel_size}")
-        if self.padding not in PADDINGS:
-            raise unknown_name("padding", self.padding, PADDINGS)
+            said = told(self, "kernel_size")
+            raise InputError(f"{said} is below dilation={self.dilation}; give a kernel_size from {self.dilation} on")
 
 
 @MIXERS.register("large_kernel")

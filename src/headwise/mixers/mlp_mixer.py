@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_whole
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
 from .kinds import Mixer
-from .options import Grid, MixerConfig
+from .options import Grid, MixerConfig, told
 from .traits import Traits
 
 __all__ = ["MlpMixer", "MlpMixerConfig"]
-
-FORMS = ("mlp", "heads")
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,14 @@ class MlpMixerConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in FORMS:
-            raise unknown_name("form", self.form, FORMS)
         check_whole("hidden", self.hidden, least=1, or_none=True)
         check_whole("num_heads", self.num_heads, least=1)
         if self.form == "heads" and self.hidden is not None:
             raise InputError(f"form='heads' has num_heads and no hidden width, got hidden={self.hidden}")
         if self.form == "mlp" and self.num_heads != 1:
-            raise InputError(f"form='mlp' has a hidden width and no heads, got num_heads={self.num_heads}")
+            raise InputError(
+                f"{told(self, 'form')} has a hidden width and no heads, got num_heads={self.num_heads}; give form heads"
+            )
 
 
 @MIXERS.register("mlp_mixer")

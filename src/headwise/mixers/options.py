@@ -63,7 +63,7 @@ def told(config: MixerConfig, option: str) -> str:
     """``option=value``, called the default where it is: an error may be about a value that nobody gave."""
     value = getattr(config, option)
     default = next(f.default for f in fields(config) if f.name == option)
-    return f"the default {option}={value}" if value == default else f"{option}={value}"
+    return f"{'the default ' if value == default else ''}{option}={value!r}"
 
 
 def check_divides(config: MixerConfig, part: str, whole: str) -> None:

@@ -8,15 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
 from .kinds import Recalibration
 from .options import Grid, MixerConfig
 from .traits import Traits
 
 __all__ = ["PolarizedConfig", "PolarizedParallel", "PolarizedSequential", "PolarizedSequentialConfig"]
-
-VARIANTS = ("paper", "official")
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,6 @@ class PolarizedConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variant not in VARIANTS:
-            raise unknown_name("variant", self.variant, VARIANTS)
         if self.dim % 2:
             raise InputError(f"dim must be even: half of the channels make the gates; got {self.dim}")
 
@@ -118,7 +114,7 @@ class PolarizedParallel(_Polarized):
 
     Products with ``W_v``, ``W_q'`` and ``W_v'`` are taken after the sums over places: the same numbers for
     ``6 N D + 4 D^2`` FLOPs, where maps of D / 2 channels would take ``3 N D^2``. Parameters: ``2 D^2 + 5.5 D + 1``,
-    official ``2 D^2 + D``. Maps (B, D, H, W) of any size; the order of the places makes no difference.
+    official ``2 D^2 + D``. Maps (B, D, H, W) of any size, D even; the order of the places makes no difference.
 
     Examples
     --------
@@ -152,7 +148,8 @@ class PolarizedSequential(_Polarized):
     without norms fades.
 
     FLOPs: ``6 N D + 4 D^2``, official ``N D^2 + 5 N D + 19/8 D^2``. Parameters: ``2 D^2 + 5.5 D + 1``, official
-    ``27/16 D^2 + 19/8 D``. Maps (B, D, H, W) of any size; the order of the places makes no difference.
+    ``27/16 D^2 + 19/8 D``. Maps (B, D, H, W) of any size, D even (official: 16, 24, 32, ...); the order of the places
+    makes no difference.
 
     Examples
     --------

@@ -75,8 +75,8 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> Non
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(
-            f"the weights of {path} do not belong to its configuration: they have {'; '.join(sorted(wrong)[:3])}{more}. "
-            "Save the mixer again, or put the files of one mixer together"
+            f"the weights of {path} do not belong to its configuration: there is {'; '.join(sorted(wrong)[:3])}{more}; "
+            "save the mixer again, or put the files of one together"
         )
     # copies: what was read may be a view of the file
     module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import unknown_name
 from . import MIXERS
 from .kinds import Recalibration
 from .options import Grid, MixerConfig, check_divides
 from .traits import Traits
 
 __all__ = ["Ulsam", "UlsamConfig"]
-
-VARIANTS = ("paper", "official")
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,6 @@ class UlsamConfig(MixerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_divides(self, "num_groups", "dim")
-        if self.variant not in VARIANTS:
-            raise unknown_name("variant", self.variant, VARIANTS)
 
 
 @MIXERS.register("ulsam")
