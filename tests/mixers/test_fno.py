@@ -80,9 +80,9 @@ def test_half_precision_tokens():
 def test_what_they_refuse():
     with pytest.raises(InputError, match="num_blocks must divide dim=6, got 4; the next below that does is 3"):
         create("afno", dim=6, num_blocks=4)
-    with pytest.raises(InputError, match="threshold"):
+    with pytest.raises(InputError, match="threshold must be a finite number of at least 0, got -0.1"):
         create("afno", dim=8, threshold=-0.1)
-    with pytest.raises(InputError, match="modes are two"):
+    with pytest.raises(InputError, match="modes must be a tuple of 2 values, got 3"):
         create("fno", dim=8, modes=3)
     with pytest.raises(InputError, match="modes"):
         create("fno", dim=8, modes=(0, 2), variant="official")

@@ -106,7 +106,7 @@ def test_a_certified_head_on_a_mixer_needs_the_mixer_no_more(name, tmp_path):
 
 def test_what_does_not_go_together():
     X = torch.from_numpy(tokens(2)[0])
-    with pytest.raises(InputError, match="halo has no attention map"):
+    with pytest.raises(InputError, match="halo with stride=2 gives fewer tokens"):
         frozen("halo", stride=2).as_gate()
     with pytest.raises(InputError, match="width 4, got width 3"):
         frozen("routing").as_gate().fit(None, TokenShape(S, 3), [X[..., :3]], 1, 0)

@@ -40,7 +40,7 @@ def record_logits(record: QueryKey, tokens: Tensor) -> Tensor:
     if record.position_query is not None:
         raise InputError(f"{record.name} has position_query, whose logits are not reconstructed")
     if record.leaves_out:
-        raise InputError(f"{record.name} has {record.leaves_out}, which its record leaves out; nothing is reconstructed")
+        raise InputError(f"{record.name} has {record.leaves_out}, which its record leaves out")
     x = _full_norm(tokens, record.input_norm)
     if isinstance(record.window, Windows):
         index = record.window.index.to(x.device)

@@ -69,8 +69,8 @@ class AttentionMaps:
     ------
     InputError
         The layer has rotary embeddings, biases of the logits, windows, a causal mask, norms of queries and keys, or
-        what its record leaves out; or (in a fit) weights that are not finite, tokens of another width, or a store that says
-        that another layer reads them; or what was given is no record.
+        what its record leaves out; or (in a fit) weights that are not finite, tokens of another width, or a store that
+        says that another layer reads them; or what was given is no record.
 
     Examples
     --------

@@ -56,7 +56,7 @@ class FrozenMixer:
     Raises
     ------
     InputError
-        There is no such method; or (in a fit) there is no mixer, the tokens do not match it, or its weights or means are
+        There is no such method; or (in a fit) there is no mixer, the tokens do not match it, or its weights are
         not finite.
 
     Examples
