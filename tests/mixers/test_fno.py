@@ -88,3 +88,11 @@ def test_what_they_refuse():
         create("fno", dim=8, modes=(0, 2), variant="official")
     with pytest.raises(InputError, match="activation"):
         create("fno", dim=8, activation="tanh")
+
+
+def test_memory_counts_the_weights_in_use():
+    module = create("fno", dim=64, modes=(4, 4))
+    at_once = module.cost(4096).memory - module.cost(256).memory
+    assert at_once == 3 * 64 * (4096 - 256)  # both grids have all frequencies
+    assert module.cost(256).memory - 3 * 64 * 256 == 5 * module.weight.numel()
+    assert module.cost(4).memory == 3 * 64 * 4 + 5 * 2 * (2 * 2) * 64**2  # two along each axis of 2 x 2

@@ -116,3 +116,23 @@ def test_what_does_not_go_together():
         HeadClassifier("attention", gate="mixer").fit(*tokens())
     with pytest.raises(InputError, match="got Linear"):
         FrozenMixer(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", ["softmax", "routing"])
+def test_weights_that_are_no_numbers_make_no_gates(name):
+    mixer, X = frozen(name), torch.from_numpy(tokens(2)[0])
+    with torch.no_grad():
+        (mixer.means if name == "routing" else mixer.qkv.weight)[0, 1] = torch.nan
+    with pytest.raises(InputError, match=f"{name} has weights or means that are NaN or infinite.*train it"):
+        mixer.as_gate().fit(None, SHAPE, [X], 1, 0)
+
+
+@pytest.mark.parametrize("name", ["softmax", "gated_positional"])
+def test_a_mixer_in_place_of_its_gate_is_told(name):
+    mixer = create(name, dim=D, num_heads=2)
+    for asks in (
+        lambda: PartSpec("attention", gate=mixer),
+        lambda: HeadClassifier("attention", gate=mixer).fit(*tokens()),
+    ):
+        with pytest.raises(InputError, match=rf"gate is a mixer \({name}\).*give gate=mixer\.as_gate\(\)"):
+            asks()
