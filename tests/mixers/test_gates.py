@@ -52,7 +52,7 @@ def test_mixers_say_whether_they_can_be_gates():
             mixer = create(name, dim=576, **grid)
         assert mixer.traits.gate == (name in GATES)
         if not mixer.traits.gate:
-            with pytest.raises(InputError, match=f"{name} has no attention map"):
+            with pytest.raises(InputError, match=f"no gates are made of {name}"):
                 mixer.as_gate()
 
 

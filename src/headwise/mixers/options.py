@@ -121,9 +121,7 @@ def documented(text: str, config: type[MixerConfig], leave_out: tuple[str, ...] 
     for f in fields(config):
         if f.name in leave_out:
             continue
-        if f.name not in described:
-            raise TypeError(f"the docstring of {config.__name__} does not describe {f.name}")
-        kind, *more = described[f.name]
+        kind, *more = described.get(f.name, [str(f.type)])
         default = "" if f.default is MISSING or f.default is None else f", default {f.default!r}"
         lines += [f"{f.name} : {kind}{default}", *more]
     after = re.search(r"^(Notes|Examples)\n-+$", text, re.MULTILINE)
