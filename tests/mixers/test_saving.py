@@ -79,9 +79,9 @@ def test_a_configuration_that_is_damaged(folder, more, says):
 @pytest.mark.parametrize("text", ["{", "[]", "3", '"mixer"', "\xff"])
 def test_a_configuration_that_is_none(folder, text):
     (folder / "config.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match="config.json is not valid JSON|holds 'something else', not a headwise mixer"):
+    with pytest.raises(InputError, match=r"config.json is not valid JSON|holds 'something else', not a headwise mixer"):
         load(folder)
-    with pytest.raises(InputError, match="config.json is not valid JSON|holds something else than this halo mixer"):
+    with pytest.raises(InputError, match=r"config.json is not valid JSON|holds something else than this halo mixer"):
         create("halo", dim=8, num_heads=2, grid=(4, 4)).save_pretrained(folder)
 
 
@@ -99,23 +99,23 @@ def test_weights_that_are_damaged(folder):
         with pytest.raises(InputError, match=f"do not belong to its configuration: .*{says}"):
             load(folder)
     file.write_bytes(b"no weights")
-    with pytest.raises(InputError, match="weights of .* cannot be read"):
+    with pytest.raises(InputError, match=r"weights of .* cannot be read"):
         load(folder)
     file.unlink()
-    with pytest.raises(InputError, match="weights of .* cannot be read"):
+    with pytest.raises(InputError, match=r"weights of .* cannot be read"):
         load(folder)
 
 
 def test_paths_that_are_no_folder_of_a_mixer(folder, tmp_path):
-    with pytest.raises(InputError, match="it has no config.json"):
+    with pytest.raises(InputError, match=r"it has no config.json"):
         load(tmp_path / "nothing")
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(InputError, match="file is a file; give the folder"):
+    with pytest.raises(InputError, match=r"file is a file; give the folder"):
         load(tmp_path / "file")
-    with pytest.raises(InputError, match="cannot write in .*file"):
+    with pytest.raises(InputError, match=r"cannot write in .*file"):
         create("softmax", dim=8).save_pretrained(tmp_path / "file")
     with pytest.raises(InputError, match="holds something else than this softmax mixer"):
         create("softmax", dim=8).save_pretrained(folder)
     (tmp_path / "full" / "model.safetensors").mkdir(parents=True)
-    with pytest.raises(InputError, match="cannot write in .*full"):
+    with pytest.raises(InputError, match=r"cannot write in .*full"):
         create("softmax", dim=8).save_pretrained(tmp_path / "full")

@@ -111,8 +111,8 @@ class Mechanism(nn.Module, ABC):
             What it lets tokens see is no fixed mask of these kinds; its traits say so.
         """
         raise InputError(
-            f"no gates are made of {self.name}, as its traits say; softmax makes them of its attention maps, routing of "
-            "its clusters and halo of its windows"
+            f"no gates are made of {self.name}, as its traits say; softmax makes them of its attention maps, "
+            "routing of its clusters and halo of its windows"
         )
 
     def save_pretrained(self, path: str | Path) -> None:

@@ -156,5 +156,5 @@ class Fno(Mixer):
         return found
 
     def memory(self, num_tokens: int, grid: Grid | None) -> int:
-        # of the kept weights: a copy, the upper and lower halves of the real matrices, and the matrices
-        return 3 * num_tokens * self.config.dim + 5 * self._weights(grid)
+        # a copy of the kept weights, both halves of the real matrices and these are there before anything of the grid
+        return max(2 * num_tokens * self.config.dim, 5 * self._weights(grid))

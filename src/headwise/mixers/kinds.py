@@ -55,8 +55,7 @@ class Mixer(Mechanism):
             raise InputError(f"{self.name} takes at least one sample of at least one token, got {tuple(x.shape)}")
         self._check_prefix(x.shape[1])
         self._check_mask(x, mask)
-        if not isinstance(causal, bool):
-            check_flag("causal", causal)
+        check_flag("causal", causal)
         if causal and not self.traits.causal:
             raise InputError(
                 f"{self.name} cannot be causal; give causal=False, or take a mixer whose traits say causal"

@@ -69,9 +69,7 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> Non
     for name in wanted.keys() & tensors.keys():
         ours, theirs = wanted[name], tensors[name]
         if ours.shape != theirs.shape or ours.is_floating_point() != theirs.is_floating_point():
-            wrong.append(
-                f"{name} of {theirs.dtype} {tuple(theirs.shape)} in place of {ours.dtype} {tuple(ours.shape)}"
-            )
+            wrong.append(f"{name} of {theirs.dtype} {tuple(theirs.shape)} in place of {ours.dtype} {tuple(ours.shape)}")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(
