@@ -156,5 +156,5 @@ class Fno(Mixer):
         return found
 
     def memory(self, num_tokens: int, grid: Grid | None) -> int:
-        # a copy of the kept weights, both halves of the real matrices and these are there before anything of the grid
+        # the weights in use, both halves of their real matrices and these are held before anything of the grid is
         return max(2 * num_tokens * self.config.dim, 5 * self._weights(grid))
