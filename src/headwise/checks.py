@@ -9,7 +9,14 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["check_backbone", "check_flag", "check_number", "check_unmasked", "check_whole"]
+__all__ = [
+    "check_backbone",
+    "check_flag",
+    "check_nonnegative",
+    "check_number",
+    "check_unmasked",
+    "check_whole",
+]
 
 
 def check_whole(name: str, value: Any, least: int = 0, or_none: bool = False) -> None:
@@ -36,6 +43,17 @@ def check_number(name: str, value: Any, below: float = float("inf")) -> None:
     if not _is(value, Real) or not 0 < float(value) < below:
         under = "" if below == float("inf") else f" below {below:g}"
         raise InputError(f"{name} must be a positive number{under}, got {value!r}")
+
+
+def check_nonnegative(name: str, value: Any) -> None:
+    """Refuse what is no finite number of at least 0.
+
+    Examples
+    --------
+    >>> check_nonnegative("threshold", 0)
+    """
+    if not _is(value, Real) or not 0 <= float(value) < float("inf"):
+        raise InputError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -204,6 +204,9 @@ class QueryKey:
         Path of the module whose first argument are the tokens x; the attention module itself where it is empty.
     tokens_first : bool
         Whether that argument is ``(s, n, d)``, tokens before samples.
+    leaves_out : str
+        What decides the attention besides all this, in words; empty where the record is exact. The modes of such a
+        record are those of the rest. Gates of its attention, and its logits against those of the model, are refused.
 
     Notes
     -----
@@ -228,6 +231,7 @@ class QueryKey:
     causal: bool | None = None
     reads: str = ""
     tokens_first: bool = False
+    leaves_out: str = ""
 
 
 @runtime_checkable

@@ -22,10 +22,10 @@ class Looking(Fusion):
         q, k = x[:, None], context[:, None]
         return attend(q, k, k, mask)[:, 0]
 
-    def flops(self, num_tokens):
+    def flops(self, num_tokens, grid):
         return 4 * num_tokens * num_tokens * self.config.dim
 
-    def memory(self, num_tokens):
+    def memory(self, num_tokens, grid):
         return num_tokens * self.config.dim
 
 
@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(InputError, match="at least one"):
             module(*wrong)
     for wrong in (torch.ones(2, 3), torch.ones(2, 5, dtype=torch.bool), torch.ones(2, 3, 3, dtype=torch.bool)):
-        with pytest.raises(InputError, match=r"mask must be boolean \(2, 3\)"):
+        with pytest.raises(InputError, match="mask must be"):
             module(x, context, mask=wrong)
     module.traits = replace(module.traits, mask=False)
     with pytest.raises(InputError, match="no mask of the context"):

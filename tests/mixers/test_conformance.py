@@ -11,18 +11,22 @@ What holds of a kind that has no mechanism yet (pairs) waits here for the first 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from headwise import InputError
-from headwise.mixers import MIXERS, create, list_mixers, load
+from headwise import AttentionMaps, InputError
+from headwise.dissect import check, modes
+from headwise.dissect.logits import record_logits
+from headwise.mixers import MIXERS, create, list_mixers
 
 REFERENCES = Path(__file__).parent / "references"
 
@@ -313,9 +317,6 @@ def test_what_is_not_declared_is_refused(name, options):
     if not traits.prefix:
         with pytest.raises(InputError, match="prefix"):
             create(name, **{**options, "num_prefix_tokens": 1})
-    if not traits.query_key:
-        with pytest.raises(InputError, match="logits"):
-            module.query_key()
     for wrong in (torch.ones(2, n), torch.ones(2, n, dtype=torch.long)):
         with pytest.raises(InputError, match="boolean"):
             module(x, mask=wrong, **given)
@@ -341,26 +342,70 @@ def test_parts_that_do_not_divide_are_refused(name):
     options = reference_of(name).CASES[0]
     for what in set(DIVISORS) & {f.name for f in fields(MIXERS.get(name).Config)}:
         for wrong in (options["dim"] + 1, 0, 1.5):
-            with pytest.raises(InputError, match=f"{what}.*got {wrong}"):
+            with pytest.raises(InputError, match=f"{what}(=| .*got ){wrong}"):
                 create(name, **{**options, what: wrong})
 
 
+ALL = [case for kind in ("tokens", "map", "pair") for case in cases(kind)]
+
+
 @pytest.mark.parametrize(("name", "options"), cases("tokens", query_key=True))
-def test_query_key_describes_the_logits_in_shape(name, options):
-    found = made(name, options).query_key()
-    heads, _, width = found.query.shape
-    assert width == options["dim"] and heads == found.groups * found.key.shape[0]
+def test_query_key_describes_the_logits(name, options):
+    """Dissection finds them in the running layer and reads its modes; a record that leaves something out says so."""
+    module, x = made(name, options), tokens(name, options)
+    given, record = grid_of(module, x.shape[1]), module.query_key()
+    heads, _, width = record.query.shape
+    assert width == options["dim"] and heads == record.groups * record.key.shape[0]
+    assert modes(record).leaves_out == record.leaves_out
+    model = SimpleNamespace(
+        model=torch.nn.ModuleDict({name: module}), tokens=lambda x: module(x, **given), query_keys=lambda: [record]
+    )
+    if not record.leaves_out:
+        assert check(model, [record], x, [modes(record)]).largest < 1e-6
+        assert AttentionMaps(record).record is record
+        return
+    with pytest.raises(InputError):
+        check(model, [record], x)
+    for refuses in (AttentionMaps, lambda record: record_logits(record, x)):
+        with pytest.raises(InputError, match=f"{name} has {record.leaves_out}"):
+            refuses(record)
 
 
-@pytest.mark.parametrize(("name", "options"), [c for kind in ("tokens", "map", "pair") for c in cases(kind)])
-def test_saved_and_loaded(name, options, tmp_path):
-    module = create(name, **options).eval()
-    module.save_pretrained(tmp_path / "mixer")
-    again = load(tmp_path / "mixer")
-    assert again.config == module.config and type(again) is type(module)
-    for (a, x), (b, y) in zip(module.state_dict().items(), again.state_dict().items(), strict=True):
-        assert a == b
-        torch.testing.assert_close(x, y, rtol=0, atol=0)
+@pytest.mark.parametrize(("name", "options"), ALL)
+def test_what_it_cannot_be_is_refused_by_name(name, options):
+    module = made(name, options)
+    for declared, asks in ((module.traits.query_key, module.query_key), (module.traits.gate, module.as_gate)):
+        if not declared:
+            with pytest.raises(InputError, match=rf"\b{name}\b"):
+                asks()
+
+
+@pytest.mark.parametrize(("name", "options"), ALL)
+def test_what_is_no_tensor_is_refused(name, options):
+    module = made(name, options)
+    x = (tokens(name, options),) if module.kind == "tokens" else inputs(name, options)
+    given = grid_of(module, x[0].shape[1]) if module.kind == "tokens" else {}
+    for i in range(len(x)):
+        for wrong, says in ((x[i].numpy(), "ndarray"), (x[i].tolist(), "list"), (x[i].long(), "torch.int64")):
+            with pytest.raises(InputError, match=f"got {says}"):
+                module(*x[:i], wrong, *x[i + 1 :], **given)
+    if module.traits.mask:
+        mask = torch.ones(x[-1].shape[:2], dtype=torch.bool)
+        for wrong in (mask.tolist(), mask.numpy()):
+            with pytest.raises(InputError, match="boolean torch tensor, got"):
+                module(*x, mask=wrong, **given)
+    if module.kind == "tokens":
+        with pytest.raises(InputError, match="causal must be True or False, got 'no'"):
+            module(*x, causal="no", **given)
+
+
+@pytest.mark.parametrize(("name", "options"), cases("tokens", prefix=True))
+def test_fewer_tokens_than_the_prefix_are_refused(name, options):
+    x = tokens(name, options)
+    module = made(name, {**options, "num_prefix_tokens": x.shape[1] + 1})
+    for asks in (module, lambda x: module.cost(x.shape[1])):
+        with pytest.raises(InputError, match=f"num_prefix_tokens={x.shape[1] + 1} in front .* got {x.shape[1]} tokens"):
+            asks(x)
 
 
 def first_case_now(found):
@@ -368,11 +413,26 @@ def first_case_now(found):
     return [c if c.id.endswith("-0") else pytest.param(*c.values, id=c.id, marks=pytest.mark.slow) for c in found]
 
 
+def check_export(module, x, given):
+    """torch.export for batches of any size, one included; the program is made with a batch of two."""
+    batch = torch.export.Dim("batch")
+    names = list(inspect.signature(module.forward).parameters)
+    shapes = {
+        what: {0: batch} if isinstance(value, torch.Tensor) else (None,) * len(value) if what == "grid" else None
+        for what, value in (*zip(names, x, strict=False), *given.items())
+    }
+    program = torch.export.export(module, x, given, dynamic_shapes=shapes).module()
+    for rows in ([0], [0, 1], [1, 0, 1]):
+        some = {k: v[rows] if isinstance(v, torch.Tensor) else v for k, v in given.items()}
+        parts = [part[rows] for part in x]
+        torch.testing.assert_close(program(*parts, **some), module(*parts, **some))
+
+
 def check_programs(module, x, given):
-    """torch.export, torch.compile in one piece, autocast, and gradients computed twice instead of kept."""
+    """torch.export of any batch, torch.compile in one piece, autocast, and gradients computed twice instead of kept."""
     wanted = module(*x, **given)
     torch.testing.assert_close(module(*x, **given), wanted, rtol=0, atol=0)  # nothing is drawn or remembered in eval
-    torch.testing.assert_close(torch.export.export(module, x, given).module()(*x, **given), wanted)
+    check_export(module, x, given)
     torch.compiler.reset()  # mechanisms share one forward, and torch compiles it for no more than a few classes
     torch.testing.assert_close(torch.compile(module, backend="eager", fullgraph=True)(*x, **given), wanted)
     for dtype in HALVES:
@@ -398,11 +458,11 @@ def test_programs(name, options):
 LARGE = (1024, 4096, 16384)
 
 
-def counted(module, n, *x):
+def counted(module, n, *x, **given):
     """FLOPs as torch counts them, without a number computed: on the meta device. The cost card must say the same."""
     with FlopCounterMode(display=False) as counter:
-        module(*x)
-    cost = module.cost(n)
+        module(*x, **given)
+    cost = module.cost(n, **given)
     assert cost.parameters == sum(p.numel() for p in module.parameters())
     assert cost.flops == counter.get_total_flops()
     assert cost.memory > 0
@@ -424,6 +484,33 @@ def test_cost_card(name, options):
             module = create(name, **{**options, **grows(name, n), **given}).eval()
             found.append(counted(module, n, torch.empty(1, n, options["dim"])))
     assert growth(found) == pytest.approx(module.traits.exponent, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "options"), first_case_now(cases("tokens")))
+def test_cost_card_of_small_and_odd_grids(name, options):
+    """Where blocks do not fill the grid, and frequencies are more than it has; without a grid it is nearly square."""
+    options = {k: v for k, v in options.items() if k not in ("grid", "num_prefix_tokens")}
+    for grid in ((3, 5), (2, 2), (7, 2)):
+        n, kind = math.prod(grid), MIXERS.get(name).traits.grid
+        own = {"grid": grid} if kind == "fixed" else {}
+        given = {} if kind == "none" else {"grid": grid}
+        with torch.device("meta"):
+            module = create(name, **{**options, **grows(name, n), **own}).eval()
+            counted(module, n, torch.empty(1, n, options["dim"]), **given)
+        if grid[0] <= grid[1]:
+            assert module.cost(n) == module.cost(n, **given)
+
+
+@pytest.mark.parametrize(("name", "options"), ALL)
+def test_cost_cards_are_asked_for_with_sense(name, options):
+    module, n = made(name, options), 6 if MIXERS.get(name).kind != "tokens" else lengths(name, options)[0]
+    for wrong in (0, -n, n + 0.5, str(n), None):
+        with pytest.raises(InputError, match="num_tokens must be a whole number of at least 1"):
+            module.cost(wrong)
+    for wrong in ((n + 1, 7), (0, n), n, "grid"):
+        with pytest.raises(InputError, match="grid"):
+            module.cost(n, grid=wrong)
+    assert module.cost(n).memory > 0
 
 
 # Maps and pairs: the same questions, where they have an answer.

@@ -80,11 +80,18 @@ def test_half_precision_tokens():
 def test_what_they_refuse():
     with pytest.raises(InputError, match="num_blocks must divide dim=6, got 4; the next below that does is 3"):
         create("afno", dim=6, num_blocks=4)
-    with pytest.raises(InputError, match="threshold"):
+    with pytest.raises(InputError, match=r"threshold must be a finite number of at least 0, got -0\.1"):
         create("afno", dim=8, threshold=-0.1)
-    with pytest.raises(InputError, match="modes are two"):
+    with pytest.raises(InputError, match="modes must be a tuple of 2 values, got 3"):
         create("fno", dim=8, modes=3)
     with pytest.raises(InputError, match="modes"):
         create("fno", dim=8, modes=(0, 2), variant="official")
     with pytest.raises(InputError, match="activation"):
         create("fno", dim=8, activation="tanh")
+
+
+def test_memory_counts_the_weights_in_use():
+    module = create("fno", dim=64, modes=(4, 4))
+    assert module.cost(256).memory == 5 * module.weight.numel()
+    assert module.cost(4).memory == 5 * 2 * (2 * 2) * 64**2  # two frequencies along each axis of 2 x 2
+    assert module.cost(128**2).memory == 2 * 128**2 * 64  # many tokens are more than the weights

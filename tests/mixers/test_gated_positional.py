@@ -139,7 +139,7 @@ def test_what_is_wrong_is_named():
         create("gated_positional", dim=8, num_heads=4, num_prefix_tokens=1)
     with pytest.raises(InputError, match="locality_strength"):
         create("gated_positional", dim=8, num_heads=4, locality_strength=0.0)
-    with pytest.raises(InputError, match="num_heads must divide dim=8"):
+    with pytest.raises(InputError, match="the default num_heads=9 does not divide dim=8; give num_heads=8"):
         create("gated_positional", dim=8)
     with pytest.raises(InputError, match="2 x 4 has 8 places"):
         create("gated_positional", dim=8, num_heads=4)(torch.randn(1, 9, 8), grid=(2, 4))

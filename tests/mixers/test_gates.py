@@ -52,7 +52,7 @@ def test_mixers_say_whether_they_can_be_gates():
             mixer = create(name, dim=576, **grid)
         assert mixer.traits.gate == (name in GATES)
         if not mixer.traits.gate:
-            with pytest.raises(InputError, match=f"{name} has no attention map"):
+            with pytest.raises(InputError, match=f"no gates are made of {name}"):
                 mixer.as_gate()
 
 
@@ -106,7 +106,7 @@ def test_a_certified_head_on_a_mixer_needs_the_mixer_no_more(name, tmp_path):
 
 def test_what_does_not_go_together():
     X = torch.from_numpy(tokens(2)[0])
-    with pytest.raises(InputError, match="halo has no attention map"):
+    with pytest.raises(InputError, match="halo with stride=2 gives fewer tokens"):
         frozen("halo", stride=2).as_gate()
     with pytest.raises(InputError, match="width 4, got width 3"):
         frozen("routing").as_gate().fit(None, TokenShape(S, 3), [X[..., :3]], 1, 0)
@@ -116,3 +116,23 @@ def test_what_does_not_go_together():
         HeadClassifier("attention", gate="mixer").fit(*tokens())
     with pytest.raises(InputError, match="got Linear"):
         FrozenMixer(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", ["softmax", "routing"])
+def test_weights_that_are_no_numbers_make_no_gates(name):
+    mixer, X = frozen(name), torch.from_numpy(tokens(2)[0])
+    with torch.no_grad():
+        (mixer.means if name == "routing" else mixer.qkv.weight)[0, 1] = torch.nan
+    with pytest.raises(InputError, match=f"{name} has weights or means that are NaN or infinite.*train it"):
+        mixer.as_gate().fit(None, SHAPE, [X], 1, 0)
+
+
+@pytest.mark.parametrize("name", ["softmax", "gated_positional"])
+def test_a_mixer_in_place_of_its_gate_is_told(name):
+    mixer = create(name, dim=D, num_heads=2)
+    for asks in (
+        lambda: PartSpec("attention", gate=mixer),
+        lambda: HeadClassifier("attention", gate=mixer).fit(*tokens()),
+    ):
+        with pytest.raises(InputError, match=rf"gate is a mixer \({name}\).*give gate=mixer\.as_gate\(\)"):
+            asks()

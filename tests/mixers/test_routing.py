@@ -129,6 +129,27 @@ def test_masked_tokens_do_not_move_means():
     torch.testing.assert_close(mixer.means, twin.means)
 
 
+@pytest.mark.parametrize("update", ["mean", "sum"])
+@pytest.mark.parametrize("nothing", ["no real token", "a number that is none"])
+def test_batches_that_say_nothing_move_no_mean(update, nothing):
+    torch.manual_seed(0)
+    mixer = create("routing", **OPTIONS, update=update, decay=0.5).double()
+    twin = copy.deepcopy(mixer)
+    x = torch.randn(2, 10, 8, dtype=torch.float64)
+    if nothing == "no real token":
+        mixer(x, mask=torch.zeros(2, 10, dtype=torch.bool)).sum().backward()
+    else:
+        poisoned = x.clone()
+        poisoned[0, 3] = torch.nan
+        mixer(poisoned).sum().backward()
+    for name, value in mixer.named_buffers():
+        assert torch.equal(value, twin.get_buffer(name)), name
+    for each in (mixer, twin):  # and the next batch finds everything as it was
+        each(x).sum().backward()
+    torch.testing.assert_close(mixer.means, twin.means, rtol=0, atol=0)
+    assert torch.isfinite(mixer.means).all()
+
+
 def test_training_finds_planted_clusters():
     """Tokens around three directions: after some steps each has a mean of its own."""
     torch.manual_seed(0)

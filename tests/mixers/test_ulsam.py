@@ -48,8 +48,8 @@ def test_gains_lie_above_one_and_add_up_and_groups_do_not_meet(variant):
 
 
 def test_what_it_refuses():
-    with pytest.raises(InputError, match="num_groups must divide dim=6, got 4; the next below that does is 3"):
-        create("ulsam", dim=6, num_groups=4)
+    with pytest.raises(InputError, match="num_groups must divide dim=6, got 5; the next below that does is 3"):
+        create("ulsam", dim=6, num_groups=5)
     with pytest.raises(InputError, match="variant"):
         create("ulsam", dim=8, variant="code")
 

@@ -35,10 +35,12 @@ def record_logits(record: QueryKey, tokens: Tensor) -> Tensor:
     Raises
     ------
     InputError
-        Positional queries, or shapes that do not belong together; names the layer.
+        Positional queries, a record that leaves something out, or shapes that do not belong together; names the layer.
     """
     if record.position_query is not None:
         raise InputError(f"{record.name} has position_query, whose logits are not reconstructed")
+    if record.leaves_out:
+        raise InputError(f"{record.name} has {record.leaves_out}, which its record leaves out")
     x = _full_norm(tokens, record.input_norm)
     if isinstance(record.window, Windows):
         index = record.window.index.to(x.device)

@@ -27,6 +27,8 @@ class Modes:
         Query and key directions in the coordinates of the residual stream, of unit length. The sign of a pair is free.
     norm_folded : bool
         Whether M contains the gain and centring of the norm in front of the layer.
+    leaves_out : str
+        What decides the attention of the layer besides M, as its record says; empty where that is exact.
     """
 
     layer: int
@@ -34,6 +36,7 @@ class Modes:
     u: Tensor
     v: Tensor
     norm_folded: bool
+    leaves_out: str = ""
 
 
 def _refuse(record: QueryKey) -> None:
@@ -123,5 +126,5 @@ def all_modes(records: Sequence[QueryKey], fold: bool = True, dtype: torch.dtype
             torch.stack([weights[i][0] for i in group]), torch.stack([weights[i][1] for i in group])
         )
         for place, i in enumerate(group):
-            found[i] = Modes(records[i].layer, sigma[place], u[place], v[place], fold)
+            found[i] = Modes(records[i].layer, sigma[place], u[place], v[place], fold, records[i].leaves_out)
     return [found[i] for i in range(len(records))]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..contracts import Block, GateKind, GateValues, QueryKey, TokenShape
 from ..errors import InputError
 from . import GATES
+from .frozen import frozen
 
 __all__ = ["AttentionMapGates", "AttentionMaps"]
 
@@ -67,9 +68,9 @@ class AttentionMaps:
     Raises
     ------
     InputError
-        The layer has rotary embeddings, biases of the logits, windows, a causal mask or norms of queries and keys; or
-        (in a fit) the tokens have another width, or their store says that another layer reads them; or what was given
-        is no record.
+        The layer has rotary embeddings, biases of the logits, windows, a causal mask, norms of queries and keys, or
+        what its record leaves out; or (in a fit) weights that are not finite, tokens of another width, or a store that
+        says that another layer reads them; or what was given is no record.
 
     Examples
     --------
@@ -97,6 +98,8 @@ class AttentionMaps:
                 for field in ("rotary", "bias", "position_query", "window", "q_norm", "k_norm")
                 if getattr(record, field) is not None
             ]
+            if record.leaves_out:
+                unknown.append(record.leaves_out)
             if record.causal:
                 unknown.append("a causal mask")
             if unknown:
@@ -126,18 +129,19 @@ class AttentionMaps:
             empty = torch.zeros(0, dtype=torch.float64, device="cpu")
             return AttentionMapGates(empty, empty, empty, _norm_numbers("layer", 1e-6))
         width = next(iter(tokens)).shape[-1]
-        query, key = _number(record.query), _number(record.key)
+        query, key = (frozen(record.name, weights) for weights in (record.query, record.key))
         if width != query.shape[-1]:
             raise InputError(f"{record.name} takes tokens of width {query.shape[-1]}, got width {width}")
         bias = torch.zeros_like(query[..., 0])
         if record.query_bias is not None:
-            bias = _number(record.query_bias)
+            bias = frozen(record.name, record.query_bias)
         norm = record.input_norm
         if norm is not None:
             if norm.bias is not None:
-                bias = bias + query @ _number(norm.bias)
+                bias = bias + query @ frozen(record.name, norm.bias)
             if norm.weight is not None:
-                query, key = query * _number(norm.weight), key * _number(norm.weight)
+                gain = frozen(record.name, norm.weight)
+                query, key = query * gain, key * gain
         if record.groups > 1:
             key = key.repeat_interleave(record.groups, 0)
         kind = _norm_numbers(norm.kind if norm else None, norm.eps if norm else 0.0)
@@ -145,11 +149,6 @@ class AttentionMaps:
 
     def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> AttentionMapGates:
         return AttentionMapGates(tensors["query"], tensors["query_bias"], tensors["key"], tensors["norm"])
-
-
-def _number(weights: Tensor) -> Tensor:
-    """Weights of a layer as numbers of a head: float64, on the processor, the head's own."""
-    return weights.detach().to("cpu", torch.float64, copy=True)
 
 
 def _norm_numbers(kind: str | None, eps: float) -> Tensor:

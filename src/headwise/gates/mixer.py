@@ -11,6 +11,7 @@ from torch import Tensor
 from ..contracts import Block, GateKind, GateValues, PairGate, TokenShape
 from ..errors import InputError
 from . import GATES
+from .frozen import frozen
 
 __all__ = ["FrozenMixer", "FrozenMixerGates"]
 
@@ -55,7 +56,8 @@ class FrozenMixer:
     Raises
     ------
     InputError
-        There is no such method; or (in a fit) there is no mixer, or the tokens do not match it.
+        There is no such method; or (in a fit) there is no mixer, the tokens do not match it, or its weights are
+        not finite.
 
     Examples
     --------
@@ -94,7 +96,8 @@ class FrozenMixer:
         width = next(iter(tokens)).shape[-1]
         if found.weight.shape[-1] != width:
             raise InputError(f"the mixer takes tokens of width {found.weight.shape[-1]}, got width {width}")
-        weight, bias = (numbers.detach().to("cpu", torch.float64, copy=True) for numbers in (found.weight, found.bias))
+        layer = getattr(self.mixer, "name", type(self.mixer).__name__)
+        weight, bias = (frozen(layer, numbers) for numbers in (found.weight, found.bias))
         return FrozenMixerGates(table, weight, bias)
 
     def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> FrozenMixerGates:

@@ -147,6 +147,9 @@ class PartSpec:
 
 def check_gate(gate: Any) -> None:
     """Refuse what is neither a name nor a family of gates."""
+    if not isinstance(gate, str) and hasattr(gate, "as_gate"):
+        name = getattr(gate, "name", type(gate).__name__)
+        raise InputError(f"gate is a mixer ({name}), and gates are made of it: give gate=mixer.as_gate()")
     if not isinstance(gate, str) and not all(
         hasattr(gate, name) for name in ("name", "kinds", "raw", "fit", "restore")
     ):

@@ -8,7 +8,11 @@ from typing import Any
 
 from ..errors import InputError, unknown_name
 from ..registry import Registry
-from .base import Cost, Fusion, Mechanism, Mixer, MixerConfig, Recalibration, Traits
+from .base import Mechanism
+from .kinds import Fusion, Mixer, Recalibration
+from .options import MixerConfig
+from .saving import fill, read
+from .traits import Cost, Traits
 
 __all__ = [
     "MIXERS",
@@ -38,16 +42,18 @@ def create(name: str, **options: Any) -> Mechanism:
     name : str
         As in `list_mixers`.
     **options
-        Fields of its configuration: ``dim`` always, and what its class documents.
+        ``dim`` always, and what else stands under "Parameters" in the docstring of its class:
+        ``help(create("halo", dim=8))``, or the page of the mixers.
 
     Returns
     -------
     Mechanism
+        In training, as layers of torch begin.
 
     Raises
     ------
     InputError
-        An unknown name or option, or options that do not go together.
+        An unknown name or option, an option of another type, or options that do not go together.
 
     Examples
     --------
@@ -55,6 +61,10 @@ def create(name: str, **options: Any) -> Mechanism:
     >>> create("softmax", dim=8, num_heads=2)(torch.randn(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
+    return _made(name, options)
+
+
+def _made(name: str, options: dict[str, Any]) -> Mechanism:
     mechanism = MIXERS.get(name)
     known = [f.name for f in fields(mechanism.Config)]
     for option in options:
@@ -71,12 +81,18 @@ def list_mixers(kind: str | None = None) -> list[str]:
     Parameters
     ----------
     kind : {"tokens", "map", "pair"}, optional
-        "tokens" for `Mixer`, "map" for `Recalibration`, "pair" for `Fusion`.
+        "tokens" for `Mixer`, "map" for `Recalibration`, "pair" for `Fusion`, of which the package has no mechanism yet:
+        its contract is there for those of others.
+
+    Raises
+    ------
+    InputError
+        Another kind.
 
     Examples
     --------
-    >>> "softmax" in list_mixers("tokens")
-    True
+    >>> "softmax" in list_mixers("tokens"), list_mixers("pair")
+    (True, [])
     """
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind of mixer", kind, KINDS)
@@ -84,24 +100,28 @@ def list_mixers(kind: str | None = None) -> list[str]:
 
 
 def load(path: str | Path) -> Mechanism:
-    """A mechanism that `Mechanism.save_pretrained` wrote.
+    """A mechanism that `Mechanism.save_pretrained` wrote: in evaluation, with its weights in the precision saved.
+
+    Say ``.train()`` to train it further.
 
     Raises
     ------
     InputError
-        No mixer is there, or one of another format.
+        No mixer is there, one of another format, or files that are damaged or do not belong together.
 
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     create("softmax", dim=8, num_heads=2).save_pretrained(folder)
-    ...     load(folder).config.num_heads
-    2
+    ...     create("softmax", dim=8, num_heads=2).double().save_pretrained(folder)
+    ...     again = load(folder)
+    >>> again.config.num_heads, again.proj.weight.dtype, again.training
+    (2, torch.float64, False)
     """
-    from .saving import read
-
     name, config, tensors = read(path)
-    made = create(name, **config)
-    made.load_state_dict(tensors)
+    try:
+        made = _made(name, config)
+    except InputError as error:
+        raise InputError(f"the configuration in {path} cannot be used: {error}") from None
+    fill(made, tensors, path)
     return made.eval()

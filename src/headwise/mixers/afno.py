@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import check_number, check_whole
+from ..checks import check_nonnegative, check_whole
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
 from .spectral import at_least_single, complex_matrix, parts
+from .traits import Traits
 
 __all__ = ["Afno", "AfnoConfig"]
 
@@ -37,10 +38,9 @@ class AfnoConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_blocks", self.num_blocks, "dim", self.dim)
+        check_divides(self, "num_blocks", "dim")
         check_whole("hidden_factor", self.hidden_factor, least=1)
-        if self.threshold != 0:
-            check_number("threshold (where it is not 0)", self.threshold)
+        check_nonnegative("threshold", self.threshold)
 
 
 @MIXERS.register("afno")
@@ -95,7 +95,7 @@ class Afno(Mixer):
         z = torch.fft.fft(torch.fft.rfft(field, dim=2, norm="ortho"), dim=1, norm="ortho")
         y = self._layer(parts(z.unflatten(-1, (self.config.num_blocks, -1))), self.w1, self.b1)
         y = self._layer(F.relu(y), self.w2, self.b2)
-        y = F.softshrink(y.to(field.dtype), float(self.config.threshold))
+        y = F.softshrink(y.to(field.dtype), self.config.threshold)
         y = torch.complex(*y.chunk(2, -1)).flatten(-2)
         # one axis after the other: transforms of two axes to real numbers differ between devices on such input
         y = torch.fft.irfft(torch.fft.ifft(y, dim=1, norm="ortho"), n=grid[1], dim=2, norm="ortho")
@@ -105,14 +105,14 @@ class Afno(Mixer):
     def _layer(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.einsum("...gi,gio->...go", z, complex_matrix(weight).to(z.dtype)) + torch.cat([*bias], -1)
 
-    def _frequencies(self, num_tokens: int) -> int:
-        grid = self.config.grid
-        rows = grid[0] if grid and grid[0] * grid[1] == num_tokens else math.isqrt(num_tokens)
-        return rows * (num_tokens // rows // 2 + 1)
+    def _frequencies(self, grid: Grid | None) -> int:
+        assert grid is not None  # `cost` has given one
+        return grid[0] * (grid[1] // 2 + 1)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d, blocks = self.config.dim, self.config.num_blocks
-        return 16 * self._frequencies(num_tokens) * self.config.hidden_factor * d * d // blocks
+        return 16 * self._frequencies(grid) * self.config.hidden_factor * d * d // blocks
 
-    def memory(self, num_tokens: int) -> int:
-        return 2 * self._frequencies(num_tokens) * self.config.dim * (1 + self.config.hidden_factor)
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
+        numbers = 2 * self._frequencies(grid) * self.config.dim  # of the transform
+        return 2 * numbers * (1 + self.config.hidden_factor) + 2 * self.w1.numel()

@@ -14,8 +14,9 @@ from torch import Tensor
 from ..contracts import QueryKey
 from ..errors import InputError
 from .attending import attend, join_heads
-from .base import Grid, Traits
 from .grouped_query import GroupedQuery
+from .options import Grid
+from .traits import Traits
 
 __all__ = ["AllottedQuery", "allot", "even", "key_norms", "owners", "squeeze_the_largest"]
 
@@ -106,5 +107,5 @@ class AllottedQuery(GroupedQuery):
             "grouped_query has them"
         )
 
-    def memory(self, num_tokens: int) -> int:
-        return super().memory(num_tokens) + 2 * num_tokens * self.config.dim
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
+        return super().memory(num_tokens, grid) + 2 * num_tokens * self.config.dim

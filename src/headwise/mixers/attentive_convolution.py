@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_whole
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits
+from .kinds import Mixer
 from .maps import as_map, as_tokens
+from .options import Grid, MixerConfig
+from .traits import Traits
 
 __all__ = ["AttentiveConvolution", "AttentiveConvolutionConfig"]
-
-APPROXIMATIONS = ("none", "tanh")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ class AttentiveConvolutionConfig(MixerConfig):
         check_whole("kernel_size", self.kernel_size, least=1)
         if self.kernel_size % 2 == 0:
             raise InputError(f"kernel_size must be odd, got {self.kernel_size}; take {self.kernel_size + 1}")
-        if self.approximate not in APPROXIMATIONS:
-            raise unknown_name("approximate", self.approximate, APPROXIMATIONS)
 
 
 @MIXERS.register("attentive_convolution")
@@ -106,12 +104,12 @@ class AttentiveConvolution(Mixer):
         kernels = self.kernels(x).flatten(0, 1)[:, None]
         field = as_map(self.x_proj(x), grid)
         # samples and channels as channels of one map, each with a kernel of its own
-        y = F.conv2d(field.flatten(0, 1)[None], kernels, padding=self.config.kernel_size // 2, groups=len(kernels))
+        y = F.conv2d(field.flatten(0, 1)[None], kernels, padding=self.config.kernel_size // 2, groups=kernels.shape[0])
         return self.proj(as_tokens(y.view(field.shape)))
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, d, taps = num_tokens, self.config.dim, self.config.kernel_size**2
         return 4 * n * d * d + 2 * taps * n * d + 2 * taps * d * (d + taps)
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 2 * num_tokens * self.config.dim

@@ -8,15 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..checks import check_flag, check_number, check_whole
-from ..errors import unknown_name
+from ..checks import check_number, check_whole
 from . import MIXERS
 from .allotting import AllottedQuery, allot, even, key_norms
 from .grouped_query import GroupedQueryConfig
 
 __all__ = ["DynamicGroupedQuery", "DynamicGroupedQueryConfig"]
-
-RULES = ("ema", "diff")
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,8 @@ class DynamicGroupedQueryConfig(GroupedQueryConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rule not in RULES:
-            raise unknown_name("rule", self.rule, RULES)
         check_number("beta", self.beta, below=1.0)
         check_whole("window", self.window, least=1)
-        check_flag("update_in_eval", self.update_in_eval)
 
 
 @MIXERS.register("dynamic_grouped_query")

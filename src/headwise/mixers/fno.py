@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import check_flag, check_whole
-from ..errors import InputError, unknown_name
+from ..checks import check_whole
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
 from .spectral import at_least_single, complex_matrix, parts
+from .traits import Traits
 
 __all__ = ["Fno", "FnoConfig"]
 
-VARIANTS = ("paper", "official")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "none": lambda x: x}
 
 
@@ -35,6 +35,7 @@ class FnoConfig(MixerConfig):
     bypass : bool
         The term ``X W``, which does not mix tokens.
     activation : {"relu", "gelu", "none"}
+        What is applied to the sum of both terms.
     projection : bool
         A last product in each group of channels, as in the layer whose training is a convex problem.
     variant : {"paper", "official"}
@@ -50,16 +51,9 @@ class FnoConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_blocks", self.num_blocks, "dim", self.dim)
-        for what in ("bypass", "projection"):
-            check_flag(what, getattr(self, what))
-        for what, given, known in (("activation", self.activation, ACTIVATIONS), ("variant", self.variant, VARIANTS)):
-            if given not in known:
-                raise unknown_name(what, given, known)
-        if not isinstance(self.modes, (tuple, list)) or len(self.modes) != 2:
-            raise InputError(f"modes are two whole numbers, for rows and columns, got {self.modes!r}")
+        check_divides(self, "num_blocks", "dim")
         for m in self.modes:
-            check_whole("modes", m, least=0 if self.variant == "paper" else 1)
+            check_whole("each of modes", m, least=0 if self.variant == "paper" else 1)
 
 
 @MIXERS.register("fno")
@@ -85,8 +79,10 @@ class Fno(Mixer):
     Tokens (B, N, D) of any grid; a sequence of N tokens is the grid ``(1, N)``. A token that is not real counts as a
     zero token. Weights start as in the official code: uniform on [0, 1), divided by the square of the group's width.
 
-    Cost: ``2 N D^2 + 8 K D^2 / blocks`` FLOPs for K frequencies, and the transforms (in the order of ``N D log N``,
-    which torch does not count); ``D^2 + D + 2 K D^2 / blocks`` parameters.
+    Cost: ``2 N D^2 + 8 K D^2 / blocks`` FLOPs for K frequencies, ``2 N D^2 / blocks`` more with a projection, and the
+    transforms (in the order of ``N D log N``, which torch does not count); ``D^2 + D + 2 K D^2 / blocks`` parameters.
+    For modes m and m', K is ``(2 m + 1) (m' + 1)``, official ``2 m m'``; of the FLOPs it counts the frequencies that
+    the grid has. While they are made real matrices, the numbers of the weights are held five times.
 
     Examples
     --------
@@ -115,7 +111,7 @@ class Fno(Mixer):
 
     def mix(self, x: Tensor, mask: Tensor | None, causal: bool, grid: Grid | None) -> Tensor:
         assert grid is not None
-        out = self._convolved(at_least_single(x).unflatten(1, grid)).flatten(1, 2).to(x.dtype)
+        out = self._convolved(at_least_single(x).unflatten(1, grid), grid).flatten(1, 2).to(x.dtype)
         if self.bypass is not None:
             out = out + self.bypass(x)
         out = ACTIVATIONS[self.config.activation](out)
@@ -124,30 +120,41 @@ class Fno(Mixer):
             out = out.flatten(-2)
         return out
 
-    def _convolved(self, x: Tensor) -> Tensor:
-        """The convolution of ``(B, rows, columns, D)``: only frequencies with weights are ever multiplied."""
-        rows, columns = x.shape[1:3]
+    def _kept(self, grid: Grid) -> tuple[int, int, int]:
+        """Frequencies with weights that a grid has: along rows from 0 on and below 0, and along columns."""
+        rows, columns = grid
         above, below = min(self._non_negative, (rows + 1) // 2), min(self.config.modes[0], rows // 2)
-        kept = min(self.weight.shape[2], columns // 2 + 1)
+        return above, below, min(self.weight.shape[2], columns // 2 + 1)
+
+    def _convolved(self, x: Tensor, grid: Grid) -> Tensor:
+        """The convolution of ``(B, rows, columns, D)``: only frequencies with weights are ever multiplied."""
+        (rows, columns), (above, below, kept) = grid, self._kept(grid)
         z = torch.fft.fft(torch.fft.rfft(x, dim=2)[:, :, :kept], dim=1)
         z = torch.cat([z[:, :above], z[:, rows - below :]], 1)
         last = self.weight.shape[1]
-        weight = torch.cat([self.weight[:, :above], self.weight[:, last - below :]], 1)[:, :, :kept]
+        weight = torch.cat([self.weight[:, :above, :kept], self.weight[:, last - below :, :kept]], 1)
         z = z.unflatten(-1, (self.config.num_blocks, -1))
         y = torch.einsum("bklgi,klgio->bklgo", parts(z), complex_matrix(weight).to(x.dtype)).to(x.dtype)
         y = torch.complex(*y.chunk(2, -1)).flatten(-2)
-        empty = y.new_zeros(len(y), rows - above - below, kept, y.shape[-1])
+        empty = y.new_zeros(y.shape[0], rows - above - below, kept, y.shape[-1])
         y = torch.cat([y[:, :above], empty, y[:, above:]], 1)
         return torch.fft.irfft(torch.fft.ifft(y, dim=1), n=columns, dim=2)
 
-    def flops(self, num_tokens: int) -> int:
+    def _weights(self, grid: Grid | None) -> int:
+        """Numbers of the weights that a grid uses."""
+        assert grid is not None  # `cost` has given one
+        above, below, kept = self._kept(grid)
+        return 2 * (above + below) * kept * self.config.dim**2 // self.config.num_blocks
+
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d, blocks = self.config.dim, self.config.num_blocks
-        found = 4 * self.weight.numel()
+        found = 4 * self._weights(grid)
         if self.bypass is not None:
             found += 2 * num_tokens * d * d
         if self.projection is not None:
             found += 2 * num_tokens * d * d // blocks
         return found
 
-    def memory(self, num_tokens: int) -> int:
-        return 3 * num_tokens * self.config.dim
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
+        # the weights in use, both halves of their real matrices and these are held before anything of the grid is
+        return max(2 * num_tokens * self.config.dim, 5 * self._weights(grid))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..checks import check_flag, check_number
+from ..checks import check_number
 from ..contracts import QueryKey
 from . import MIXERS
 from .attending import allowed, attend, join_heads, split_heads
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 
 __all__ = ["GatedPositional", "GatedPositionalConfig"]
 
@@ -40,8 +42,7 @@ class GatedPositionalConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
-        check_flag("local_init", self.local_init)
+        check_divides(self, "num_heads", "dim")
         check_number("locality_strength", self.locality_strength)
 
 
@@ -148,11 +149,20 @@ class GatedPositional(Mixer):
         return self.proj(join_heads(torch.lerp(attend(*self._queries_and_keys(x), v), by_place, gate)))
 
     def query_key(self) -> QueryKey:
-        """What decides the content map; the positional map and the gates stand beside it."""
+        """The logits of the content map, whatever the gates make of it."""
         heads, d = self.config.num_heads, self.config.dim
         weight = self.qk.weight.detach().view(2, heads, d // heads, d)
         bias = (None, None) if self.qk.bias is None else self.qk.bias.detach().view(2, heads, d // heads)
-        return QueryKey(0, self.name, weight[0], weight[1], bias[0], bias[1], scale=(d // heads) ** -0.5)
+        return QueryKey(
+            0,
+            self.name,
+            weight[0],
+            weight[1],
+            bias[0],
+            bias[1],
+            scale=(d // heads) ** -0.5,
+            leaves_out="a positional map, and gates between the two maps",
+        )
 
     def _queries_and_keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
         q, k = (split_heads(part, self.config.num_heads) for part in self.qk(x).chunk(2, dim=-1))
@@ -181,12 +191,12 @@ class GatedPositional(Mixer):
         content = content.softmax(-1)
         return torch.lerp(content, places.softmax(-1).to(content.dtype), self._gate().to(content.dtype)) * some
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
+        assert grid is not None  # `cost` has given one
         n, d = num_tokens, self.config.dim
-        rows, columns = self.config.grid or (math.isqrt(n), -(-n // math.isqrt(n)))
-        return 8 * n * d * d + 4 * n * n * d + 2 * n * (rows + columns) * d
+        return 8 * n * d * d + 4 * n * n * d + 2 * n * sum(grid) * d
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 5 * num_tokens * self.config.dim
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import check_flag
 from . import MIXERS
-from .base import MixerConfig, check_divides
+from .options import MixerConfig, check_divides
 from .softmax import Softmax
 
 __all__ = ["GlobalRelation", "GlobalRelationConfig"]
@@ -30,8 +29,7 @@ class GlobalRelationConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("head_dim", self.head_dim, "dim", self.dim)
-        check_flag("qkv_bias", self.qkv_bias)
+        check_divides(self, "head_dim", "dim")
 
     @property
     def num_heads(self) -> int:

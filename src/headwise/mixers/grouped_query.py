@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from ..contracts import QueryKey
 from . import MIXERS
 from .attending import attend, join_heads, split_heads
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
 from .softmax import Softmax
+from .traits import Traits
 
 __all__ = ["GroupedQuery", "GroupedQueryConfig"]
 
@@ -37,8 +39,8 @@ class GroupedQueryConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
-        check_divides("num_kv_heads", self.num_kv_heads, "num_heads", self.num_heads)
+        check_divides(self, "num_heads", "dim")
+        check_divides(self, "num_kv_heads", "num_heads")
 
 
 @MIXERS.register("grouped_query")
@@ -158,9 +160,9 @@ class GroupedQuery(Mixer):
             groups=heads // groups,
         )
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, d = num_tokens, self.config.dim
         return 4 * n * d * (d + self.k.out_features) + 4 * n * n * d
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 2 * num_tokens * (self.config.dim + self.k.out_features)

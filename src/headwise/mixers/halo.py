@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import check_flag, check_whole
+from ..checks import check_whole
 from ..contracts import GateFamily, TokenShape, TokenTable
 from ..errors import InputError
 from ..gates.mixer import FrozenMixer
 from . import MIXERS
 from .attending import near_on_grid
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 
 __all__ = ["Halo", "HaloConfig"]
 
@@ -61,16 +63,14 @@ class HaloConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
+        check_divides(self, "num_heads", "dim")
         check_whole("dim_head", self.dim_head, least=1, or_none=True)
         check_whole("block_size", self.block_size, least=1)
         check_whole("halo_size", self.halo_size)
-        for name in ("avg_down", "qkv_bias", "scale_pos_embed", "mask_padding"):
-            check_flag(name, getattr(self, name))
         if self.stride not in (1, 2):
-            raise InputError(f"stride must be 1 or 2, got {self.stride!r}")
+            raise InputError(f"stride must be 1 or 2, got {self.stride}")
         if self.avg_down and self.stride == 1:
-            raise InputError("avg_down=True averages the outputs of stride=2, got stride=1")
+            raise InputError("avg_down=True averages the outputs of stride=2, got stride=1; give stride=2")
         if self.stride == 2 and self.block_size % 2 and not self.avg_down:
             raise InputError(
                 f"stride=2 halves the blocks: block_size must be even, got {self.block_size}; avg_down=True takes any"
@@ -110,8 +110,9 @@ class Halo(Mixer):
     torch's flex attention is not used: the places outside that take their share of the softmax are no tokens, and where
     it is not compiled it writes whole N x N maps.
 
-    Cost: ``2 N (3 D^2 + 2 w^2 D + 2 w D)`` FLOPs for ``dim_head = D / heads`` and stride 1. Windows of keys
-    and one map ``N x w^2`` are held, and no N x N map.
+    Cost: ``2 N (3 D^2 + 2 w^2 D + 2 w D)`` FLOPs for ``dim_head = D / heads``, stride 1 and a grid that blocks divide;
+    on others, blocks that stick out of it cost as much as full ones. Windows of keys and one map
+    ``N x w^2`` are held, and no N x N map.
 
     Examples
     --------
@@ -223,7 +224,12 @@ class Halo(Mixer):
         return TokenTable(self.pair_mask(torch.empty(1, shape.num_tokens, 0), shape.grid)[0])
 
     def as_gate(self) -> GateFamily:
-        return FrozenMixer(self) if self.traits.gate else super().as_gate()
+        if self.config.stride != 1:
+            raise InputError(
+                f"halo with stride={self.config.stride} gives fewer tokens than it takes, and its windows are no gate; "
+                "make one with stride=1"
+            )
+        return FrozenMixer(self)
 
     def out_grid(self, grid: Grid | None) -> Grid | None:
         stride = self.config.stride
@@ -237,22 +243,22 @@ class Halo(Mixer):
             return (_sums(real.unsqueeze(-1).float()) > 0).flatten(1)
         return real[:, ::2, ::2].flatten(1)
 
-    def flops(self, num_tokens: int) -> int:
-        config, w = self.config, self.window
-        heads, d, b = config.num_heads, self.dim_head, config.block_size
-        blocks = math.ceil(num_tokens / b**2)
-        if config.grid is not None and config.grid[0] * config.grid[1] == num_tokens:
-            blocks = math.ceil(config.grid[0] / b) * math.ceil(config.grid[1] / b)
-        queries = (b // self.step) ** 2
-        projections = num_tokens * config.dim * (heads * d // self.step**2 + heads * d + config.dim)
-        looks = heads * d * (w * w + 2 * w) + w * w * config.dim
-        return 2 * (projections + blocks * queries * looks)
+    def _blocks(self, grid: Grid | None) -> int:
+        assert grid is not None  # `cost` has given one
+        return math.prod(math.ceil(length / self.config.block_size) for length in grid)
 
-    def memory(self, num_tokens: int) -> int:
-        config, w = self.config, self.window
-        windows = (num_tokens / config.block_size**2) * w * w * (config.num_heads * self.dim_head + config.dim)
-        maps = 2 * num_tokens / self.step**2 * config.num_heads * w * w
-        return math.ceil(windows + maps)
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
+        assert grid is not None
+        dim, d, w = self.config.dim, self.config.num_heads * self.dim_head, self.window
+        asked = math.prod(math.ceil(length / self.step) for length in grid)
+        queries = self._blocks(grid) * (self.config.block_size // self.step) ** 2
+        return 2 * (dim * (asked * d + num_tokens * (d + dim)) + queries * (d * (w * w + 2 * w) + w * w * dim))
+
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
+        config, places = self.config, self.window**2
+        queries = (config.block_size // self.step) ** 2
+        windows = places * (config.num_heads * self.dim_head + config.dim)
+        return self._blocks(grid) * (windows + 2 * queries * config.num_heads * places)
 
 
 def _sums(maps: Tensor) -> Tensor:

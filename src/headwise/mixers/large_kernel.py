@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_whole
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits
+from .kinds import Mixer
 from .maps import as_map, as_tokens, on_map, wrapped
+from .options import Grid, MixerConfig, told
+from .traits import Traits
 
 __all__ = ["LargeKernel", "LargeKernelConfig"]
-
-PADDINGS = ("zeros", "circular")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ class LargeKernelConfig(MixerConfig):
         check_whole("dilation", self.dilation, least=1)
         check_whole("kernel_size", self.kernel_size, least=1)
         if self.kernel_size < self.dilation:
-            raise InputError(f"kernel_size must be at least dilation={self.dilation}, got {self.kernel_size}")
-        if self.padding not in PADDINGS:
-            raise unknown_name("padding", self.padding, PADDINGS)
+            said = told(self, "kernel_size")
+            raise InputError(f"{said} is below dilation={self.dilation}; give a kernel_size from {self.dilation} on")
 
 
 @MIXERS.register("large_kernel")
@@ -112,10 +111,10 @@ class LargeKernel(Mixer):
         x = wrapped(x, reach // 2, reach - reach // 2)
         return F.conv2d(x, conv.weight, conv.bias, dilation=conv.dilation, groups=conv.groups)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d = self.config.dim
         taps = self.depthwise.weight[0, 0].numel() + self.dilated.weight[0, 0].numel()
         return num_tokens * (6 * d * d + 2 * taps * d)
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 3 * num_tokens * self.config.dim

@@ -11,7 +11,9 @@ from ..checks import check_whole
 from ..errors import InputError
 from . import MIXERS
 from .attending import near_on_grid
-from .base import Grid, Mixer, MixerConfig, Traits
+from .kinds import Mixer
+from .options import Grid, MixerConfig
+from .traits import Traits
 
 __all__ = ["LocalRelation", "LocalRelationConfig"]
 
@@ -89,9 +91,9 @@ class LocalRelation(Mixer):
         near = [(p[:, None] - p).abs() <= reach for p in (torch.arange(s, device=x.device) for s in (rows, columns))]
         return near_on_grid(near[0], near[1], len(x))
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         dim = self.config.dim
         return 4 * num_tokens * dim * dim + 2 * num_tokens * self.config.kernel_size**2 * dim
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 2 * num_tokens * self.config.dim

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Grid
+from .options import Grid
 
 __all__ = ["as_map", "as_tokens", "on_map", "wrapped"]
 
@@ -26,7 +26,7 @@ def as_tokens(x: Tensor) -> Tensor:
 
 def on_map(mask: Tensor | None, grid: Grid) -> Tensor | None:
     """A mask of tokens ``(B, H * W)`` as one for maps, ``(B, 1, H, W)``."""
-    return None if mask is None else mask.reshape(len(mask), 1, *grid)
+    return None if mask is None else mask.unflatten(1, grid)[:, None]
 
 
 def wrapped(x: Tensor, before: int, after: int) -> Tensor:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_whole
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
-from .base import Grid, Mixer, MixerConfig, Traits
+from .kinds import Mixer
+from .options import Grid, MixerConfig, told
+from .traits import Traits
 
 __all__ = ["MlpMixer", "MlpMixerConfig"]
-
-FORMS = ("mlp", "heads")
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class MlpMixerConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in FORMS:
-            raise unknown_name("form", self.form, FORMS)
         check_whole("hidden", self.hidden, least=1, or_none=True)
         check_whole("num_heads", self.num_heads, least=1)
         if self.form == "heads" and self.hidden is not None:
             raise InputError(f"form='heads' has num_heads and no hidden width, got hidden={self.hidden}")
         if self.form == "mlp" and self.num_heads != 1:
-            raise InputError(f"form='mlp' has a hidden width and no heads, got num_heads={self.num_heads}")
+            raise InputError(
+                f"{told(self, 'form')} has a hidden width and no heads, got num_heads={self.num_heads}; give form heads"
+            )
 
 
 @MIXERS.register("mlp_mixer")
@@ -103,13 +103,13 @@ class MlpMixer(Mixer):
             return self.back(F.gelu(self.into(x.transpose(1, 2)))).transpose(1, 2)
         return (F.relu(self.places @ x[:, None]) @ self.channels).sum(1)
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, d = num_tokens, self.config.dim
         if self.config.form == "mlp":
             return 4 * n * d * self.into.out_features
         return 2 * n * d * (n + d) * self.config.num_heads
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         d = self.config.dim
         if self.config.form == "mlp":
             return num_tokens * d + 2 * d * self.into.out_features

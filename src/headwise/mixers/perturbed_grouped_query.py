@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..checks import check_flag
-from ..errors import unknown_name
+from ..contracts import QueryKey
 from . import MIXERS
 from .attending import allowed, attend, join_heads
-from .base import Grid, Traits
 from .grouped_query import GroupedQuery, GroupedQueryConfig
+from .options import Grid
+from .traits import Traits
 
 __all__ = ["PerturbedGroupedQuery", "PerturbedGroupedQueryConfig"]
-
-PLACES = ("maps", "outputs")
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,6 @@ class PerturbedGroupedQueryConfig(GroupedQueryConfig):
 
     noise_on: Literal["maps", "outputs"] = "maps"
     noise_in_eval: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.noise_on not in PLACES:
-            raise unknown_name("noise_on", self.noise_on, PLACES)
-        check_flag("noise_in_eval", self.noise_in_eval)
 
 
 @MIXERS.register("perturbed_grouped_query")
@@ -70,7 +62,8 @@ class PerturbedGroupedQuery(GroupedQuery):
     checkpointing. It is scaled by all tokens, later ones included, and drawn by place: in training the layer cannot
     be causal, and follows another order of the tokens in distribution only.
 
-    Cost: ``4 N D^2 (1 + G / H) + 4 N^2 D`` FLOPs; noise on maps holds H maps N x N.
+    Cost: ``4 N D^2 (1 + G / H) + 4 N^2 D`` FLOPs. The card is that of evaluation, which holds no N x N map; noise on
+    maps (in training, or with ``noise_in_eval``) holds about six of them for each attention head.
 
     Examples
     --------
@@ -126,10 +119,14 @@ class PerturbedGroupedQuery(GroupedQuery):
         noise = mean + std * (drawn - middle) / torch.where(spread > 0, spread, torch.ones_like(spread))
         return (rows - torch.where(counts, noise, torch.zeros_like(noise))).view(out.shape)
 
-    def memory(self, num_tokens: int) -> int:
+    def query_key(self) -> QueryKey:
+        noisy = self.config.noise_in_eval and self.config.noise_on == "maps"
+        return replace(super().query_key(), leaves_out="noise on its maps" if noisy else "")
+
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         if self.config.noise_in_eval and self.config.noise_on == "maps":
-            return 3 * self.config.num_heads * num_tokens**2
-        return super().memory(num_tokens)
+            return 6 * self.config.num_heads * num_tokens**2
+        return super().memory(num_tokens, grid)
 
 
 def _moments(x: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from . import MIXERS
-from .base import MixerConfig, Recalibration, Traits
+from .kinds import Recalibration
+from .options import Grid, MixerConfig
+from .traits import Traits
 
 __all__ = ["PolarizedConfig", "PolarizedParallel", "PolarizedSequential", "PolarizedSequentialConfig"]
-
-VARIANTS = ("paper", "official")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,6 @@ class PolarizedConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variant not in VARIANTS:
-            raise unknown_name("variant", self.variant, VARIANTS)
         if self.dim % 2:
             raise InputError(f"dim must be even: half of the channels make the gates; got {self.dim}")
 
@@ -88,11 +86,11 @@ class _Polarized(Recalibration):
         query = torch.softmax(query, -1)
         return ((query @ self.v_l.weight)[:, None] @ x + (query @ self.v_l.bias)[:, None, None]).sigmoid()
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         d = self.config.dim
         return 6 * num_tokens * d + 4 * d * d
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return num_tokens * self.config.dim
 
 
@@ -116,7 +114,7 @@ class PolarizedParallel(_Polarized):
 
     Products with ``W_v``, ``W_q'`` and ``W_v'`` are taken after the sums over places: the same numbers for
     ``6 N D + 4 D^2`` FLOPs, where maps of D / 2 channels would take ``3 N D^2``. Parameters: ``2 D^2 + 5.5 D + 1``,
-    official ``2 D^2 + D``. Maps (B, D, H, W) of any size; the order of the places makes no difference.
+    official ``2 D^2 + D``. Maps (B, D, H, W) of any size, D even; the order of the places makes no difference.
 
     Examples
     --------
@@ -150,7 +148,8 @@ class PolarizedSequential(_Polarized):
     without norms fades.
 
     FLOPs: ``6 N D + 4 D^2``, official ``N D^2 + 5 N D + 19/8 D^2``. Parameters: ``2 D^2 + 5.5 D + 1``, official
-    ``27/16 D^2 + 19/8 D``. Maps (B, D, H, W) of any size; the order of the places makes no difference.
+    ``27/16 D^2 + 19/8 D``. Maps (B, D, H, W) of any size, D even (official: 16, 24, 32, ...); the order of the places
+    makes no difference.
 
     Examples
     --------
@@ -179,13 +178,13 @@ class PolarizedSequential(_Polarized):
         values = torch.softmax(_on_places(self.v_l.weight, None, x), -1)
         return (self.q_l(x.mean(-1))[:, None] @ values.to(x.dtype)).sigmoid()
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         if self.config.variant == "paper":
-            return super().flops(num_tokens)
+            return super().flops(num_tokens, grid)
         n, d = num_tokens, self.config.dim
         return n * d * d + 5 * n * d + 19 * d * d // 8
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return num_tokens * self.config.dim * (1 if self.config.variant == "paper" else 2)
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import check_flag, check_number, check_whole
+from ..checks import check_nonnegative, check_number, check_whole
 from ..contracts import GateFamily, TokenShape, TokenTable
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 from ..gates.mixer import FrozenMixer
 from . import MIXERS
-from .attending import attend, join_heads, split_heads
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .attending import join_heads, split_heads
+from .clustered import attend_members, attend_taken, gather, taken
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides, told
+from .traits import Traits
 
 __all__ = ["Routing", "RoutingConfig"]
 
-SELECTIONS = ("members", "top")
-UPDATES = ("mean", "sum")
 LN_EPS = 1e-6
 COUNT_EPS = 1e-5
 
@@ -48,7 +50,7 @@ class RoutingConfig(MixerConfig):
     decay : float
         Of the moving averages, below 1.
     count_eps : float
-        Added to the number of clusters that a token is in, by which its output is divided.
+        Added to the number of clusters that a token is in, by which its output is divided; at least 0.
     shared_dense : bool
         One more linear map without bias on the output of each attention head, the same for all, as the official code
         has it (where it looks like a slip).
@@ -59,8 +61,8 @@ class RoutingConfig(MixerConfig):
     num_heads: int = 8
     num_clusters: int = 16
     window: int | None = None
-    causal_selection: str = "members"
-    update: str = "mean"
+    causal_selection: Literal["members", "top"] = "members"
+    update: Literal["mean", "sum"] = "mean"
     decay: float = 0.999
     count_eps: float = 0.01
     shared_dense: bool = False
@@ -68,17 +70,11 @@ class RoutingConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
+        check_divides(self, "num_heads", "dim")
         check_whole("num_clusters", self.num_clusters, least=1)
         check_whole("window", self.window, least=1, or_none=True)
         check_number("decay", self.decay, below=1)
-        if self.count_eps != 0:
-            check_number("count_eps", self.count_eps)
-        check_flag("shared_dense", self.shared_dense)
-        check_flag("qkv_bias", self.qkv_bias)
-        for name, allowed in (("causal_selection", SELECTIONS), ("update", UPDATES)):
-            if getattr(self, name) not in allowed:
-                raise unknown_name(name, getattr(self, name), allowed)
+        check_nonnegative("count_eps", self.count_eps)
 
 
 @MIXERS.register("routing")
@@ -119,7 +115,8 @@ class Routing(Mixer):
 
     Means move in training only, when the gradient reaches the queries: gradient checkpointing, which runs the layer
     twice, then moves them once and sees the same clusters both times. `commitment` is the loss that draws tokens to
-    their means. Clusters are found without autocast.
+    their means. Clusters are found without autocast. A batch without a real token, or with a query that is not finite,
+    moves no mean.
 
     Cost: ``8 N D^2 + 4 N k D + 4 N w D`` FLOPs with w = N / k: ``N^1.5`` at k = sqrt(N).
 
@@ -161,16 +158,20 @@ class Routing(Mixer):
         if self.training and torch.is_grad_enabled() and q.requires_grad:
             self._move_later((q, k), scores, mask)
         if causal and self.config.causal_selection == "members":
-            out = self._members(q, v, scores[0].argmax(-1), mask, window)
+            labels = scores[0].argmax(-1)
+            if mask is not None:
+                labels = labels.masked_fill(~mask[:, None], self.config.num_clusters)
+            out = attend_members(q, v, labels, window) / (1 + self.config.count_eps)
         else:
-            places = [self._taken(part, mask, window) for part in scores]
-            out = self._top(q, k, v, (places[0], places[-1]), mask, causal)
+            places = [taken(part, mask, window) for part in scores]
+            out = attend_taken(q, k, v, (places[0], places[-1]), mask, causal, self.config.count_eps)
         return self.proj(join_heads(self.dense(out)))
 
     def _window(self, num_tokens: int) -> int:
         clusters, window = self.config.num_clusters, self.config.window
         if clusters > num_tokens:
-            raise InputError(f"num_clusters={clusters} is more than the {num_tokens} tokens; take about their root")
+            said = told(self.config, "num_clusters")
+            raise InputError(f"{said} is more than the {num_tokens} tokens; give num_clusters about their root")
         if window is not None and window > num_tokens:
             raise InputError(f"window={window} is more than the {num_tokens} tokens; leave it out, or take fewer")
         return window or math.ceil(num_tokens / clusters)
@@ -186,56 +187,6 @@ class Routing(Mixer):
         """Products of queries or keys with the means, ``(B, heads, N, clusters)``, without a gradient."""
         with _no_autocast(x):
             return x.detach() @ self.means.transpose(-1, -2).to(x.dtype)
-
-    def _top(
-        self, q: Tensor, k: Tensor, v: Tensor, at: tuple[Tensor, Tensor], mask: Tensor | None, causal: bool
-    ) -> Tensor:
-        """The tokens that a cluster took, ``at`` for queries and keys, look at each other."""
-        q_at, k_at = at
-        num_tokens = q.shape[2]
-        if mask is not None:  # of the keys of each cluster, (B, heads * clusters, 1, window)
-            mask = _gather(mask[:, None, :, None].expand(*q.shape[:3], 1), k_at).transpose(-1, -2).flatten(1, 2)
-        q, k, v = (_gather(t, at).flatten(1, 2) for t, at in ((q, q_at), (k, k_at), (v, k_at)))
-        out = attend(q, k, v, mask, causal, scale=1.0).unflatten(1, q_at.shape[1:3]).flatten(2, 3)
-        places = q_at.flatten(2)
-        shape = (*out.shape[:2], num_tokens, out.shape[-1])
-        total = out.new_zeros(shape).scatter_add(2, places[..., None].expand_as(out), out)
-        count = out.new_zeros(shape[:3]).scatter_add(2, places, torch.ones_like(places, dtype=out.dtype))
-        return total / (count + self.config.count_eps).masked_fill(count == 0, 1.0)[..., None]
-
-    def _taken(self, scores: Tensor, mask: Tensor | None, window: int) -> Tensor:
-        """Tokens of each cluster in the order of time, ``(B, heads, clusters, window)``."""
-        scores = scores.transpose(-1, -2)
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None], -torch.inf)
-        return scores.topk(window, -1).indices.sort(-1).values
-
-    def _members(self, q: Tensor, v: Tensor, labels: Tensor, mask: Tensor | None, window: int) -> Tensor:
-        """Each token looks at itself and the last tokens before it whose nearest mean is the same.
-
-        Sorted by cluster, the last ``window`` members are the last ``window`` places, so that chunks of that size look
-        at themselves and at the chunk before.
-        """
-        n = q.shape[2]
-        if mask is not None:
-            labels = labels.masked_fill(~mask[:, None], self.config.num_clusters)
-        labels, order = labels.sort(dim=-1, stable=True)
-        at = order[..., None].expand_as(q)
-        fill = -n % window
-        queries = F.pad(q.gather(2, at), (0, 0, 0, fill)).unflatten(2, (-1, window))
-
-        def with_chunk_before(sorted_: Tensor, outside: int) -> Tensor:
-            return F.pad(sorted_, (0, 0, window, fill), value=outside).unfold(2, 2 * window, window).transpose(-1, -2)
-
-        k, v = (with_chunk_before(t.gather(2, at), 0).flatten(1, 2) for t in (q, v))
-        key_labels = with_chunk_before(labels[..., None], -1).transpose(-1, -2)
-        same = key_labels[..., window:].transpose(-1, -2) == key_labels
-        place = torch.arange(2 * window, device=q.device)
-        ago = place[window:, None] - place
-        may = (same & (ago >= 0) & (ago < window)).flatten(1, 2)
-        out = attend(queries.flatten(1, 2), k, v, may, scale=1.0)
-        out = out.unflatten(1, (q.shape[1], -1)).flatten(2, 3)[:, :, :n]
-        return torch.zeros_like(out).scatter(2, at, out) / (1 + self.config.count_eps)
 
     def labels(self, x: Tensor, causal: bool = False) -> Tensor:
         """The cluster whose mean is nearest to the query of each token, ``(B, heads, N)``: a gate of a convex head."""
@@ -263,7 +214,7 @@ class Routing(Mixer):
         total = x.new_zeros(())
         for part in (q, k):
             labels = self._scores(part).argmax(-1)
-            own = _gather(self.means.expand(len(x), -1, -1, -1).to(part.dtype), labels[..., None]).squeeze(3)
+            own = gather(self.means.expand(len(x), -1, -1, -1).to(part.dtype), labels[..., None]).squeeze(3)
             distance = (part - own).square().mean((1, 3))
             total = total + (distance.mean() if mask is None else distance[mask].sum() / mask.sum().clamp(min=1))
         return total
@@ -283,36 +234,35 @@ class Routing(Mixer):
 
     @torch.no_grad()
     def _move(self, count: Tensor, total: Tensor) -> None:
-        decay = self.config.decay
+        # a batch without real tokens, or whose numbers are none, says nothing
+        says = torch.isfinite(total).all() & count.any()
+
+        def moved(old: Tensor, new: Tensor) -> Tensor:
+            return torch.where(says, torch.lerp(old, new, 1 - self.config.decay), old)
+
         if self.config.update == "sum":
-            self.means.lerp_(total, 1 - decay)
+            self.means.copy_(moved(self.means, total))
             return
-        self.counts.lerp_(count, 1 - decay)
-        self.sums.lerp_(total, 1 - decay)
+        self.counts.copy_(moved(self.counts, count))
+        self.sums.copy_(moved(self.sums, total))
         number = self.counts.sum(-1, keepdim=True)
         smooth = (self.counts + COUNT_EPS) / (number + self.config.num_clusters * COUNT_EPS) * number
-        self.means.copy_(self.sums / smooth[..., None])
+        self.means.copy_(torch.where(says, self.sums / smooth[..., None], self.means))
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, dim, clusters = num_tokens, self.config.dim, self.config.num_clusters
         window = self._window(n)
         dense = 2 * n * dim * dim // self.config.num_heads if self.config.shared_dense else 0
         return 8 * n * dim * dim + dense + 4 * n * clusters * dim + 4 * clusters * window * window * dim
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         config = self.config
-        taken = config.num_clusters * self._window(num_tokens)
-        return num_tokens * (4 * config.dim + 2 * config.num_heads * config.num_clusters) + 4 * taken * config.dim
+        places = config.num_clusters * self._window(num_tokens)
+        return num_tokens * (4 * config.dim + 2 * config.num_heads * config.num_clusters) + 4 * places * config.dim
 
 
 def _normalised(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=LN_EPS)
-
-
-def _gather(x: Tensor, at: Tensor) -> Tensor:
-    """Tokens ``(B, heads, k, w, d)`` of x ``(B, heads, N, d)`` at places ``(B, heads, k, w)``."""
-    index = at.flatten(2)[..., None].expand(-1, -1, -1, x.shape[-1])
-    return x.gather(2, index).unflatten(2, at.shape[2:])
 
 
 def _no_autocast(x: Tensor) -> AbstractContextManager[object]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError, unknown_name
+from ..contracts import QueryKey
+from ..errors import InputError
 from . import MIXERS
 from .attending import attend, join_heads, split_heads
-from .base import Grid, Traits
+from .options import Grid
 from .softmax import Softmax, SoftmaxConfig
+from .traits import Traits
 
 __all__ = ["Selective", "SelectiveConfig"]
 
@@ -43,20 +45,15 @@ class SelectiveConfig(SoftmaxConfig):
         paper, ``exp(-exp(a))`` of the authors' code, or ``a`` itself, its variant without a function.
     """
 
-    parts: tuple[str, ...] = ("queries", "values")
-    terms: tuple[str, ...] = TERMS
+    parts: tuple[Literal["queries", "keys", "values"], ...] = ("queries", "values")
+    terms: tuple[Literal["token", "position"], ...] = ("token", "position")
     growth: Literal["sigmoid", "exponential", "linear"] = "sigmoid"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, given, known in (("parts", self.parts, PARTS), ("terms", self.terms, TERMS)):
-            if not isinstance(given, tuple) or not given or len(set(given)) < len(given):
+            if not given or len(set(given)) < len(given):
                 raise InputError(f"{name} must be a tuple of different ones of {', '.join(known)}, got {given!r}")
-            for one in given:
-                if one not in known:
-                    raise unknown_name(f"one of {name}", one, known)
-        if self.growth not in STARTS:
-            raise unknown_name("growth", self.growth, STARTS)
 
 
 @MIXERS.register("selective")
@@ -84,8 +81,10 @@ class Selective(Softmax):
     A value is scaled where it is looked at, not the output of the token that looks. A temperature below zero, which
     takes u far from its start, turns preferences round: `temperatures` shows them.
 
-    Cost: ``8 N D^2 + 4 N^2 D`` FLOPs, those of `Softmax`, with D + 1 parameters more for each part. The kernel of torch
-    holds no N x N map where it need not.
+    For dissection (`query_key`) the temperatures are one: its record says that it leaves them out.
+
+    Cost: ``8 N D^2 + 4 N^2 D`` FLOPs, those of `Softmax`. Each part has D parameters more for the term of the token and
+    one more for that of the position. The kernel of torch holds no N x N map where it need not.
 
     Examples
     --------
@@ -106,6 +105,11 @@ class Selective(Softmax):
         token, position = (term in config.terms for term in TERMS)
         self.directions = nn.Parameter(torch.zeros(n, config.num_heads, 1, width)) if token else None
         self.growths = nn.Parameter(torch.full((n,), STARTS[config.growth])) if position else None
+
+    def query_key(self) -> QueryKey:
+        """The logits at unit temperature."""
+        scaled = " and ".join(part for part in self.config.parts if part != "values")
+        return replace(super().query_key(), leaves_out=f"temperatures of {scaled}" if scaled else "")
 
     def temperatures(self, x: Tensor, *, mask: Tensor | None = None) -> dict[str, Tensor]:
         """What multiplies queries, keys or values, ``(B, num_heads, N)`` for each part that has temperatures."""

@@ -11,7 +11,9 @@ from ..contracts import GateFamily, QueryKey
 from ..gates.attention_maps import AttentionMaps
 from . import MIXERS
 from .attending import attend, join_heads, split_heads
-from .base import Grid, Mixer, MixerConfig, Traits, check_divides
+from .kinds import Mixer
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 
 __all__ = ["Softmax", "SoftmaxConfig"]
 
@@ -33,7 +35,7 @@ class SoftmaxConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_heads", self.num_heads, "dim", self.dim)
+        check_divides(self, "num_heads", "dim")
 
 
 @MIXERS.register("softmax")
@@ -100,9 +102,9 @@ class Softmax(Mixer):
     def as_gate(self) -> GateFamily:
         return AttentionMaps(self.query_key()) if self.traits.gate else super().as_gate()
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         n, d = num_tokens, self.config.dim
         return 8 * n * d * d + 4 * n * n * d
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 4 * num_tokens * self.config.dim

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import unknown_name
 from . import MIXERS
-from .base import MixerConfig, Recalibration, Traits, check_divides
+from .kinds import Recalibration
+from .options import Grid, MixerConfig, check_divides
+from .traits import Traits
 
 __all__ = ["Ulsam", "UlsamConfig"]
-
-VARIANTS = ("paper", "official")
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,7 @@ class UlsamConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_divides("num_groups", self.num_groups, "dim", self.dim)
-        if self.variant not in VARIANTS:
-            raise unknown_name("variant", self.variant, VARIANTS)
+        check_divides(self, "num_groups", "dim")
 
 
 @MIXERS.register("ulsam")
@@ -91,8 +88,8 @@ class Ulsam(Recalibration):
     def _normed(self, x: Tensor, which: int) -> Tensor:
         return F.relu(self.norms[which](x)) if self.norms else x
 
-    def flops(self, num_tokens: int) -> int:
+    def flops(self, num_tokens: int, grid: Grid | None) -> int:
         return 4 * num_tokens * self.config.dim
 
-    def memory(self, num_tokens: int) -> int:
+    def memory(self, num_tokens: int, grid: Grid | None) -> int:
         return 2 * num_tokens * self.config.dim

@@ -19,11 +19,11 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.special import lambertw, wrightomega
 
-from ..checks import check_number, check_whole
+from ..checks import check_nonnegative, check_number, check_whole
 from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import check_nonnegative, check_one_of
+from .inputs import check_one_of
 from .integration import integrate
 
 __all__ = ["GrowthLaw", "compete", "margin", "predict", "signal", "simulate", "snap_time"]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import check_number
 from ..errors import InputError, unknown_name
 
-__all__ = ["as_row", "check_cosine", "check_nonnegative", "check_one_of", "check_rank", "not_negative"]
+__all__ = ["as_row", "check_cosine", "check_one_of", "check_rank", "not_negative"]
 
 
 def not_negative(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -52,12 +52,6 @@ def check_one_of(name: str, value: Any, known: Iterable[str]) -> None:
     names = tuple(known)
     if value not in names:
         raise unknown_name(name, value, names)
-
-
-def check_nonnegative(name: str, value: Any) -> None:
-    """Refuse what is no finite number of at least 0."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
-        raise InputError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
 def check_cosine(name: str, value: Any) -> None:

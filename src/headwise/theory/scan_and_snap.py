@@ -20,11 +20,11 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_flag, check_number, check_whole
+from ..checks import check_flag, check_nonnegative, check_number, check_whole
 from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_nonnegative, check_one_of
+from .inputs import as_row, check_one_of
 
 __all__ = ["ScanAndSnap", "entropy_of_rates", "predict", "simulate", "winners"]
 
