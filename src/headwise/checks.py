@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from .errors import InputError
 
-__all__ = ["check_backbone", "check_flag", "check_number", "check_unmasked", "check_whole"]
+if TYPE_CHECKING:
+    from .contracts import TextBackbone  # which imports torch
+
+__all__ = ["check_backbone", "check_flag", "check_number", "check_unmasked", "check_whole", "takes_texts"]
 
 
 def check_whole(name: str, value: Any, least: int = 0, or_none: bool = False) -> None:
@@ -63,3 +66,8 @@ def check_backbone(given: Any, needs: str) -> None:
 
 def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+
+
+def takes_texts(backbone: Any) -> TypeGuard[TextBackbone]:
+    """Whether a backbone takes texts, and not images."""
+    return hasattr(backbone, "encode")
