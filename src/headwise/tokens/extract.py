@@ -121,7 +121,7 @@ def extract(
     if not isinstance(found, (ImageSamples, TextSamples)):
         raise InputError(f"images or texts are needed to extract tokens from, got tokens ({type(found).__name__})")
     samples = found
-    check_fits(backbone, samples)
+    check_fits(backbone, samples, max_tokens)
     for name, value in (("batch_size", batch_size), ("views", views)):
         check_whole(name, value, least=1)
     check_whole("view_seed", view_seed)
@@ -172,8 +172,6 @@ def _feed(
         if views > 1 or augmentation is not None:
             raise InputError("views are crops and flips of images, and the data are texts; leave views out")
         return TextFeed(backbone, samples, max_tokens)
-    if max_tokens is not None:
-        raise InputError("max_tokens is asked for, but the data are images, which all have as many; leave it out")
     return ImageFeed(backbone, samples, views, view_seed, augmentation or Augmentation())
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..checks import check_whole, takes_texts
 from ..contracts import Backbone, EncodedText, TextBackbone
@@ -17,7 +18,7 @@ from ..errors import InputError
 from .augmentation import Augmentation
 from .samples import ImageSamples, TextSamples, UnreadableImage, UnreadableSample, UnreadableText
 
-__all__ = ["Feed", "ImageFeed", "TextFeed", "check_fits", "text_tokens"]
+__all__ = ["Feed", "ImageFeed", "TextFeed", "check_fits"]
 
 _AT_ONCE = 1000  # texts that are made tokens in one call
 
@@ -55,14 +56,21 @@ class Feed(Protocol):
         ...
 
     def tokens(
-        self, read: Sequence[tuple[int, Any]], layer: int, at: Any, device: torch.device
+        self, read: Sequence[tuple[int, Any]], layer: int, at: Any, device: torch.device | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Tokens ``(m, views, s, d)`` of samples that were read, each with its number, and their mask if any."""
+        """Tokens ``(m, views, s, d)`` of samples that were read, each with its number, and their mask if any.
+
+        Inputs are moved to ``device``, where one is given; tokens are on the processor.
+        """
         ...
 
 
-def check_fits(backbone: Any, samples: ImageSamples | TextSamples) -> None:
-    """Refuse images for a backbone that takes texts, texts for one that takes images, and either for one of neither."""
+def check_fits(backbone: Any, samples: ImageSamples | TextSamples, max_tokens: int | None = None) -> None:
+    """Refuse images for a backbone that takes texts, the other way round, and ``max_tokens`` that do not suit either.
+
+    Nothing of the samples is read.
+    """
+    check_whole("max_tokens", max_tokens, least=1, or_none=True)
     name = getattr(backbone, "name", type(backbone).__name__)
     if not hasattr(backbone, "preprocess"):
         raise InputError(
@@ -76,6 +84,10 @@ def check_fits(backbone: Any, samples: ImageSamples | TextSamples) -> None:
         )
     if isinstance(samples, ImageSamples) and takes_texts(backbone):
         raise InputError(f"the data are images, and {name} takes texts; give a backbone of images, such as embedded")
+    if isinstance(samples, ImageSamples) and max_tokens is not None:
+        raise InputError("max_tokens is asked for, but the data are images, which all have as many; leave it out")
+    if isinstance(samples, TextSamples):
+        backbone.encode([], max_tokens)  # refuses too few
 
 
 class ImageFeed:
@@ -107,13 +119,14 @@ class ImageFeed:
         return self.samples.image(index)
 
     def tokens(
-        self, read: Sequence[tuple[int, Image.Image]], layer: int, at: Any, device: torch.device
+        self, read: Sequence[tuple[int, Image.Image]], layer: int, at: Any, device: torch.device | None = None
     ) -> tuple[Tensor, Tensor | None]:
         copies, shape = [], (len(read), self.num_tokens, self.backbone.width)
         for view in range(self.num_views):
             images = [self._augmentation(image, self._seed, i, view) for i, image in read]
             with torch.inference_mode():
-                batch = self.backbone.preprocess(images).to(device)
+                batch = self.backbone.preprocess(images)
+                batch = batch if device is None else batch.to(device)
                 tokens = self.backbone.tokens(batch, layers=[layer], at=at)[0]
             if tuple(tokens.shape) != shape:
                 raise InputError(
@@ -134,18 +147,21 @@ class TextFeed:
     samples : TextSamples
     max_tokens : int or None
         Longer texts are cut; by default as many as the backbone takes.
+    padded : bool
+        Pad to ``max_tokens``, and not to the longest text.
 
     Raises
     ------
     InputError
-        ``max_tokens`` leaves no room for a text, or no text has a token.
+        No text has a token.
     """
 
     one, many, masked, num_views = "text", "texts", True, 1
     unreadable: type[UnreadableSample] = UnreadableText
 
-    def __init__(self, backbone: TextBackbone, samples: TextSamples, max_tokens: int | None = None) -> None:
-        check_whole("max_tokens", max_tokens, least=1, or_none=True)
+    def __init__(
+        self, backbone: TextBackbone, samples: TextSamples, max_tokens: int | None = None, padded: bool = False
+    ) -> None:
         self.backbone, self.samples = backbone, samples
         usable = [i for i in range(len(samples)) if i not in samples.faults]
         self._encoded: dict[int, EncodedText] = {}
@@ -156,18 +172,19 @@ class TextFeed:
         lengths = [len(text.ids) for text in self._encoded.values() if len(text.ids)]
         if not lengths:
             raise InputError(f"no text of {samples.description} has a token of {backbone.name}")
-        self.num_tokens, self._median = max(lengths), int(np.median(lengths))
-        self._cut = sum(text.whole > len(text.ids) > 0 for text in self._encoded.values())
+        self.num_tokens = max_tokens if padded and max_tokens is not None else max(lengths)
+        self._median = int(np.median(lengths))
+        self.cut = sum(text.whole > len(text.ids) > 0 for text in self._encoded.values())
 
     def facts(self) -> dict[str, Any]:
         return {"grid": None}
 
     def told(self) -> dict[str, Any]:
-        return {"cut": self._cut}
+        return {"cut": self.cut}
 
     def sentence(self) -> str:
         said = f". Half of the texts have at most {self._median} tokens, and all are padded to {self.num_tokens}"
-        return f"{said}; {self._cut} were longer and are cut" if self._cut else said
+        return f"{said}; {self.cut} were longer and are cut" if self.cut else said
 
     def read(self, index: int) -> EncodedText:
         self.samples.text(index)
@@ -177,33 +194,20 @@ class TextFeed:
         return encoded
 
     def tokens(
-        self, read: Sequence[tuple[int, EncodedText]], layer: int, at: Any, device: torch.device
+        self, read: Sequence[tuple[int, EncodedText]], layer: int, at: Any, device: torch.device | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        texts = [text for _, text in read]
-        values, mask = text_tokens(self.backbone, texts, self.num_tokens, layer, at, device)
-        return values[:, None].cpu(), mask[:, None].cpu()
-
-
-@torch.inference_mode()
-def text_tokens(
-    backbone: TextBackbone,
-    encoded: Sequence[EncodedText],
-    num_tokens: int,
-    layer: int,
-    at: Any,
-    device: torch.device | str | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Tokens of texts ``(m, s, d)``, zero where their mask ``(m, s)`` hides them, padded to ``num_tokens``."""
-    inputs = backbone.batch(encoded)
-    if device is not None:
-        inputs = {name: value.to(device) for name, value in inputs.items()}
-    tokens = backbone.tokens(inputs, layers=[layer], at=at)[0]
-    seen = backbone.seen(inputs).to(tokens.device)
-    if tokens.shape[:2] != seen.shape or tokens.shape[2] != backbone.width or seen.shape[1] > num_tokens:
-        raise InputError(
-            f"{backbone.name} gives tokens of shape {tuple(tokens.shape)} at layer {layer}; ({len(encoded)}, at most "
-            f"{num_tokens}, {backbone.width}) is expected. Take another layer"
-        )
-    more = num_tokens - seen.shape[1]
-    values = torch.nn.functional.pad(torch.where(seen[..., None], tokens, 0), (0, 0, 0, more))
-    return values, torch.nn.functional.pad(seen, (0, more))
+        inputs = self.backbone.batch([text for _, text in read])
+        if device is not None:
+            inputs = {name: value.to(device) for name, value in inputs.items()}
+        with torch.inference_mode():
+            tokens = self.backbone.tokens(inputs, layers=[layer], at=at)[0].cpu()
+            seen = self.backbone.seen(inputs).cpu()
+        if tuple(tokens.shape) != (*seen.shape, self.backbone.width):
+            raise InputError(
+                f"{self.backbone.name} gives tokens of shape {tuple(tokens.shape)} at layer {layer}; "
+                f"{(*seen.shape, self.backbone.width)} is expected. Take another layer"
+            )
+        more = self.num_tokens - seen.shape[1]
+        # behind the mask may be anything; zero is what stores hold there
+        values = F.pad(torch.where(seen[..., None], tokens, 0), (0, 0, 0, more))
+        return values[:, None], F.pad(seen, (0, more))[:, None]

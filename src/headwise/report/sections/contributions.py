@@ -17,9 +17,10 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     if not samples:
         return None
     classes = bool((study.get("head") or {}).get("classes"))
-    mapped = any(s.get("map_key") for s in samples)
+    mapped = any(s.get("map_key") or s.get("pieces") for s in samples)
+    quoted = any(s.get("pieces") for s in samples)
     return {
-        "cards": cards([_card(s, arrays, classes) for s in samples], "samples"),
+        "cards": cards([_card(s, arrays, classes) for s in samples], "texts" if quoted else "samples"),
         "mapped": mapped,
         "pictures": any(s.get("image_key") for s in samples),
         "what": "the predicted class" if classes else "the highest output",
@@ -35,7 +36,8 @@ def _card(sample: Mapping[str, Any], arrays: Arrays, classes: bool) -> Any:
     moved = [(j + 1, fmt.signed(value)) for j, value in sample.get("atoms") or [] if abs(value) >= 0.005]
     atoms = ", ".join(f"{number} ({value})" for number, value in moved)
     note = f"most from atoms {atoms}" if atoms else ""
-    return contribution_card(photo, values, str(sample["name"]), output, _lines(sample), note)
+    pieces = [(str(text), fmt.finite(value)) for text, value in sample.get("pieces") or []]
+    return contribution_card(photo, values, str(sample["name"]), output, _lines(sample), note, pieces)
 
 
 def _lines(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
