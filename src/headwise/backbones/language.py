@@ -49,9 +49,9 @@ class LanguageBackbone(WrappedModule):
 
     Notes
     -----
-    Tokens that the tokenizer puts in front of a text (the class token of BERT) are prefix tokens. Where they see nothing
-    of the text, as in a causal model, they are the same for all texts: such tokens are no prefix tokens, and `seen`
-    hides them. Texts are padded at the end.
+    Tokens that the tokenizer puts in front of a text (the class token of BERT) are prefix tokens. Where they see
+    nothing of the text, as in a causal model, they are the same for all texts: then they are no prefix tokens, and
+    `seen` hides them. Texts are padded at the end.
     """
 
     def __init__(

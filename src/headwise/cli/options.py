@@ -79,7 +79,8 @@ TolOption = Annotated[float, typer.Option("--tol", help="Certified relative gap 
 BatchOption = Annotated[int, typer.Option("--batch-size", help="Images or texts in one pass of the backbone")]
 HeadArgument = Annotated[Path, typer.Argument(metavar="HEAD", help="Folder of a saved head")]
 DataArgument = Annotated[
-    str, typer.Argument(metavar="PATH", help="One image, a folder or a table of images, a table of texts, arrays, or a token store")
+    str,
+    typer.Argument(metavar="PATH", help="An image, a folder or a table of images, a table of texts, arrays, a store"),
 ]
 HeadBackboneOption = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time

@@ -15,23 +15,27 @@ __all__ = ["Window", "WindowGates"]
 
 
 class WindowGates:
-    """``D[t, u] = 1`` where u lies within ``radius`` rows and columns of t, scaled so that rows sum to about s/2."""
+    """``D[t, u] = 1`` where u lies within ``radius`` rows and columns of t, scaled so that rows sum to about s/2.
+
+    ``scale`` is the factor where some tokens are hidden: s is then the mean number of those that are not.
+    """
 
     count = 1
 
-    def __init__(self, shape: TokenShape, radius: int) -> None:
+    def __init__(self, shape: TokenShape, radius: int, scale: float | None = None) -> None:
         rows, columns = shape.grid or (1, shape.num_tokens)
         if rows * columns != shape.num_tokens:
             raise InputError(
                 f"window gates need one token for each of the {rows} x {columns} places of the grid, got "
                 f"{shape.num_tokens} tokens; let the block act on the patch tokens"
             )
-        self.radius = radius
+        self.radius, self._scale = radius, scale
         place = torch.arange(shape.num_tokens, device="cpu")
         row, column = place // columns, place % columns
         near = ((row[:, None] - row).abs() <= radius) & ((column[:, None] - column).abs() <= radius)
-        open_keys = near.double().sum(1).mean()
-        self.table = near.double() * (shape.num_tokens / 2 / open_keys)
+        self.near = near.double()
+        open_keys = self.near.sum(1).mean()
+        self.table = self.near * (shape.num_tokens / 2 / open_keys if scale is None else scale)
         self._place = place
 
     def values(self, tokens: Tensor, index: int) -> GateValues:
@@ -39,7 +43,10 @@ class WindowGates:
         return PairGate(labels, labels, self.table.to(tokens))
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"radius": torch.tensor(self.radius, device="cpu")}
+        found = {"radius": torch.tensor(self.radius, device="cpu")}
+        if self._scale is not None:
+            found["scale"] = torch.tensor(self._scale, dtype=torch.float64, device="cpu")
+        return found
 
 
 @GATES.register("window")
@@ -64,7 +71,22 @@ class Window:
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> WindowGates:
         if count < 0:
             raise InputError(f"the radius of a window must not be negative, got {count}")
-        return WindowGates(shape, count)
+        plain = WindowGates(shape, count)
+        return WindowGates(shape, count, _ragged_scale(plain.near, tokens))
 
     def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> WindowGates:
-        return WindowGates(shape, int(tensors["radius"]))
+        scale = tensors.get("scale")
+        return WindowGates(shape, int(tensors["radius"]), None if scale is None else float(scale))
+
+
+def _ragged_scale(near: Tensor, tokens: Iterable[Tensor]) -> float | None:
+    """Factor by which rows of tokens that are not hidden sum to half of them; None where none is hidden."""
+    samples, shown, opened, hidden = 0, 0.0, 0.0, False
+    for chunk in tokens:
+        seen = chunk.abs().sum(-1).cpu() > 0  # hidden tokens are zero
+        hidden |= not bool(seen.all())
+        real = seen.double()
+        samples += len(real)
+        shown += float(real.sum())
+        opened += float(((real @ near) * real).sum())
+    return shown / samples / 2 * shown / opened if hidden and opened else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,6 @@ __all__ = [
 
 Found = ImageSamples | TextSamples | ArrayData | TokenStore
 """What `headwise.open_data` gives."""
-
-_Samples = TypeVar("_Samples", ImageSamples, TextSamples)
 
 PIXEL_SIDE = 32  # images are shrunk to this side for the raw-pixel baseline
 WORD = r"(?u)\b\w+\b"  # what counts as a word in the baseline of words
@@ -76,7 +74,7 @@ def open_tokens(
     return store_arrays(found, path, seed=seed, overwrite=overwrite, progress=progress), None
 
 
-def three_part_samples(found: _Samples, seed: int) -> _Samples:
+def three_part_samples(found: ImageSamples | TextSamples, seed: int) -> ImageSamples | TextSamples:
     """Images or texts with three parts: those that are given, the others made."""
     return found.with_split(_parts(found, seed))
 

@@ -22,10 +22,11 @@ from ..heads.explain import token_outputs
 from ..heads.save import as_head
 from ..report import render_explanation
 from ..tokens import ArrayData, ArrayTokens, TextSamples, TokenStore, open_samples
+from ..tokens.feeds import read_samples
 from ..version import __version__
 from . import facts
 from .origin import backbone_of, check_store
-from .prediction import feed_of, read_samples, tell_left_out
+from .prediction import feed_of, none_left, tell_left_out
 from .quotations import Span, quoted
 from .result import FORMAT_VERSION
 
@@ -100,8 +101,8 @@ def explain(
     head : Head, fitted estimator, str or path
         The head, or the folder where it was saved.
     data : str or path
-        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, a table of texts, arrays, or a
-        token store. Labels are not needed. Only images give pictures, and texts quotations; tokens give maps alone.
+        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, a table of texts, arrays, or
+        a token store. Labels are not needed. Only images give pictures, and texts quotations; tokens give maps alone.
     samples : int
         How many samples to show, spread evenly over the data; 100 at most.
     backbone, layer, columns, strict, announce
@@ -185,10 +186,10 @@ def _open(
         names = [found.ids[i] if found.ids else str(i) for i in rows]
         return _Samples(names, head.batch(tokens.values, tokens.mask))
     model, layer, at = backbone_of(head, backbone, layer, device)
-    feed, skipped = feed_of(head, model, found), list[tuple[str, str]]()
-    read = read_samples(feed, rows.tolist(), strict, skipped)
+    feed = feed_of(head, model, found)
+    read, skipped = read_samples(feed, rows.tolist(), strict)
     if not read:
-        raise InputError(f"none of {len(rows)} {feed.many} could be read; the first: {feed.unreadable(*skipped[0])}")
+        raise none_left(feed, skipped)
     if announce:
         tell_left_out(feed, skipped, len(rows), announce)
     values, mask = feed.tokens(read, layer, at)

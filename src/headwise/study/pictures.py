@@ -63,7 +63,7 @@ def token_use_pictures(
 
 
 def shown_head(used: HeadResult, certified: list[HeadResult]) -> HeadResult | None:
-    """The head whose use of tokens is shown: the one to use, or the best other one where that reads prefix tokens only."""
+    """The head whose use of tokens is shown: the one to use, or the best other where that reads prefix tokens only."""
     if _reads_patches(used):
         return used
     return min(filter(_reads_patches, certified), key=lambda r: r.scores["val"].log_loss, default=None)
@@ -72,7 +72,8 @@ def shown_head(used: HeadResult, certified: list[HeadResult]) -> HeadResult | No
 def use_facts(shown: HeadResult, use: TokenUse, prefix: int) -> dict[str, Any]:
     """Shares of prefix and patch tokens, and whose they are."""
     share = float(use.mean[:prefix].sum())
-    note = f"Share of each token in the evidence for the predicted class, averaged over {len(use.samples)} test samples."
+    count = len(use.samples)
+    note = f"Share of each token in the evidence for the predicted class, averaged over {count} test samples."
     return {"prefix_share": share, "patch_share": 1 - share, "head": shown.name, "note": note}
 
 

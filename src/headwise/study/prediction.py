@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,11 @@ from ..heads.inputs import as_source
 from ..heads.origin import At
 from ..heads.save import as_head
 from ..tokens import ArrayData, ArrayTokens, Augmentation, ImageSamples, TextSamples, TokenStore, open_samples
-from ..tokens.feeds import Feed, ImageFeed, TextFeed, check_fits
-from ..tokens.samples import UnreadableSample, skipped_samples
+from ..tokens.feeds import Feed, ImageFeed, TextFeed, check_fits, read_samples
+from ..tokens.samples import skipped_samples
 from .origin import backbone_of, check_store
 
-__all__ = ["feed_of", "predict", "read_samples", "tell_left_out"]
+__all__ = ["feed_of", "none_left", "predict", "tell_left_out"]
 
 BATCH = 64  # images or texts in one pass of the backbone
 
@@ -52,8 +52,8 @@ def predict(
     head : Head, fitted estimator or path
         For example of `Head.from_pretrained`, or its folder.
     data : str, path, ImageSamples, TextSamples, ArrayData, TokenStore, array or Tensor
-        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, a table of texts, arrays in a
-        file, or a token store; or tokens ``(n, s, d)`` or ``(n, d)``. Labels are not needed.
+        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, a table of texts, arrays in
+        a file, or a token store; or tokens ``(n, s, d)`` or ``(n, d)``. Labels are not needed.
     backbone : str, Backbone, TextBackbone or None
         For images and texts: the one that made the head's tokens, where the head does not say which, or where its
         weights are in a file of their own. One with other weights is refused.
@@ -118,16 +118,17 @@ def predict(
         return ids, head.link(head.outputs(arrays)).numpy()
     model, layer, at = backbone_of(head, backbone, layer, device)
     feed = feed_of(head, model, found)
-    pieces, ids, skipped = list[Tensor](), list[str](), list[tuple[str, str]]()
+    pieces, ids, skipped = list[Tensor](), list[str](), list[tuple[int, str]]()
     for start in range(0, len(found), BATCH):
-        read = read_samples(feed, range(start, min(start + BATCH, len(found))), strict, skipped)
+        read, bad = read_samples(feed, range(start, min(start + BATCH, len(found))), strict)
+        skipped += bad
         if read:
             pieces.append(head.link(_outputs(head, feed, read, layer, at)))
             ids += [found.ids[i] for i, _ in read]
         if progress:
             progress("predict", min(start + BATCH, len(found)), len(found))
     if not ids:
-        raise InputError(f"none of the {len(found)} {feed.many} could be read; the first: {feed.unreadable(*skipped[0])}")
+        raise none_left(feed, skipped)
     if announce:
         tell_left_out(feed, skipped, len(found), announce)
     return ids, torch.cat(pieces).numpy()
@@ -141,27 +142,21 @@ def feed_of(head: Head, model: Any, found: ImageSamples | TextSamples) -> Feed:
     return ImageFeed(model, found, 1, 0, Augmentation())
 
 
-def read_samples(feed: Feed, rows: Iterable[int], strict: bool, skipped: list[tuple[str, str]]) -> list[tuple[int, Any]]:
-    """Rows that can be used, with what was read; names of the others, and reasons, are added to ``skipped``."""
-    read = []
-    for i in rows:
-        try:
-            read.append((i, feed.read(i)))
-        except UnreadableSample as error:
-            if strict:
-                raise
-            skipped.append((feed.samples.ids[i], error.reason))
-    return read
+def none_left(feed: Feed, skipped: list[tuple[int, str]]) -> InputError:
+    """No sample could be used."""
+    row, reason = skipped[0]
+    first = feed.unreadable(feed.samples.ids[row], reason)
+    return InputError(f"none of the {len(skipped)} {feed.many} could be read; the first: {first}")
 
 
-def tell_left_out(feed: Feed, skipped: list[tuple[str, str]], total: int, announce: Callable[[str], object]) -> None:
+def tell_left_out(feed: Feed, skipped: list[tuple[int, str]], total: int, announce: Callable[[str], object]) -> None:
     """Say which samples were left out, and how many texts were cut."""
     if skipped:
-        announce(skipped_samples(skipped, feed.samples, total))
+        announce(skipped_samples([(feed.samples.ids[i], why) for i, why in skipped], feed.samples, total))
     if isinstance(feed, TextFeed) and feed.cut:
         announce(
-            f"{feed.cut} of {len(feed.samples)} texts have more than {feed.num_tokens} tokens, the most that the head was "
-            "fitted on; what is beyond them was cut"
+            f"{feed.cut} of {len(feed.samples)} texts have more than {feed.num_tokens} tokens, the most that the head "
+            "was fitted on; what is beyond them was cut"
         )
 
 

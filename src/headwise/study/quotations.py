@@ -35,7 +35,7 @@ def token_use_texts(
     samples: TextSamples,
     names: list[str],
 ) -> dict[str, Any] | None:
-    """As `pictures.token_use_pictures`, with texts: the first of each class, and those that the head gets most wrong."""
+    """As `pictures.token_use_pictures`, with texts: the first of each class, then those that are most wrong."""
     shown = shown_head(used, certified)
     if shown is None or shown.head is None:
         return None

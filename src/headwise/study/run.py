@@ -66,8 +66,8 @@ def study(
         "digits" (ships with scikit-learn), an image folder, a table of paths or texts, arrays of tokens or images, or a
         store.
     backbone : str, Backbone or TextBackbone
-        "embedded", "timm/NAME", "timm/NAME@weights.safetensors" or "hf/FOLDER", which is what texts need. Not used where
-        the data are tokens.
+        "embedded", "timm/NAME", "timm/NAME@weights.safetensors" or "hf/FOLDER", which is what texts need. Not used
+        where the data are tokens.
     out : path
         Folder for ``report.html``, ``study.json``, ``head/`` and ``tokens/``. The same settings go on in it.
         The head is the best one on the validation samples, or the best linear one where that is enough: where the

@@ -20,12 +20,12 @@ from ..contracts import Backbone, Progress, TextBackbone
 from ..devices import choose_device
 from ..errors import InputError, unknown_name
 from .augmentation import Augmentation
-from .feeds import Feed, ImageFeed, TextFeed, check_fits
+from .feeds import Feed, ImageFeed, TextFeed, check_fits, read_samples
 from .from_arrays import shard_samples, split_codes
 from .manifest import DTYPES, Manifest
 from .readers import open_data
 from .rows import first_bad
-from .samples import ImageSamples, TextSamples, UnreadableSample, skipped_samples
+from .samples import ImageSamples, TextSamples, skipped_samples
 from .store import TokenStore
 from .table import as_labels, encode_names, hash_samples
 from .writer import StoreWriter
@@ -259,7 +259,7 @@ class _Job:
             announce(f"tokens of {what}{done}: {_gib(size)} in {self.path}, {took}{self.feed.sentence()}")
 
     def shard(self, inputs: range, progress: Progress | None) -> _Batch:
-        """Tokens ``(m, views, s, d)`` of the inputs that can be used, their mask if any, and the others with reasons."""
+        """Tokens ``(m, views, s, d)`` of inputs that can be used, their mask if any, and the others with reasons."""
         parts: list[_Batch] = []
         for start in range(0, len(inputs), self.batch_size):
             batch = inputs[start : start + self.batch_size]
@@ -275,15 +275,7 @@ class _Job:
         return torch.cat(tokens), found, [each for some in skipped for each in some]
 
     def _batch(self, inputs: range) -> _Batch:
-        read: list[tuple[int, Any]] = []
-        skipped: list[tuple[int, str]] = []
-        for i in inputs:
-            try:
-                read.append((i, self.feed.read(i)))
-            except UnreadableSample as error:
-                if self.strict:
-                    raise
-                skipped.append((i, error.reason))
+        read, skipped = read_samples(self.feed, inputs, self.strict)
         stored, shape = DTYPES[self.manifest.dtype], self.manifest.shape[1:]
         if not read:
             empty = torch.empty((0, *shape), dtype=stored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..errors import InputError
 from .augmentation import Augmentation
 from .samples import ImageSamples, TextSamples, UnreadableImage, UnreadableSample, UnreadableText
 
-__all__ = ["Feed", "ImageFeed", "TextFeed", "check_fits"]
+__all__ = ["Feed", "ImageFeed", "TextFeed", "check_fits", "read_samples"]
 
 _AT_ONCE = 1000  # texts that are made tokens in one call
 
@@ -88,6 +88,20 @@ def check_fits(backbone: Any, samples: ImageSamples | TextSamples, max_tokens: i
         raise InputError("max_tokens is asked for, but the data are images, which all have as many; leave it out")
     if isinstance(samples, TextSamples):
         backbone.encode([], max_tokens)  # refuses too few
+
+
+def read_samples(feed: Feed, rows: Iterable[int], strict: bool) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
+    """Rows that can be used, each with what was read, and the others with reasons; where ``strict`` it raises."""
+    read: list[tuple[int, Any]] = []
+    skipped: list[tuple[int, str]] = []
+    for i in rows:
+        try:
+            read.append((i, feed.read(i)))
+        except UnreadableSample as error:
+            if strict:
+                raise
+            skipped.append((i, error.reason))
+    return read, skipped
 
 
 class ImageFeed:

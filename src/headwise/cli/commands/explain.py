@@ -49,7 +49,7 @@ def command(
         samples=samples,
         backbone=backbone,
         layer=layer,
-@=text_columns(text_column, None),
+        columns=text_columns(text_column, None),
         device=choose_device(device),
         strict=strict,
         announce=say,

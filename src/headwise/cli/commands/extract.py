@@ -30,7 +30,9 @@ def _dtype(value: str | None) -> str | None:
 
 
 def command(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, an image folder, a table of images or texts, or arrays")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="digits, an image folder, a table of images or texts, or arrays")
+    ],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store")],
     backbone: BackboneOption = "embedded",
     layer: Annotated[int, typer.Option("--layer", help="Layer of the backbone, negative from the end")] = -1,

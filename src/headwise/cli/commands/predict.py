@@ -55,7 +55,7 @@ def command(
             path,
             backbone=backbone,
             layer=layer,
-@=text_columns(text_column, None),
+            columns=text_columns(text_column, None),
             views=views,
             device=choose_device(device),
             strict=strict,

@@ -30,7 +30,7 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            "--data", "-d", metavar="PATH", help="digits, an image folder, arrays, a table of images or texts, or a store"
+            "--data", "-d", metavar="PATH", help="digits, an image folder, arrays, a table of images or texts, a store"
         ),
     ] = "digits",
     out_dir: Annotated[

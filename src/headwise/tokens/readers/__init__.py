@@ -122,7 +122,7 @@ def _open(
 ) -> ImageSamples | TextSamples | TokenStore | ArrayData:
     found = _find(path_or_name, labelled, columns)
     if columns is not None and not isinstance(found, TextSamples):
-        raise InputError(f"columns {columns} of texts and labels are asked for, but {path_or_name} is no table of texts")
+        raise InputError(f"columns {columns} of texts are asked for, but {path_or_name} is no table of texts")
     return found
 
 

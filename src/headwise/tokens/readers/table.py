@@ -104,7 +104,7 @@ def table_rows(
         raise InputError(f"{file} lists no {what}")
     long = [line for line, row in rows if None in row] if free_text else []
     if long:
-        repair = "replace the tabs in its text" if delimiter == "\t" else 'put its text between quotation marks, "like, so"'
+        repair = "replace the tabs in its text" if delimiter == "\t" else 'put its text in quotation marks, "like, so"'
         raise InputError(
             f"{file} line {long[0]} has more fields than the first line has names ({len(long)} such); {repair}"
         )
