@@ -22,31 +22,29 @@ class WindowGates:
 
     count = 1
 
-    def __init__(self, shape: TokenShape, radius: int, scale: float | None = None) -> None:
+    def __init__(self, shape: TokenShape, radius: int, scale: Tensor | None = None) -> None:
         rows, columns = shape.grid or (1, shape.num_tokens)
         if rows * columns != shape.num_tokens:
             raise InputError(
                 f"window gates need one token for each of the {rows} x {columns} places of the grid, got "
                 f"{shape.num_tokens} tokens; let the block act on the patch tokens"
             )
-        self.radius, self._scale = radius, scale
+        self.radius, self.scale = radius, scale
         place = torch.arange(shape.num_tokens, device="cpu")
         row, column = place // columns, place % columns
         near = ((row[:, None] - row).abs() <= radius) & ((column[:, None] - column).abs() <= radius)
         self.near = near.double()
-        open_keys = self.near.sum(1).mean()
-        self.table = self.near * (shape.num_tokens / 2 / open_keys if scale is None else scale)
+        self._plain = shape.num_tokens / 2 / self.near.sum(1).mean()
         self._place = place
 
     def values(self, tokens: Tensor, index: int) -> GateValues:
         labels = self._place.to(tokens.device).expand(tokens.shape[0], -1)
-        return PairGate(labels, labels, self.table.to(tokens))
+        table = self.near * (self._plain if self.scale is None else self.scale)
+        return PairGate(labels, labels, table.to(tokens))
 
     def tensors(self) -> dict[str, Tensor]:
         found = {"radius": torch.tensor(self.radius, device="cpu")}
-        if self._scale is not None:
-            found["scale"] = torch.tensor(self._scale, dtype=torch.float64, device="cpu")
-        return found
+        return found if self.scale is None else {**found, "scale": self.scale}
 
 
 @GATES.register("window")
@@ -75,11 +73,10 @@ class Window:
         return WindowGates(shape, count, _ragged_scale(plain.near, tokens))
 
     def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> WindowGates:
-        scale = tensors.get("scale")
-        return WindowGates(shape, int(tensors["radius"]), None if scale is None else float(scale))
+        return WindowGates(shape, int(tensors["radius"]), tensors.get("scale"))
 
 
-def _ragged_scale(near: Tensor, tokens: Iterable[Tensor]) -> float | None:
+def _ragged_scale(near: Tensor, tokens: Iterable[Tensor]) -> Tensor | None:
     """Factor by which rows of tokens that are not hidden sum to half of them; None where none is hidden."""
     samples, shown, opened, hidden = 0, 0.0, 0.0, False
     for chunk in tokens:
@@ -89,4 +86,6 @@ def _ragged_scale(near: Tensor, tokens: Iterable[Tensor]) -> float | None:
         samples += len(real)
         shown += float(real.sum())
         opened += float(((real @ near) * real).sum())
-    return shown / samples / 2 * shown / opened if hidden and opened else None
+    if not hidden or not opened:
+        return None
+    return torch.tensor(shown / samples / 2 * shown / opened, dtype=torch.float64, device="cpu")
