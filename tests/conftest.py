@@ -97,7 +97,9 @@ def save_text_model() -> Callable[..., Path]:
     transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'headwise[hf]'")
     words = (*_SPECIAL, *_FILLING, *(w for some in _KEYWORDS.values() for w in some), "##s", "!", ",")
 
-    def save(folder: Path, config: str = "BertConfig", max_tokens: int = 16, lower: bool = True, **options: int) -> Path:
+    def save(
+        folder: Path, config: str = "BertConfig", max_tokens: int = 16, lower: bool = True, **options: int
+    ) -> Path:
         generator = torch.Generator().manual_seed(0)
         sizes = {
             "hidden_size": 24,

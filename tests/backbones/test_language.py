@@ -16,7 +16,8 @@ from headwise.errors import InputError
 TEXTS = ["see you at home", "win a prize now!", "call", "Go, go, we see the prizes"]
 ENCODERS = {
     "bert": ("BertConfig", {}),
-    "roberta": ("RobertaConfig", {"max_position_embeddings": 17}),  # places count from one more than the padding's number
+    # its places count from one more than the number of the padding
+    "roberta": ("RobertaConfig", {"max_position_embeddings": 17}),
 }
 CAUSAL = {"gpt2": ("GPT2Config", {}), "llama": ("LlamaConfig", {"num_key_value_heads": 2})}
 EVERY = pytest.mark.parametrize("name", [*ENCODERS, *CAUSAL])
@@ -91,7 +92,7 @@ def test_long_texts_are_cut_and_counted(made):
     (few,) = model.encode([long], max_tokens=5)
     assert few.ids.tolist() == [*cut.ids[:4], cut.ids[-1]] and few.whole == 22
     assert len(model.encode([long], max_tokens=99)[0].ids) == 16, "never more than the model takes"
-    with pytest.raises(InputError, match="at most 2 tokens of a text are asked for, and .* adds 2 to each; give at least 3"):
+    with pytest.raises(InputError, match="at most 2 tokens of a text are asked for, .* adds 2 to each; give at least 3"):
         model.encode([long], max_tokens=2)
     assert model.encode([]) == []
 

@@ -102,7 +102,9 @@ def test_other_texts_are_predicted_in_any_batch(made, tmp_path, capsys, draw_tex
         folder / "out" / "head", alone, columns=("body", "label"), backbone=model, announce=said.append
     )
     assert names == ["line 2", "line 3"] and found.shape == (2, 2)
-    assert said == ["1 of 2 texts have more than 16 tokens, the most that the head was fitted on; what is beyond them was cut"]
+    assert said == [
+        "1 of 2 texts have more than 16 tokens, the most that the head was fitted on; what is beyond them was cut"
+    ]
     assert _call("predict", folder / "out" / "head", alone, "--text-column", "body", "--json") == 0
     assert [row["probability"] for row in json.loads(capsys.readouterr().out)] == pytest.approx(found.max(1), abs=1e-5)
     empty = write(tmp_path / "none.tsv", [("",), ("\u200b",)], "text")
@@ -140,7 +142,8 @@ def test_extraction_from_the_command_line(made, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["texts cut"] == store.manifest.source["cut"]
     assert _call("info", model, "--json") == 0
     assert json.loads(capsys.readouterr().out)["input"] == "texts, at most 16 tokens"
-    assert _call("fit", tmp_path / "store", tmp_path / "head", "--block", "attention", "--beta", 0.05, "--components", 4) == 0
+    fit = ("--block", "attention", "--beta", 0.05, "--components", 4)
+    assert _call("fit", tmp_path / "store", tmp_path / "head", *fit) == 0
     assert _call("verify", tmp_path / "head", "--tokens", tmp_path / "store") == 0
 
 
@@ -151,7 +154,7 @@ def test_extraction_from_the_command_line(made, tmp_path, capsys):
         ({"max_tokens": 2}, "adds 2 to each; give at least 3"),
         ({"columns": ("text", "topic")}, "no column 'topic'"),
         ({"data": "digits"}, "the data are images, and .* takes texts"),
-        ({"data": "digits", "backbone": "embedded", "max_tokens": 9}, "max_tokens is asked for, and digits holds no texts"),
+        ({"data": "digits", "backbone": "embedded", "max_tokens": 9}, "max_tokens is asked for, and digits holds no"),
     ],
 )
 def test_what_a_study_refuses_before_it_makes_a_folder(made, tmp_path, options, said):
@@ -170,7 +173,7 @@ def test_other_settings_are_told_and_gone_on_with(made, tmp_path):
     assert first.data["settings"]["text_column"] == "body" and first.data["settings"]["max_tokens"] == 8
     page = first.report.read_text(encoding="utf-8")
     assert all(f"<code>{name}</code>" in page for name in ("--text-column", "--label-column", "--max-tokens"))
-    assert first.data["relu"]["approximate_objective"] > 0
+    assert first.data["relu"]["gated"] == "gated MLP"
     again = headwise.study(table, model, tmp_path / "out", **how)
     assert [h["beta"] for h in again.data["heads"]] == [h["beta"] for h in first.data["heads"]]
     with pytest.raises(InputError, match="max_tokens: 8 there, 9 asked"):
