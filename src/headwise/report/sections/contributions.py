@@ -24,7 +24,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         "mapped": mapped,
         "pictures": any(s.get("image_key") for s in samples),
         "what": "the predicted class" if classes else "the highest output",
-        "reading": _reading(samples, mapped),
+        "reading": _reading(samples, mapped, "text" if quoted else "picture"),
     }
 
 
@@ -47,7 +47,7 @@ def _lines(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, fmt.signed(value)) for name, value in shares if fmt.finite(value) is not None]
 
 
-def _reading(samples: list[Mapping[str, Any]], mapped: bool) -> str:
+def _reading(samples: list[Mapping[str, Any]], mapped: bool, place: str) -> str:
     if not mapped:
         if any(fmt.finite(s.get("prefix")) and fmt.finite(s.get("patch")) is not None for s in samples):
             return "Patch tokens add next to nothing to these outputs, so there is nothing to map."
@@ -57,4 +57,4 @@ def _reading(samples: list[Mapping[str, Any]], mapped: bool) -> str:
         return ""
     patch = [abs(fmt.finite(s.get("patch")) or 0.0) for s in samples]
     share = sum(prefix) / ((sum(prefix) + sum(patch)) or 1.0)
-    return f"Prefix tokens have no place in the picture; here they add {fmt.percent(share, 0)} of what tokens add."
+    return f"Prefix tokens have no place in the {place}; here they add {fmt.percent(share, 0)} of what tokens add."
