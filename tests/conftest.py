@@ -111,7 +111,9 @@ def save_text_model() -> Callable[..., Path]:
         if config == "GPT2Config":
             sizes = {"n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": max_tokens}
         made = getattr(transformers, config)(**{"vocab_size": len(words), "pad_token_id": 0} | sizes | options)
-        model = transformers.AutoModel.from_config(made)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = transformers.AutoModel.from_config(made)
         with torch.no_grad():
             for parameter in model.parameters():  # far from their start, so that attention matters
                 parameter += 0.3 * torch.randn(parameter.shape, generator=generator)

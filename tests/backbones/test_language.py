@@ -92,7 +92,7 @@ def test_long_texts_are_cut_and_counted(made):
     (few,) = model.encode([long], max_tokens=5)
     assert few.ids.tolist() == [*cut.ids[:4], cut.ids[-1]] and few.whole == 22
     assert len(model.encode([long], max_tokens=99)[0].ids) == 16, "never more than the model takes"
-    with pytest.raises(InputError, match="at most 2 tokens of a text are asked for, .* adds 2 to each; give at least"):
+    with pytest.raises(InputError, match=r"at most 2 tokens of a text are asked for, .* adds 2 to each; give at least"):
         model.encode([long], max_tokens=2)
     assert model.encode([]) == []
 
@@ -144,7 +144,7 @@ def test_tokenizers_that_are_not_read(save_text_model, tmp_path):
         headwise.load_backbone(f"hf/{folder}")
     told.write_text(json.dumps(good))
     (folder / "tokenizer.json").write_text('{"version": "1.0", "model": 3}')
-    with pytest.raises(InputError, match="the tokenizer of .* cannot be read"):
+    with pytest.raises(InputError, match=r"the tokenizer of .* cannot be read"):
         headwise.load_backbone(f"hf/{folder}")
 
 

@@ -129,7 +129,7 @@ def test_an_explanation_quotes_the_texts(made, tmp_path):
 
 
 def test_extraction_from_the_command_line(made, tmp_path, capsys):
-    folder, model = made
+    _, model = made
     lines = [(f"see {'you ' * (i % 5)}{w}", k) for i, (w, k) in enumerate([("win", "s"), ("home", "h")] * 9)]
     table = write(tmp_path / "a.csv", [(",".join(line),) for line in dict(lines).items()], "body,kind")
     common = ("extract", table, tmp_path / "store", "--backbone", model, "--max-tokens", 6)

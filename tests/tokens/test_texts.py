@@ -64,7 +64,7 @@ def test_other_columns_splits_and_groups(tmp_path):
     data = open_data(file, columns=("body", "kind"))
     assert data.split.tolist() == ["train", "train", "val", "val", "test", "test"]
     assert data.groups.tolist() == ["g0", "g0", "g1", "g1", "g2", "g2"]
-    with pytest.raises(InputError, match="no column 'path'; .* --text-column"):
+    with pytest.raises(InputError, match=r"no column 'path'; .* --text-column"):
         open_data(file)
     with pytest.raises(InputError, match="no column 'topic'; the first line must name body, topic and maybe split"):
         open_data(file, columns=("body", "topic"))
@@ -134,11 +134,11 @@ def test_tokens_and_mask_are_those_of_each_text(samples, make_text_backbone, tmp
 def test_batches_change_nothing_and_a_stopped_run_goes_on(samples, make_text_backbone, tmp_path):
     whole = extract(make_text_backbone(), samples, tmp_path / "a", batch_size=9, shard_size=3)
     with pytest.raises(RuntimeError):
-        extract(make_text_backbone(stop_after=2), samples, tmp_path / "b", batch_size=1, shard_size=3)
+        extract(make_text_backbone(stop_after=4), samples, tmp_path / "b", batch_size=1, shard_size=3)
     second = make_text_backbone()
     again = extract(second, samples, tmp_path / "b", batch_size=2, shard_size=3)
     assert again.fingerprint == whole.fingerprint
-    assert second.texts < 6
+    assert second.texts == 3
     assert extract(make_text_backbone(stop_after=0), samples, tmp_path / "b").fingerprint == whole.fingerprint
 
 

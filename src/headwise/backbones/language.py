@@ -54,9 +54,7 @@ class LanguageBackbone(WrappedModule):
     `seen` hides them. Texts are padded at the end.
     """
 
-    def __init__(
-        self, name: str, model: nn.Module, tokenizer: Any, description: str = "", device: str = "cpu"
-    ) -> None:
+    def __init__(self, name: str, model: nn.Module, tokenizer: Any, description: str = "", device: str = "cpu") -> None:
         config: Any = model.config
         config.use_cache = False  # keys and values of a causal model are kept for the next word, which never comes
         super().__init__(name, model.eval().requires_grad_(False).to(device), description)

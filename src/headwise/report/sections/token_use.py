@@ -98,9 +98,7 @@ def _spread(values: np.ndarray) -> str:
 
 
 def _example(example: Mapping[str, Any], arrays: Arrays) -> Any:
-    return example_card(
-        photo_of(arrays, example["image_key"]), map_of(arrays, example["map_key"]), *_verdict(example)
-    )
+    return example_card(photo_of(arrays, example["image_key"]), map_of(arrays, example["map_key"]), *_verdict(example))
 
 
 def _quoted(text: Mapping[str, Any]) -> Any:

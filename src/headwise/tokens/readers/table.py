@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def table_rows(
         The file is no table in UTF-8, lacks a column or lists nothing, or a line has too many fields.
     """
     delimiter = _delimiter(file)
-    quoting = csv.QUOTE_NONE if free_text and delimiter == "\t" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if free_text and delimiter == "\t" else csv.QUOTE_MINIMAL
     with _proper(file), file.open(encoding="utf-8-sig", newline="") as handle:
         reader = csv.DictReader(handle, delimiter=delimiter, strict=True, quoting=quoting)
         columns = _named(reader)

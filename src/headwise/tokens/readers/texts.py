@@ -62,9 +62,7 @@ def read_texts(
     text, label = columns
     if text == label:
         raise InputError(f"texts and labels cannot both be in column {text!r}; name two columns")
-    rows = table_rows(
-        file, "texts", columns if labelled else (text,), _OTHERS if labelled else (), free_text=True
-    )
+    rows = table_rows(file, "texts", columns if labelled else (text,), _OTHERS if labelled else (), free_text=True)
     texts = tuple(row[text] for _, row in rows)
     lines = [line for line, _ in rows]
     ids = tuple(f"line {line}" for line in lines)
@@ -72,7 +70,7 @@ def read_texts(
     faults = {i: "empty" for i, value in enumerate(texts) if not value}
     if len(faults) == len(texts):
         raise InputError(f"{file}: all {len(texts)} texts in column {text!r} are empty")
-    content = np.frombuffer(hashlib.sha256("\0".join(texts).encode()).digest(), dtype=np.uint8)
+    content = np.array(list(hashlib.sha256("\0".join(texts).encode()).digest()), dtype=np.uint8)
     if not labelled:
         none = no_labels(len(ids))
         known = join_fingerprint(hash_samples(ids, none, (), None, None), content)
