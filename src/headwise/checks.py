@@ -70,4 +70,4 @@ def _is(value: Any, kind: type) -> bool:
 
 def takes_texts(backbone: Any) -> TypeGuard[TextBackbone]:
     """Whether a backbone takes texts, and not images."""
-    return hasattr(backbone, "encode")
+    return hasattr(backbone, "encode") and not isinstance(backbone, str)

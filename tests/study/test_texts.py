@@ -15,6 +15,7 @@ from headwise.cli import main
 from headwise.errors import InputError
 from headwise.heads import verify
 from headwise.study import Study
+from headwise.study.data import training_size
 from headwise.study.quotations import MOST_TOKENS, quoted
 from headwise.tokens import TokenStore, open_data
 
@@ -34,7 +35,7 @@ def made(tmp_path_factory, save_text_model, draw_texts):
     lines += [(EVIL, "spam"), ("", "ham"), lines[0], (" ".join(["win", "see"] * 12), "spam")]
     write(folder / "mails.tsv", lines)
     model = f"hf/{save_text_model(folder / 'model')}"
-    code = _call("study", "--data", folder / "mails.tsv", "--backbone", model, "--out", folder / "out", "--betas", 3,
+    code = _call("study", "--data", folder / "mails.tsv", "--backbone", model, "--out", folder / "out", "--betas", 2,
                  "--components", 6)  # fmt: skip
     assert code == 0
     return folder, model
@@ -169,12 +170,14 @@ def test_other_settings_are_told_and_gone_on_with(made, tmp_path):
     folder, model = made
     lines = [line.split("\t") for line in (folder / "mails.tsv").read_text(encoding="utf-8").splitlines()[1:70]]
     table = write(tmp_path / "b.tsv", lines, "body\tkind")
-    how = {"betas": 3, "n_components": 4, "columns": ("body", "kind"), "max_tokens": 8, "relu": True}
+    how = {"betas": 2, "n_components": 4, "columns": ("body", "kind"), "max_tokens": 8}
     first = headwise.study(table, model, tmp_path / "out", **how)
     assert first.data["settings"]["text_column"] == "body" and first.data["settings"]["max_tokens"] == 8
     page = first.report.read_text(encoding="utf-8")
     assert all(f"<code>{name}</code>" in page for name in ("--text-column", "--label-column", "--max-tokens"))
-    assert first.data["relu"]["gated"] == "gated MLP"
+    found = open_data(table, ("body", "kind"))
+    facts, rows = training_size(found, headwise.load_backbone(model), 0, max_tokens=8)
+    assert (facts.num_tokens, facts.num_prefix, facts.grid) == (8, 1, None) and rows == 41
     again = headwise.study(table, model, tmp_path / "out", **how)
     assert [h["beta"] for h in again.data["heads"]] == [h["beta"] for h in first.data["heads"]]
     with pytest.raises(InputError, match="max_tokens: 8 there, 9 asked"):
