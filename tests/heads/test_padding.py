@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from headwise.heads import HeadClassifier, PartSpec, verify
+from headwise.heads.save import load_head
 from headwise.tokens import TokenStore
 from headwise.tokens.pooling import pooled_tokens
 
@@ -87,3 +88,19 @@ def test_pooled_features_and_neighbours(tmp_path):
         store = TokenStore.from_arrays(tmp_path / str(padding), X, y, mask=mask, num_prefix=1, dtype="float64")
         features.append(pooled_tokens(store))
     np.testing.assert_allclose(*features, rtol=1e-12)
+
+
+def test_the_scale_of_windows_is_saved(tmp_path):
+    """It is that of the training tokens, whatever is predicted later."""
+    X, mask, y = ragged(0)
+    head = (
+        HeadClassifier(PARTS["attention, window"], beta=0.02, n_components=3, num_prefix=1).fit(X, y, mask=mask).head_
+    )
+    (gates,) = (cell.gates for cell in head._parts()[0].fitted.cells)
+    real, place = mask[:, 1:].astype(float), np.arange(6)
+    near = (np.abs(place[:, None] - place) <= 1).astype(float)
+    rows = (real @ near)[mask[:, 1:]]  # what each real token sees
+    assert float(gates.scale) == pytest.approx(real.sum(1).mean() / 2 / rows.mean())
+    head.save_pretrained(tmp_path / "head")
+    tokens, shown = torch.from_numpy(X), torch.from_numpy(mask)
+    torch.testing.assert_close(load_head(tmp_path / "head")(tokens, shown), head(tokens, shown), rtol=0, atol=0)
