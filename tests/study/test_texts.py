@@ -36,7 +36,7 @@ def made(tmp_path_factory, save_text_model, draw_texts):
     write(folder / "mails.tsv", lines)
     model = f"hf/{save_text_model(folder / 'model')}"
     code = _call("study", "--data", folder / "mails.tsv", "--backbone", model, "--out", folder / "out", "--betas", 2,
-                 "--components", 6)  # fmt: skip
+                 "--components", 4)  # fmt: skip
     assert code == 0
     return folder, model
 
@@ -166,11 +166,11 @@ def test_what_a_study_refuses_before_it_makes_a_folder(made, tmp_path, options, 
     assert not (tmp_path / "out").exists()
 
 
-def test_other_settings_are_told_and_gone_on_with(made, tmp_path):
+def test_other_settings_are_told(made, tmp_path):
     folder, model = made
     lines = [line.split("\t") for line in (folder / "mails.tsv").read_text(encoding="utf-8").splitlines()[1:70]]
     table = write(tmp_path / "b.tsv", lines, "body\tkind")
-    how = {"betas": 2, "n_components": 4, "columns": ("body", "kind"), "max_tokens": 8}
+    how = {"betas": 2, "n_components": 3, "tol": 0.02, "columns": ("body", "kind"), "max_tokens": 8}
     first = headwise.study(table, model, tmp_path / "out", **how)
     assert first.data["settings"]["text_column"] == "body" and first.data["settings"]["max_tokens"] == 8
     page = first.report.read_text(encoding="utf-8")
@@ -178,8 +178,6 @@ def test_other_settings_are_told_and_gone_on_with(made, tmp_path):
     found = open_data(table, ("body", "kind"))
     facts, rows = training_size(found, headwise.load_backbone(model), 0, max_tokens=8)
     assert (facts.num_tokens, facts.num_prefix, facts.grid) == (8, 1, None) and rows == 41
-    again = headwise.study(table, model, tmp_path / "out", **how)
-    assert [h["beta"] for h in again.data["heads"]] == [h["beta"] for h in first.data["heads"]]
     with pytest.raises(InputError, match="max_tokens: 8 there, 9 asked"):
         headwise.study(table, model, tmp_path / "out", **how | {"max_tokens": 9})
 
@@ -187,7 +185,9 @@ def test_other_settings_are_told_and_gone_on_with(made, tmp_path):
 def test_a_backbone_that_cannot_be_dissected_costs_no_study(save_text_model, draw_texts, tmp_path):
     """Modes do not describe rotary embeddings; heads on a causal model are fitted and certified all the same."""
     model = f"hf/{save_text_model(tmp_path / 'model', 'LlamaConfig', num_key_value_heads=2)}"
-    study = headwise.study(write(tmp_path / "a.tsv", draw_texts(60)), model, tmp_path / "out", betas=2, n_components=4)
+    study = headwise.study(
+        write(tmp_path / "a.tsv", draw_texts(60)), model, tmp_path / "out", betas=2, n_components=3, tol=0.02
+    )
     assert study.data["dissection"] is None
     assert any("is not dissected" in warning and "rotary" in warning for warning in study.data["warnings"])
     store = TokenStore.open(tmp_path / "out" / "tokens")
