@@ -84,3 +84,58 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder with real weights and data; to run this test, name one: HEADWISE_DATA=FOLDER make test")
     return folder
+
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_KEYWORDS = {"ham": ("home", "later", "dinner"), "spam": ("win", "prize", "free")}
+_FILLING = ("you", "me", "now", "call", "see", "the", "at", "a", "we", "go")
+
+
+@pytest.fixture(scope="session")
+def save_text_model() -> Callable[..., Path]:
+    """Writes a tiny text model with random weights, and a tokenizer of two dozen words, into a folder."""
+    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'headwise[hf]'")
+    words = (*_SPECIAL, *_FILLING, *(w for some in _KEYWORDS.values() for w in some), "##s", "!", ",")
+
+    def save(
+        folder: Path, config: str = "BertConfig", max_tokens: int = 16, lower: bool = True, **options: int
+    ) -> Path:
+        generator = torch.Generator().manual_seed(0)
+        sizes = {
+            "hidden_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 32,
+            "max_position_embeddings": max_tokens,
+        }
+        if config == "GPT2Config":
+            sizes = {"n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": max_tokens}
+        made = getattr(transformers, config)(**{"vocab_size": len(words), "pad_token_id": 0} | sizes | options)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = transformers.AutoModel.from_config(made)
+        with torch.no_grad():
+            for parameter in model.parameters():  # far from their start, so that attention matters
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+        model.save_pretrained(folder)
+        vocabulary = {word: number for number, word in enumerate(words)}
+        tokenizer = transformers.BertTokenizer(vocab=vocabulary, do_lower_case=lower, model_max_length=512)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def draw_texts() -> Callable[..., list[tuple[str, str]]]:
+    """Texts of 2 to 9 words with their labels, all different; a word of each tells its class."""
+
+    def draw(count: int) -> list[tuple[str, str]]:
+        rng, found = np.random.default_rng(0), dict[str, str]()
+        while len(found) < count:
+            label = ("ham", "spam")[len(found) % 2]
+            words = [*rng.choice(_FILLING, rng.integers(1, 9)), rng.choice(_KEYWORDS[label])]
+            found.setdefault(" ".join(rng.permutation(words)), label)
+        return list(found.items())
+
+    return draw

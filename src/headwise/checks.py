@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from .contracts import TextBackbone  # which imports torch
 
 __all__ = [
     "check_backbone",
@@ -16,6 +19,7 @@ __all__ = [
     "check_number",
     "check_unmasked",
     "check_whole",
+    "takes_texts",
 ]
 
 
@@ -81,3 +85,8 @@ def check_backbone(given: Any, needs: str) -> None:
 
 def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+
+
+def takes_texts(backbone: Any) -> TypeGuard[TextBackbone]:
+    """Whether a backbone takes texts, and not images."""
+    return hasattr(backbone, "encode") and not isinstance(backbone, str)

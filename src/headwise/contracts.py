@@ -18,6 +18,7 @@ __all__ = [
     "AttentionModel",
     "Backbone",
     "Block",
+    "EncodedText",
     "FittedGates",
     "GateFamily",
     "GateKind",
@@ -31,6 +32,8 @@ __all__ = [
     "QueryKey",
     "Rotary",
     "TargetKind",
+    "TextBackbone",
+    "TextPreprocessing",
     "TokenShape",
     "TokenSource",
     "TokenTable",
@@ -119,6 +122,38 @@ class Preprocessing:
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
     crop_mode: Literal["center", "squash", "border"] = "center"
+
+
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """How a text becomes a backbone's input: its tokenizer cuts it into tokens, the first of which are taken.
+
+    Parameters
+    ----------
+    tokenizer : str
+        Hash of the vocabulary and of what the tokenizer makes of a sentence.
+    max_tokens : int
+        Tokens that the network takes, those that the tokenizer adds included.
+    """
+
+    tokenizer: str
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """A text as the numbers of its tokens, those that the tokenizer adds included.
+
+    Parameters
+    ----------
+    ids : ndarray of int64, shape (length,)
+        Empty for a text without a token of its own.
+    whole : int
+        Tokens of the whole text; more than there are ``ids`` where it was cut.
+    """
+
+    ids: np.ndarray
+    whole: int
 
 
 @dataclass(frozen=True)
@@ -280,6 +315,56 @@ class Backbone(Protocol):
         ``"output"`` is the layer's output (after the last norm for the last layer), ``"block_input"`` the residual
         stream that enters the layer, before its norm.
         """
+        ...
+
+    def query_keys(self) -> list[QueryKey]:
+        """One record for each attention layer, in order."""
+        ...
+
+
+@runtime_checkable
+class TextBackbone(Protocol):
+    """A frozen network that turns texts into tokens, as many as each text has; they have no grid."""
+
+    name: str
+    model: nn.Module
+    """The network itself, whose parameters `tokens` uses."""
+    weights_hash: str
+    num_prefix_tokens: int
+    width: int
+    depth: int
+    num_heads: int
+    num_parameters: int
+    preprocessing: TextPreprocessing
+
+    def encode(self, texts: Sequence[str], max_tokens: int | None = None) -> list[EncodedText]:
+        """Numbers of the tokens of each text, at most ``max_tokens`` (all that the network takes by default)."""
+        ...
+
+    def batch(self, encoded: Sequence[EncodedText]) -> dict[str, Tensor]:
+        """Input of `tokens`, padded to the longest: ``input_ids`` and ``attention_mask``, each ``(B, s)``."""
+        ...
+
+    def preprocess(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """``batch(encode(texts))``."""
+        ...
+
+    def seen(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Mask of a batch, bool ``(B, s)``: True for tokens that are of the text, and not padding."""
+        ...
+
+    def spans(self, text: str, max_tokens: int | None = None) -> list[tuple[int, int]] | None:
+        """Where each token stands in a text, first and last character plus one; None where that is not known."""
+        ...
+
+    def tokens(
+        self,
+        inputs: Mapping[str, Tensor],
+        /,
+        layers: Sequence[int] = (-1,),
+        at: Literal["output", "block_input"] = "output",
+    ) -> list[Tensor]:
+        """One ``(B, s, d)`` tensor for each layer asked for, as `Backbone.tokens`; behind the mask may be anything."""
         ...
 
     def query_keys(self) -> list[QueryKey]:

@@ -47,6 +47,7 @@ def save(transformers, folder, config, options, preprocessing=None, dtype=torch.
         ("ViTConfig", VISION, 1),
         ("Dinov2WithRegistersConfig", VISION | {"num_register_tokens": 4, "mlp_ratio": 2}, 5),
         ("CLIPVisionConfig", VISION, 1),
+        ("SiglipVisionConfig", VISION, 0),
     ],
 )
 def test_a_vision_transformer(transformers, tmp_path, config, options, prefix):
@@ -65,6 +66,19 @@ def test_a_vision_transformer(transformers, tmp_path, config, options, prefix):
     assert check(model, model.query_keys(), batch).largest < 1e-9
     assert headwise.load_backbone(f"hf/{tmp_path}").weights_hash == model.weights_hash
     assert headwise.dissect(model, check=batch, draws=2).difference < 1e-9
+
+
+def test_a_study_of_images_on_a_vision_transformer(transformers, tmp_path, draw_pictures):
+    """From pictures to a certified head, a checked dissection with overlays, and predictions for the same pictures."""
+    save(transformers, tmp_path / "model", "ViTConfig", VISION, SQUARE)
+    model = f"hf/{tmp_path / 'model'}"
+    pictures = draw_pictures(tmp_path / "pictures", 30, contrast=120)
+    study = headwise.study(pictures, model, tmp_path / "out", betas=2, n_components=4)
+    assert study.data["dissection"]["overlays"] and study.data["backbone"]["grid"] == [4, 4]
+    ids, found = headwise.predict(study.path / "head", pictures)
+    stored, wanted = headwise.predict(study.path / "head", study.path / "tokens")
+    assert ids == stored
+    np.testing.assert_allclose(found, wanted, atol=2e-3)  # stored as float16
 
 
 def test_the_vision_tower_of_two(transformers, tmp_path):

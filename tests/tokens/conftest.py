@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from headwise.contracts import Preprocessing
+from headwise.contracts import EncodedText, Preprocessing, TextPreprocessing
+from headwise.errors import InputError
 
 
 @dataclass
@@ -63,3 +64,59 @@ def make_backbone():
 @pytest.fixture
 def tokens() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(23, 5, 3)).astype(np.float32)
+
+
+@dataclass
+class FakeTextBackbone:
+    """Numbers that stand for each word and its place, between one number in front and one at the end."""
+
+    name: str = "fake/texts"
+    weights_hash: str = "1" * 64
+    num_prefix_tokens: int = 1
+    width: int = 6
+    depth: int = 3
+    num_heads: int = 2
+    num_parameters: int = 0
+    preprocessing: TextPreprocessing = field(default_factory=lambda: TextPreprocessing("2" * 64, 12))
+    stop_after: int | None = None
+    calls: int = 0
+    texts: int = 0
+
+    def encode(self, texts: Any, max_tokens: int | None = None) -> list[EncodedText]:
+        most = min(max_tokens or 12, 12)
+        if most < 3:
+            raise InputError("fake/texts adds 2 tokens to each")
+        found = []
+        for text in texts:
+            words = [2 + sum(word.encode()) % 50 for word in text.replace("?", "").split()]
+            ids = [0, *words[: most - 2], 1] if words else []
+            found.append(EncodedText(np.array(ids, dtype=np.int64), 2 + len(words)))
+        return found
+
+    def batch(self, encoded: Any) -> dict[str, torch.Tensor]:
+        size = max(len(text.ids) for text in encoded)
+        ids, mask = torch.full((len(encoded), size), 99), torch.zeros(len(encoded), size, dtype=torch.long)
+        for i, text in enumerate(encoded):
+            ids[i, : len(text.ids)], mask[i, : len(text.ids)] = torch.from_numpy(text.ids), 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def preprocess(self, texts: Any) -> dict[str, torch.Tensor]:
+        return self.batch(self.encode(texts))
+
+    def seen(self, inputs: Any) -> torch.Tensor:
+        return inputs["attention_mask"].bool()
+
+    def tokens(self, inputs: Any, layers: Any = (-1,), at: str = "output") -> list[torch.Tensor]:
+        if self.stop_after is not None and self.calls >= self.stop_after:
+            raise RuntimeError("stopped by the test")
+        self.calls += 1
+        self.texts += len(inputs["input_ids"])
+        ids = inputs["input_ids"]
+        table = torch.randn(100, 6, generator=torch.Generator().manual_seed(int(layers[0])))
+        table[99] = torch.nan  # padding must never be seen
+        return [table[ids] + torch.arange(ids.shape[1])[None, :, None] / 10]
+
+
+@pytest.fixture
+def make_text_backbone():
+    return FakeTextBackbone

@@ -383,7 +383,11 @@ def test_what_is_no_backbone_or_no_images(samples, make_backbone, tmp_path):
     for backbone, data, said in (
         ("embedded", "digits", r"headwise\.load_backbone\('embedded'\)"),
         (samples, make_backbone(), "a backbone is needed, got a ImageSamples"),
-        (make_backbone(), TokenStore.from_arrays(tmp_path / "t", np.ones((4, 3)), range(4)), "images are needed"),
+        (
+            make_backbone(),
+            TokenStore.from_arrays(tmp_path / "t", np.ones((4, 3)), range(4)),
+            "images or texts are needed",
+        ),
         (make_backbone(), np.ones((4, 3)), r"data is a ndarray of shape \(4, 3\).*TokenStore\.from_arrays"),
         (make_backbone(), "digit", "did you mean digits"),
     ):

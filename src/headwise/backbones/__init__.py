@@ -54,8 +54,9 @@ def load_backbone(name: str | nn.Module, device: str = "cpu") -> Any:
     Returns
     -------
     Backbone
-        In evaluation mode, without gradients. A module, or a Hugging Face model that takes no images, is an
-        `headwise.contracts.AttentionModel`, which can be dissected and makes no tokens of images.
+        In evaluation mode, without gradients. A Hugging Face text model with its tokenizer is a
+        `headwise.contracts.TextBackbone`. A module, or a model that takes neither images nor texts, is an
+        `headwise.contracts.AttentionModel`, which can be dissected and makes no tokens of either.
 
     Raises
     ------

@@ -13,12 +13,15 @@ from ..errors import InputError
 from ..files import hash_tensors, read_json
 from ..hub import cached, is_repo_id
 from . import BACKBONES
+from .language import LanguageBackbone
 from .plain import VisionBackbone
 from .wrapped import WrappedModule
 
 __all__ = ["import_transformers", "load_hf"]
 
 _FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by the numbers of PIL
+_TOKENIZER = ("tokenizer*.json", "vocab.*", "*.model")
+"""Files that hold a tokenizer."""
 
 
 def import_transformers() -> Any:
@@ -42,14 +45,15 @@ def load_hf(rest: str, device: str = "cpu") -> WrappedModule:
 
     Returns
     -------
-    VisionBackbone or WrappedModule
-        The latter for models that take no images.
+    VisionBackbone, LanguageBackbone or WrappedModule
+        The second for models of text whose folder holds their tokenizer, the last for all others, which can be
+        dissected and make no tokens of images or texts.
 
     Raises
     ------
     InputError
         No such model here, weights that are no safetensors, code of its own, quantised weights, an attention that is
-        not understood, or images without a description of their preprocessing.
+        not understood, images without a description of their preprocessing, or a tokenizer that cannot be read.
     """
     if not rest:
         raise InputError("which model? Give hf/FOLDER or hf/USER/NAME, for example hf/facebook/dinov2-small")
@@ -80,7 +84,11 @@ def load_hf(rest: str, device: str = "cpu") -> WrappedModule:
     )
     model = model.eval().requires_grad_(False).to(device)
     if not sees:
-        return WrappedModule(f"hf/{rest}", model, about)
+        reads = getattr(model, "main_input_name", "") == "input_ids" and not config.get("is_encoder_decoder")
+        tokenizer = _tokenizer(transformers, folder) if reads else None
+        if tokenizer is None:
+            return WrappedModule(f"hf/{rest}", model, about)
+        return LanguageBackbone(f"hf/{rest}", model, tokenizer, about, device)
     how = _preprocessing(folder)
 
     def forward(images: Tensor) -> Tensor:
@@ -113,6 +121,19 @@ def _config(folder: Path) -> dict[str, Any]:
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no .safetensors file; pickled weights are never read")
     return config
+
+
+def _tokenizer(transformers: Any, folder: Path) -> Any:
+    """The tokenizer of a folder; None where there is none."""
+    if not any(file for name in _TOKENIZER for file in folder.glob(name)):
+        return None
+    file = folder / "tokenizer_config.json"
+    if file.is_file() and "auto_map" in read_json(file):
+        raise InputError(f"{folder} names code of its own in tokenizer_config.json (auto_map), which is never run")
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the library behind it raises this very type where a file is broken
+        raise InputError(f"the tokenizer of {folder} cannot be read: {_first_line(error)}") from None
 
 
 def _preprocessing(folder: Path) -> Preprocessing:

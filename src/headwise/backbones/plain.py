@@ -64,11 +64,10 @@ class VisionBackbone(WrappedModule):
         return super().tokens(images, layers, at)
 
     def _check_inputs(self, inputs: Any) -> None:
-        size = tuple(inputs.shape)
-        if inputs.ndim != 4 or size[1:] != (3, *self.preprocessing.image_size):
-            raise InputError(
-                f"{self.name} takes images (B, 3, {', '.join(map(str, self.preprocessing.image_size))}), got {size}"
-            )
+        size = self.preprocessing.image_size
+        if not isinstance(inputs, Tensor) or inputs.ndim != 4 or tuple(inputs.shape[1:]) != (3, *size):
+            found = tuple(inputs.shape) if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+            raise InputError(f"{self.name} takes images (B, 3, {', '.join(map(str, size))}), got {found}")
 
 
 class PlainBackbone(VisionBackbone):

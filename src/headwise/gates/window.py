@@ -15,31 +15,36 @@ __all__ = ["Window", "WindowGates"]
 
 
 class WindowGates:
-    """``D[t, u] = 1`` where u lies within ``radius`` rows and columns of t, scaled so that rows sum to about s/2."""
+    """``D[t, u] = 1`` where u lies within ``radius`` rows and columns of t, scaled so that rows sum to about s/2.
+
+    ``scale`` is the factor where some tokens are hidden: s is then the mean number of those that are not.
+    """
 
     count = 1
 
-    def __init__(self, shape: TokenShape, radius: int) -> None:
+    def __init__(self, shape: TokenShape, radius: int, scale: Tensor | None = None) -> None:
         rows, columns = shape.grid or (1, shape.num_tokens)
         if rows * columns != shape.num_tokens:
             raise InputError(
                 f"window gates need one token for each of the {rows} x {columns} places of the grid, got "
                 f"{shape.num_tokens} tokens; let the block act on the patch tokens"
             )
-        self.radius = radius
+        self.radius, self.scale = radius, scale
         place = torch.arange(shape.num_tokens, device="cpu")
         row, column = place // columns, place % columns
         near = ((row[:, None] - row).abs() <= radius) & ((column[:, None] - column).abs() <= radius)
-        open_keys = near.double().sum(1).mean()
-        self.table = near.double() * (shape.num_tokens / 2 / open_keys)
+        self.near = near.double()
+        self._plain = shape.num_tokens / 2 / self.near.sum(1).mean()
         self._place = place
 
     def values(self, tokens: Tensor, index: int) -> GateValues:
         labels = self._place.to(tokens.device).expand(tokens.shape[0], -1)
-        return PairGate(labels, labels, self.table.to(tokens))
+        table = self.near * (self._plain if self.scale is None else self.scale)
+        return PairGate(labels, labels, table.to(tokens))
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"radius": torch.tensor(self.radius, device="cpu")}
+        found = {"radius": torch.tensor(self.radius, device="cpu")}
+        return found if self.scale is None else {**found, "scale": self.scale}
 
 
 @GATES.register("window")
@@ -64,7 +69,23 @@ class Window:
     def fit(self, block: Block, shape: TokenShape, tokens: Iterable[Tensor], count: int, seed: int) -> WindowGates:
         if count < 0:
             raise InputError(f"the radius of a window must not be negative, got {count}")
-        return WindowGates(shape, count)
+        plain = WindowGates(shape, count)
+        return WindowGates(shape, count, _ragged_scale(plain.near, tokens))
 
     def restore(self, block: Block, shape: TokenShape, tensors: Mapping[str, Tensor]) -> WindowGates:
-        return WindowGates(shape, int(tensors["radius"]))
+        return WindowGates(shape, int(tensors["radius"]), tensors.get("scale"))
+
+
+def _ragged_scale(near: Tensor, tokens: Iterable[Tensor]) -> Tensor | None:
+    """Factor by which rows of tokens that are not hidden sum to half of them; None where none is hidden."""
+    samples, shown, opened, hidden = 0, 0.0, 0.0, False
+    for chunk in tokens:
+        seen = chunk.abs().sum(-1).cpu() > 0  # hidden tokens are zero
+        hidden |= not bool(seen.all())
+        real = seen.double()
+        samples += len(real)
+        shown += float(real.sum())
+        opened += float(((real @ near) * real).sum())
+    if not hidden or not opened:
+        return None
+    return torch.tensor(shown / samples / 2 * shown / opened, dtype=torch.float64, device="cpu")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..checks import takes_texts
 from ..contracts import Backbone
 from ..errors import InputError
 from .export import write_onnx
@@ -108,6 +109,10 @@ class ImageModel(nn.Module):
 
 def attach(head: Head, backbone: Backbone, layer: int | None = None, trainable: bool = False) -> ImageModel:
     """One module from pixels; see `Head.attach`."""
+    if takes_texts(backbone):
+        raise InputError(
+            f"{backbone.name} takes texts, and attach makes a module from pixels; headwise.predict runs a head on texts"
+        )
     if not isinstance(backbone, Backbone):
         raise InputError(
             f"a backbone is needed, got {type(backbone).__name__}; make one with headwise.load_backbone(name)"

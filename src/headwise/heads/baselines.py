@@ -1,4 +1,4 @@
-"""What a head has to beat: majority class, nearest neighbours, logistic regression on raw pixels."""
+"""What a head has to beat: majority class, nearest neighbours, logistic regression on pixels or words."""
 
 from __future__ import annotations
 
@@ -49,15 +49,16 @@ def neighbours(
 
 
 def logistic_probabilities(
-    train: NDArray[Any], targets: NDArray[Any], val: NDArray[Any], val_targets: NDArray[Any], test: NDArray[Any]
+    train: Any, targets: NDArray[Any], val: Any, val_targets: NDArray[Any], test: Any, standardize: bool = True
 ) -> tuple[list[NDArray[Any]], int]:
-    """Ridge logistic regression on standardised features, its strength chosen on the validation samples.
+    """Ridge logistic regression, its strength chosen on the validation samples; features may be sparse as they are.
 
     Returns the probabilities on validation and test samples, and the number of fitted parameters.
     """
     best, chosen = np.inf, None
-    for strength in (1e-3, 1e-2, 1e-1, 1.0):
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300, tol=1e-3))
+    for strength in (1e-3, 1e-2, 1e-1, 1.0) if standardize else (0.1, 1.0, 10.0, 100.0):
+        first = [StandardScaler()] if standardize else []
+        model = make_pipeline(*first, LogisticRegression(C=strength, max_iter=300 if standardize else 3000, tol=1e-3))
         model.fit(train, targets)
         found = score(model.predict_proba(val), val_targets).log_loss
         if found < best:

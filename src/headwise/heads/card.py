@@ -70,6 +70,7 @@ def model_card(
             else "not known (the tokens came from arrays)"
         ),
         origin=origin,
+        texts="tokenizer" in ((origin or {}).get("preprocessing") or {}),
         num_tokens=facts.num_tokens,
         width=facts.width,
         classes=names[:NAMED],

@@ -26,7 +26,15 @@ from .reading import Reading
 from .record import PathRecord
 from .targets import bind, encode
 
-__all__ = ["Comparison", "HeadResult", "Splits", "baseline_results", "certified_results", "paired_bootstrap"]
+__all__ = [
+    "Comparison",
+    "HeadResult",
+    "PlainFeatures",
+    "Splits",
+    "baseline_results",
+    "certified_results",
+    "paired_bootstrap",
+]
 
 NAMES = {
     "linear_prefix": ("linear, prefix token", "linear on the prefix tokens (class token)"),
@@ -52,6 +60,26 @@ class Splits:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+
+@dataclass(frozen=True)
+class PlainFeatures:
+    """Features of the samples themselves, without a backbone, for a logistic regression that a head has to beat.
+
+    Parameters
+    ----------
+    name, what : str
+        A title and a sentence.
+    features : dict of array or sparse matrix
+        Those of "train", "val" and "test".
+    standardize : bool
+        Whether they are standardised: numbers of all sizes are, words that are weighted already are not.
+    """
+
+    name: str
+    what: str
+    features: dict[str, Any]
+    standardize: bool = False
 
 
 @dataclass
@@ -82,8 +110,8 @@ class HeadResult:
         return {**row, "scores": {k: asdict(v) for k, v in self.scores.items()}}
 
 
-def baseline_results(source: TokenSource, splits: Splits, pixels: dict[str, NDArray[Any]] | None) -> list[HeadResult]:
-    """Majority class, 20 nearest neighbours, and logistic regression on raw pixels where there are images."""
+def baseline_results(source: TokenSource, splits: Splits, plain: PlainFeatures | None) -> list[HeadResult]:
+    """Majority class, 20 nearest neighbours, and logistic regression on the samples themselves where they are given."""
     y, c = splits.targets, splits.num_classes
     results = []
 
@@ -104,10 +132,12 @@ def baseline_results(source: TokenSource, splits: Splits, pixels: dict[str, NDAr
     found = neighbours(features["train"], y["train"], [features["val"], features["test"]])
     pooled = "prefix and mean patch tokens" if source.num_prefix else "the mean token"
     add("20 nearest neighbours", f"on {pooled} of unit length", began, found)
-    if pixels is not None:
-        began = time.perf_counter()
-        found, count = logistic_probabilities(pixels["train"], y["train"], pixels["val"], y["val"], pixels["test"])
-        add("raw pixels", "logistic regression on the pixels, no backbone", began, found, parameters=count, linear=True)
+    if plain is not None:
+        began, x = time.perf_counter(), plain.features
+        found, count = logistic_probabilities(
+            x["train"], y["train"], x["val"], y["val"], x["test"], standardize=plain.standardize
+        )
+        add(plain.name, plain.what, began, found, parameters=count, linear=True)
     return results
 
 

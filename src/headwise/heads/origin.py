@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ..contracts import Backbone
+from ..contracts import Backbone, TextBackbone
 from ..errors import InputError
 
 __all__ = ["At", "differences", "place"]
@@ -15,7 +15,9 @@ __all__ = ["At", "differences", "place"]
 At = Literal["output", "block_input"]
 
 
-def place(origin: Mapping[str, Any] | None, backbone: Backbone, layer: int | None = None) -> tuple[int, At, str]:
+def place(
+    origin: Mapping[str, Any] | None, backbone: Backbone | TextBackbone, layer: int | None = None
+) -> tuple[int, At, str]:
     """Layer from 0 and place in it whose tokens a head takes, and what differs from its origin, in words.
 
     Without an origin these are the layer asked for (the last by default) and its output, and nothing differs.

@@ -114,8 +114,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "token": (
         "token",
-        "One vector of the backbone's output. Patch tokens belong to a square of the image; prefix tokens (class "
-        "token, registers) to the whole.",
+        "One vector of the backbone's output. Patch tokens belong to a square of the image, or to a word or a part of "
+        "one; prefix tokens (class token, registers) to the whole.",
         ("tokens", "patch tokens", "prefix tokens", "patch token", "prefix token"),
     ),
     "weighted-cosine": (

@@ -1,39 +1,48 @@
-"""From what the user names to a token store with three parts and the images behind it."""
+"""From what the user names to a token store with three parts and the images or texts behind it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ..contracts import Backbone, Progress
+from ..contracts import Backbone, Progress, TextBackbone
 from ..errors import InputError
-from ..heads.compare import Splits
+from ..heads.compare import PlainFeatures, Splits
 from ..heads.facts import TokenFacts
-from ..tokens import ArrayData, ImageSamples, TokenStore, extract, make_splits
+from ..tokens import ArrayData, ImageSamples, TextSamples, TokenStore, extract, make_splits
+from ..tokens.feeds import TextFeed
 
 __all__ = [
+    "Found",
     "check_classes",
     "open_tokens",
-    "raw_pixels",
+    "plain_features",
     "store_arrays",
-    "three_part_images",
+    "three_part_samples",
     "three_parts",
     "training_size",
 ]
 
+Found = ImageSamples | TextSamples | ArrayData | TokenStore
+"""What `headwise.open_data` gives."""
+
 PIXEL_SIDE = 32  # images are shrunk to this side for the raw-pixel baseline
+WORD = r"(?u)\b\w+\b"  # what counts as a word in the baseline of words
 
 
 def open_tokens(
-    found: ImageSamples | ArrayData | TokenStore,
-    model: Backbone | None,
+    found: Found,
+    model: Backbone | TextBackbone | None,
     path: Path,
     *,
     layer: int,
+    max_tokens: int | None = None,
     seed: int,
     batch_size: int,
     device: str,
@@ -41,18 +50,19 @@ def open_tokens(
     overwrite: bool,
     progress: Progress,
     announce: Callable[[str], object] | None,
-) -> tuple[TokenStore, ImageSamples | None]:
-    """A store with a train, a validation and a test part, and the images where there are any."""
+) -> tuple[TokenStore, ImageSamples | TextSamples | None]:
+    """A store with a train, a validation and a test part, and the images or texts where there are any."""
     if isinstance(found, TokenStore):
         return found, None
-    if isinstance(found, ImageSamples):
+    if isinstance(found, (ImageSamples, TextSamples)):
         assert model is not None
-        samples = three_part_images(found, seed)
+        samples = three_part_samples(found, seed)
         store = extract(
             model,
             samples,
             path,
             layer=layer,
+            max_tokens=max_tokens,
             batch_size=batch_size,
             device=device,
             strict=strict,
@@ -64,22 +74,22 @@ def open_tokens(
     return store_arrays(found, path, seed=seed, overwrite=overwrite, progress=progress), None
 
 
-def three_part_images(found: ImageSamples, seed: int) -> ImageSamples:
-    """Images with three parts: those that are given, the others made."""
+def three_part_samples(found: ImageSamples | TextSamples, seed: int) -> ImageSamples | TextSamples:
+    """Images or texts with three parts: those that are given, the others made."""
     return found.with_split(_parts(found, seed))
 
 
-def training_size(
-    found: ImageSamples | ArrayData | TokenStore, model: Backbone | None, seed: int
-) -> tuple[TokenFacts, int]:
+def training_size(found: Found, model: Any, seed: int, max_tokens: int | None = None) -> tuple[TokenFacts, int]:
     """What the tokens will look like, and how many rows of them (each view is one) will train, before any is made."""
     views = 1
     if isinstance(found, TokenStore):
         facts, views = TokenFacts.of(found), found.num_views
     elif isinstance(found, ImageSamples):
-        assert model is not None
         prefix, grid = model.num_prefix_tokens, model.grid
         facts = TokenFacts(prefix + grid[0] * grid[1], model.width, prefix, grid)
+    elif isinstance(found, TextSamples):
+        longest = TextFeed(model, found, max_tokens).num_tokens
+        facts = TokenFacts(longest, model.width, model.num_prefix_tokens, None)
     else:
         shape = found.tokens.shape
         views = shape[1] if len(shape) == 4 else 1
@@ -87,7 +97,7 @@ def training_size(
     return facts, views * int((_parts(found, seed) == "train").sum())
 
 
-def _parts(found: ImageSamples | ArrayData | TokenStore, seed: int) -> NDArray[Any]:
+def _parts(found: Found, seed: int) -> NDArray[Any]:
     return make_splits(found.labels, found.groups, seed=seed, split=found.split, class_names=found.class_names)
 
 
@@ -118,7 +128,7 @@ def _dtype(tokens: NDArray[Any]) -> str:
     return name if name in ("float16", "float32", "float64") else "float32"
 
 
-def check_classes(found: ImageSamples | ArrayData | TokenStore) -> None:
+def check_classes(found: Found) -> None:
     """Refuse labels that are no classes before any long work."""
     labels = np.asarray(found.labels)
     if labels.dtype.kind != "i" or labels.ndim != 1:
@@ -131,7 +141,7 @@ def check_classes(found: ImageSamples | ArrayData | TokenStore) -> None:
         raise InputError(f"the labels hold one class only ({_name(found, classes[0])}); study needs at least two")
 
 
-def _name(found: ImageSamples | ArrayData | TokenStore, code: int) -> str:
+def _name(found: Found, code: int) -> str:
     return repr(found.class_names[code]) if found.class_names else str(code)
 
 
@@ -146,19 +156,35 @@ def three_parts(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
     return Splits(rows, targets, classes), names
 
 
-def raw_pixels(samples: ImageSamples | None, store: TokenStore, splits: Splits) -> dict[str, NDArray[Any]] | None:
-    """Small raw images as vectors, in the order of the store's rows."""
+def plain_features(
+    samples: ImageSamples | TextSamples | None, store: TokenStore, splits: Splits
+) -> PlainFeatures | None:
+    """The samples themselves, without a backbone, in the order of the store's rows: small images, or words."""
     if samples is None:
         return None
     where = {name: i for i, name in enumerate(samples.ids)}
+    rows = {part: [where[store.ids[row]] for row in rows] for part, rows in splits.rows.items()}
+    return _pixels(samples, rows) if isinstance(samples, ImageSamples) else _words(samples, rows)
 
-    def vector(row: int) -> NDArray[Any]:
-        image = samples.image(where[store.ids[row]])
+
+def _pixels(samples: ImageSamples, rows: dict[str, list[int]]) -> PlainFeatures:
+    def vector(index: int) -> NDArray[Any]:
+        image = samples.image(index)
         if max(image.size) > PIXEL_SIDE or len({image.size, first}) > 1:
             image = image.resize((PIXEL_SIDE, PIXEL_SIDE))
         return np.asarray(image, dtype=np.float32).ravel() / 255
 
-    first = samples.image(where[store.ids[0]]).size
+    first = samples.image(min(min(part) for part in rows.values())).size
     if max(first) > PIXEL_SIDE:
         first = (PIXEL_SIDE, PIXEL_SIDE)
-    return {part: np.stack([vector(int(r)) for r in rows]) for part, rows in splits.rows.items()}
+    features = {part: np.stack([vector(i) for i in some]) for part, some in rows.items()}
+    return PlainFeatures("raw pixels", "logistic regression on the pixels, no backbone", features, standardize=True)
+
+
+def _words(samples: TextSamples, rows: dict[str, list[int]]) -> PlainFeatures | None:
+    texts = {part: [samples.texts[i] for i in some] for part, some in rows.items()}
+    if not any(re.search(WORD, text) for text in texts["train"]):
+        return None
+    model = TfidfVectorizer(token_pattern=WORD, sublinear_tf=True).fit(texts["train"])
+    features = {part: model.transform(some) for part, some in texts.items()}
+    return PlainFeatures("words", "logistic regression on the words (tf-idf), no backbone", features)

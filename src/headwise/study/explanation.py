@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..contracts import Backbone, Preprocessing, Tokens
+from ..contracts import Backbone, Preprocessing, TextBackbone, Tokens
 from ..errors import InputError
 from ..files import replacing
 from ..heads import Atoms, Head
@@ -21,12 +21,13 @@ from ..heads.clusters import GateClusters, clusters
 from ..heads.explain import token_outputs
 from ..heads.save import as_head
 from ..report import render_explanation
-from ..tokens import ArrayData, ArrayTokens, TokenStore, UnreadableImage, open_samples
-from ..tokens.samples import skipped_images
+from ..tokens import ArrayData, ArrayTokens, TextSamples, TokenStore, open_samples
+from ..tokens.feeds import read_samples
 from ..version import __version__
 from . import facts
 from .origin import backbone_of, check_store
-from .prediction import read_images
+from .prediction import feed_of, none_left, tell_left_out
+from .quotations import Span, quoted
 from .result import FORMAT_VERSION
 
 __all__ = ["Explanation", "explain"]
@@ -71,11 +72,12 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Samples:
-    """Names, tokens and, where there are images, the pictures that the backbone saw."""
+    """Names, tokens and, where there are any, the pictures that the backbone saw, or the texts with their spans."""
 
     names: list[str]
     tokens: Tokens
     pictures: list[NDArray[Any]] | None = None
+    texts: list[tuple[str, list[Span]]] | None = None
 
 
 @torch.inference_mode()
@@ -84,8 +86,9 @@ def explain(
     data: str | Path,
     *,
     samples: int = 8,
-    backbone: str | Backbone | None = None,
+    backbone: str | Backbone | TextBackbone | None = None,
     layer: int | None = None,
+    columns: tuple[str, str] | None = None,
     device: str = "cpu",
     strict: bool = False,
     announce: Callable[[str], object] | None = None,
@@ -98,11 +101,11 @@ def explain(
     head : Head, fitted estimator, str or path
         The head, or the folder where it was saved.
     data : str or path
-        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, arrays, or a token store.
-        Labels are not needed. Only images give pictures; tokens give maps alone.
+        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, a table of texts, arrays, or
+        a token store. Labels are not needed. Only images give pictures, and texts quotations; tokens give maps alone.
     samples : int
         How many samples to show, spread evenly over the data; 100 at most.
-    backbone, layer, strict, announce
+    backbone, layer, columns, strict, announce
         As in `predict`.
     device : str
         Where the backbone runs.
@@ -127,7 +130,7 @@ def explain(
     if not 1 <= samples <= MOST_SAMPLES:
         raise InputError(f"{samples} samples are asked for; 1 to {MOST_SAMPLES} can be shown")
     head = as_head(head)
-    shown = _open(head, data, samples, backbone, layer, device, strict, announce)
+    shown = _open(head, data, samples, backbone, layer, columns, device, strict, announce)
     found = head.atoms()
     arrays: dict[str, NDArray[Any]] = {}
     told = _sample_facts(head, shown, found, arrays)
@@ -162,14 +165,15 @@ def _open(
     head: Head,
     data: str | Path,
     count: int,
-    backbone: str | Backbone | None,
+    backbone: str | Backbone | TextBackbone | None,
     layer: int | None,
+    columns: tuple[str, str] | None,
     device: str,
     strict: bool,
     announce: Callable[[str], object] | None,
 ) -> _Samples:
     """Some samples of the data, as tokens that fit the head."""
-    found = open_samples(data)
+    found = open_samples(data, columns)
     total = found.num_samples if isinstance(found, TokenStore) else len(found)
     rows = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
     if isinstance(found, TokenStore):
@@ -182,15 +186,20 @@ def _open(
         names = [found.ids[i] if found.ids else str(i) for i in rows]
         return _Samples(names, head.batch(tokens.values, tokens.mask))
     model, layer, at = backbone_of(head, backbone, layer, device)
-    skipped = list[tuple[str, UnreadableImage]]()
-    names, images = read_images(found, rows.tolist(), strict, skipped)
-    if not images:
-        raise InputError(f"none of {len(rows)} images could be read; the first: {skipped[0][1]}")
-    if skipped and announce:
-        announce(skipped_images([name for name, _ in skipped], len(rows)))
-    batch = model.preprocess(images)
-    values = model.tokens(batch, layers=(layer,), at=at)[0].cpu()
-    return _Samples(names, head.batch(values), _as_seen(batch, model.preprocessing))
+    feed = feed_of(head, model, found)
+    read, skipped = read_samples(feed, rows.tolist(), strict)
+    if not read:
+        raise none_left(feed, skipped)
+    if announce:
+        tell_left_out(feed, skipped, len(rows), announce)
+    values, mask = feed.tokens(read, layer, at)
+    names = [found.ids[i] for i, _ in read]
+    batch = head.batch(values[:, 0], None if mask is None else mask[:, 0])
+    if isinstance(found, TextSamples):
+        spans = [model.spans(found.texts[i], head.facts.num_tokens) for i, _ in read]
+        known = None if None in spans else [(found.texts[i], each) for (i, _), each in zip(read, spans, strict=True)]
+        return _Samples(names, batch, texts=known)
+    return _Samples(names, batch, _as_seen(model.preprocess([image for _, image in read]), model.preprocessing))
 
 
 def _as_seen(batch: torch.Tensor, told: Preprocessing) -> list[NDArray[Any]]:
@@ -228,7 +237,11 @@ def _sample_facts(head: Head, shown: _Samples, found: Atoms, arrays: dict[str, N
             entry["image_key"] = f"sample/{i}/image"
             arrays[entry["image_key"]] = shown.pictures[i]
         patches = own[prefix:]
-        if len(patches) > 1 and float(patches.abs().sum()) > FAINT * float(own.abs().sum()):
+        if tokens.mask is not None and tokens.grid is None:
+            patches = patches[tokens.mask[i, prefix:]]
+        if shown.texts is not None:
+            entry["pieces"], _ = quoted(*shown.texts[i], own.numpy(force=True))
+        elif len(patches) > 1 and float(patches.abs().sum()) > FAINT * float(own.abs().sum()):
             entry["map_key"] = f"sample/{i}/map"
             arrays[entry["map_key"]] = _placed(patches.numpy(force=True).astype(np.float32), tokens.grid, 0)
         told.append(entry)

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts import Backbone
+from ..checks import takes_texts
+from ..contracts import Backbone, TextBackbone
 from ..heads.calibration import chance_error, reliability
 from ..heads.compare import HeadResult, Splits
 from ..heads.metrics import evaluate
 from ..tokens import TokenStore
 from ..version import __version__
 
-__all__ = ["backbone_facts", "calibration_facts", "data_facts", "path_rows", "title", "versions"]
+__all__ = ["backbone_facts", "calibration_facts", "data_facts", "left_out", "path_rows", "title", "versions"]
 
 
-def title(model: Backbone | None, data: str) -> str:
+def title(model: Backbone | TextBackbone | None, data: str) -> str:
     name = Path(data).name or data
     if model is None:
         return f"{name}: tokens from disk"
@@ -61,7 +62,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def backbone_facts(model: Backbone | None, layer: int) -> dict[str, Any] | None:
+def backbone_facts(model: Any, layer: int) -> dict[str, Any] | None:
     if model is None:
         return None
     return {
@@ -70,7 +71,7 @@ def backbone_facts(model: Backbone | None, layer: int) -> dict[str, Any] | None:
         "width": model.width,
         "depth": model.depth,
         "num_heads": model.num_heads,
-        "grid": list(model.grid),
+        "grid": None if takes_texts(model) else list(model.grid),
         "num_prefix": model.num_prefix_tokens,
         "weights_hash": model.weights_hash,
         "layer": layer % model.depth,
@@ -96,13 +97,31 @@ def calibration_facts(result: HeadResult, splits: Splits, seed: int) -> dict[str
 
 
 def data_facts(name: str, found: Any, store: TokenStore, splits: Splits, names: list[str]) -> dict[str, Any]:
+    cut = store.manifest.source.get("cut")  # of texts; None for all else
     return {
         "name": Path(name).name or name,
         "description": getattr(found, "description", "") or store.manifest.source.get("description", ""),
         "num_samples": store.num_samples,
         "num_tokens": store.num_tokens,
+        "padded": store.manifest.has_mask,
+        "cut": cut,
         "token_width": store.width,
         "classes": names,
         "counts": {part: np.bincount(t, minlength=splits.num_classes).tolist() for part, t in splits.targets.items()},
-        "skipped": [name for name, _ in store.skipped],
+        "skipped": [name if cut is None else f"{name}: {why}" for name, why in store.skipped],
     }
+
+
+def left_out(store: TokenStore) -> list[str]:
+    """Sentences about samples, and ends of texts, that the store does not hold."""
+    count, cut = len(store.skipped), store.manifest.source.get("cut")
+    told = []
+    if count and cut is not None:
+        are, left = ("text is", "is") if count == 1 else ("texts are", "are")
+        told.append(f"{count} {are} empty or the same as an earlier one, and {left} left out")
+    elif count:
+        told.append(f"{count} {'image' if count == 1 else 'images'} could not be read and left out")
+    if cut:
+        are = "text is" if cut == 1 else "texts are"
+        told.append(f"{cut} {are} longer than {store.num_tokens} tokens; what is beyond them is left out")
+    return told

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backbones import load_backbone
-from ..checks import check_backbone
-from ..contracts import Backbone
+from ..checks import check_backbone, takes_texts
+from ..contracts import Backbone, TextBackbone
 from ..errors import InputError
 from ..heads import Head
 from ..heads.origin import At, differences, place
@@ -17,14 +17,14 @@ __all__ = ["backbone_of", "check_store"]
 
 
 def backbone_of(
-    head: Head, backbone: str | Backbone | None = None, layer: int | None = None, device: str = "cpu"
-) -> tuple[Backbone, int, At]:
+    head: Head, backbone: str | Backbone | TextBackbone | None = None, layer: int | None = None, device: str = "cpu"
+) -> tuple[Any, int, At]:
     """The backbone, layer and place in the layer whose tokens a head takes.
 
     Parameters
     ----------
     head : Head
-    backbone : str, Backbone or None
+    backbone : str, Backbone, TextBackbone or None
         The head's own by default; another one must have the same weights. Needed where the head does not know its own.
     layer : int or None
         The head's own by default, negative from the end; the last one where the head does not know its own.
@@ -40,7 +40,9 @@ def backbone_of(
     model = _load(origin, backbone, device)
     wanted, at, differs = place(origin, model, layer)
     if origin is None:
-        head.check(model.num_prefix_tokens + model.grid[0] * model.grid[1], model.width)
+        text = takes_texts(model)  # which has as many tokens as it has
+        count = head.facts.num_tokens if text else model.num_prefix_tokens + model.grid[0] * model.grid[1]
+        head.check(count, model.width)
     elif differs:
         hint = _hint(origin) if backbone is None else f"leave the backbone out, or {_hint(origin)}"
         if wanted != origin["layer"]:
@@ -63,12 +65,12 @@ def check_store(head: Head, store: TokenStore) -> None:
     differs = differences(origin, found)
     if differs:
         raise InputError(
-            f"{store.path} does not hold tokens of this head ({differs}); give the images themselves, or tokens of "
+            f"{store.path} does not hold tokens of this head ({differs}); give the samples themselves, or tokens of "
             f"{origin['backbone']} at layer {origin['layer']}, {origin['at']}"
         )
 
 
-def _load(origin: Mapping[str, Any] | None, backbone: str | Backbone | None, device: str) -> Backbone:
+def _load(origin: Mapping[str, Any] | None, backbone: str | Backbone | TextBackbone | None, device: str) -> Any:
     if backbone is not None:
         model = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
         check_backbone(model, "tokens")

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..contracts import Backbone, Progress
-from ..dissect import dissect, overlays
+from ..dissect import Dissection, dissect, overlays
 from ..heads.compare import HeadResult, Splits
-from ..heads.explain import token_use
+from ..heads.explain import TokenUse, token_use
 from ..tokens import ImageSamples, TokenStore, read_photographs
 
-__all__ = ["dissection_pictures", "token_use_pictures"]
+__all__ = ["dissection_facts", "dissection_pictures", "shown_head", "token_use_pictures", "use_facts"]
 
 MOST_EXAMPLES = 12  # one a class; with more classes the page would be mostly these
 
@@ -29,9 +29,7 @@ def token_use_pictures(
     arrays: dict[str, NDArray[Any]],
 ) -> dict[str, Any] | None:
     """Token use of the head to use; where that reads prefix tokens only, of the best other head, which is named."""
-    mapped = min(filter(_reads_patches, certified), key=lambda r: r.scores["val"].log_loss, default=None)
-    if _reads_patches(used):
-        mapped = used
+    mapped = shown_head(used, certified)
     if store.grid is None or mapped is None or mapped.head is None:
         return None
     rows = splits.rows["test"][:500]
@@ -56,16 +54,27 @@ def token_use_pictures(
                 "predicted": names[int(use.predicted[position])],
             }
         )
-    share = float(use.mean[:prefix].sum())
     return {
+        **use_facts(mapped, use, prefix),
         "grid": list(store.grid),
         "map_key": "token_use/mean",
-        "prefix_share": share,
-        "patch_share": 1 - share,
         "examples": examples,
-        "head": mapped.name,
-        "note": f"Share of each token in the evidence for the predicted class, averaged over {len(rows)} test samples.",
     }
+
+
+def shown_head(used: HeadResult, certified: list[HeadResult]) -> HeadResult | None:
+    """The head whose use of tokens is shown: the one to use, or the best other where that reads prefix tokens only."""
+    if _reads_patches(used):
+        return used
+    return min(filter(_reads_patches, certified), key=lambda r: r.scores["val"].log_loss, default=None)
+
+
+def use_facts(shown: HeadResult, use: TokenUse, prefix: int) -> dict[str, Any]:
+    """Shares of prefix and patch tokens, and whose they are."""
+    share = float(use.mean[:prefix].sum())
+    count = len(use.samples)
+    note = f"Share of each token in the evidence for the predicted class, averaged over {count} test samples."
+    return {"prefix_share": share, "patch_share": 1 - share, "head": shown.name, "note": note}
 
 
 def _reads_patches(result: HeadResult) -> bool:
@@ -100,9 +109,13 @@ def dissection_pictures(model: Backbone, arrays: dict[str, NDArray[Any]], tell: 
             }
         )
     tell("dissect the backbone", 2, 2)
+    return {**dissection_facts(found), "overlays": entries, "photos": photos}
+
+
+def dissection_facts(found: Dissection) -> dict[str, Any]:
+    """Numbers of a dissection, with the chance band that the report draws."""
     # the map shows weighted cosines, so its band is theirs: the widest of the permutation bands
-    chance = float(found.weighted_chance.max())
-    return {**found.to_dict(), "chance": chance, "mode_chance": found.chance, "overlays": entries, "photos": photos}
+    return {**found.to_dict(), "chance": float(found.weighted_chance.max()), "mode_chance": found.chance}
 
 
 def _square(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The main job: images or tokens with labels in; a certified head, a dissected backbone and a report out."""
+"""The main job: images, texts or tokens with labels in; a certified head, a dissected backbone and a report out."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from numpy.typing import NDArray
 
 from ..backbones import load_backbone
 from ..checks import check_backbone, check_number, check_whole
-from ..contracts import Backbone, Progress
+from ..contracts import Backbone, Progress, TextBackbone
 from ..devices import choose_device, heads_device
-from ..errors import InputError
+from ..errors import HeadwiseError, InputError
 from ..files import claim_folder
 from ..heads.compare import baseline_results, certified_results, paired_bootstrap
 from ..heads.conditioning import Conditioner
 from ..heads.save import save_head
 from ..report import answer_sentences
-from ..tokens import ImageSamples, open_data
+from ..tokens import ImageSamples, TextSamples, open_data
+from ..tokens.feeds import check_fits
 from ..version import __version__
 from . import facts
-from .data import check_classes, open_tokens, raw_pixels, three_parts, training_size
+from .data import check_classes, open_tokens, plain_features, three_parts, training_size
 from .pictures import dissection_pictures, token_use_pictures
+from .quotations import dissection_texts, token_use_texts
 from .relu import GATED, check_relu_size, relu_facts
 from .result import FORMAT_VERSION, Study
 
@@ -37,11 +39,13 @@ __all__ = ["study"]
 
 def study(
     data: str | Path | Any = "digits",
-    backbone: str | Backbone = "embedded",
+    backbone: str | Backbone | TextBackbone = "embedded",
     out: str | Path = "headwise-study",
     *,
     device: str = "auto",
     layer: int = -1,
+    columns: tuple[str, str] | None = None,
+    max_tokens: int | None = None,
     seed: int = 0,
     tol: float = 1e-3,
     betas: int = 10,
@@ -58,10 +62,12 @@ def study(
 
     Parameters
     ----------
-    data : str, path, ImageSamples, ArrayData or TokenStore
-        "digits" (ships with scikit-learn), an image folder, a table of paths, arrays of tokens or images, or a store.
-    backbone : str or Backbone
-        "embedded", "timm/NAME" or "timm/NAME@weights.safetensors". Not used where the data are tokens.
+    data : str, path, ImageSamples, TextSamples, ArrayData or TokenStore
+        "digits" (ships with scikit-learn), an image folder, a table of paths or texts, arrays of tokens or images, or a
+        store.
+    backbone : str, Backbone or TextBackbone
+        "embedded", "timm/NAME", "timm/NAME@weights.safetensors" or "hf/FOLDER", which is what texts need. Not used
+        where the data are tokens.
     out : path
         Folder for ``report.html``, ``study.json``, ``head/`` and ``tokens/``. The same settings go on in it.
         The head is the best one on the validation samples, or the best linear one where that is enough: where the
@@ -71,6 +77,10 @@ def study(
         it has no float64 ("mps").
     layer : int
         Layer whose tokens are used, negative from the end.
+    columns : (str, str), optional
+        Columns of a table that hold texts and their labels; see `headwise.open_data`.
+    max_tokens : int, optional
+        Longer texts are cut; by default as many as the backbone takes.
     seed : int
         Decides splits and resamples.
     tol : float
@@ -84,9 +94,9 @@ def study(
         approximate, and it is never the head to use; the gated MLP may be. Small data only: where the training tokens
         are too many, nothing is done.
     batch_size : int
-        Images in one pass of the backbone.
+        Images or texts in one pass of the backbone.
     strict : bool
-        Stop at the first image that cannot be read, instead of leaving it out.
+        Stop at the first image or text that cannot be used, instead of leaving it out.
     overwrite : bool
         Replace a study made with other settings.
     progress : callable, optional
@@ -132,19 +142,25 @@ def study(
         "tol": tol,
         "betas": betas,
         "n_components": n_components,
-        **({"relu": True} if relu else {}),  # studies of before go on in their folders
+        # only where they are given: studies of before go on in their folders
+        **({"relu": True} if relu else {}),
+        **({"text_column": columns[0], "label_column": columns[1]} if columns else {}),
+        **({"max_tokens": max_tokens} if max_tokens is not None else {}),
     }
-    found = open_data(data)
+    found = open_data(data, columns)
     check_classes(found)
-    model: Backbone | None = None
-    if isinstance(found, ImageSamples):
+    if max_tokens is not None and not isinstance(found, TextSamples):
+        raise InputError(f"max_tokens is asked for, and {data} holds no texts; leave it out")
+    model: Any = None
+    if isinstance(found, (ImageSamples, TextSamples)):
         with clock("load the backbone"):
             tell("load the backbone", 0, 1)
             model = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
+            check_fits(model, found, max_tokens)
             tell("load the backbone", 1, 1)
     conditioner = Conditioner(n_components=n_components)
     if relu:
-        check_relu_size(*training_size(found, model, seed), conditioner)
+        check_relu_size(*training_size(found, model, seed, max_tokens), conditioner)
     # only now, so that a misspelt backbone or data set leaves no folder behind
     claim_folder(out, "study", settings, overwrite)
     with clock("extract tokens"):
@@ -153,6 +169,7 @@ def study(
             model,
             out / "tokens",
             layer=layer,
+            max_tokens=max_tokens,
             seed=seed,
             batch_size=batch_size,
             device=device,
@@ -162,16 +179,14 @@ def study(
             announce=announce,
         )
     splits, class_names = three_parts(store, seed)
-    if store.skipped:
-        images = "image" if len(store.skipped) == 1 else "images"
-        warnings.append(f"{len(store.skipped)} {images} could not be read and left out")
+    warnings += facts.left_out(store)
     names = ["linear_prefix"] if store.num_prefix else []
     if store.num_tokens > store.num_prefix:
         names += ["linear"] + (["attention", "default"] if store.num_tokens - store.num_prefix > 1 else [])
     names += [GATED] if relu else []
     with clock("fit baselines"):
         tell("fit baselines", 0, 1)
-        results = baseline_results(store, splits, raw_pixels(samples, store, splits))
+        results = baseline_results(store, splits, plain_features(samples, store, splits))
         tell("fit baselines", 1, 1)
     with clock("fit certified heads"):
         results += certified_results(
@@ -200,11 +215,20 @@ def study(
             approximate = relu_facts(certified[-1], store, splits, class_names, out / "relu", tell)
     arrays: dict[str, NDArray[Any]] = {}
     with clock("explain the head"):
-        use = token_use_pictures(used, certified, store, splits, samples, class_names, arrays)
+        if isinstance(samples, TextSamples):
+            use = token_use_texts(model, used, certified, store, splits, samples, class_names)
+        else:
+            use = token_use_pictures(used, certified, store, splits, samples, class_names, arrays)
     dissection = None
     if model is not None:
         with clock("dissect the backbone"):
-            dissection = dissection_pictures(model, arrays, tell)
+            try:
+                if isinstance(samples, TextSamples):
+                    dissection = dissection_texts(model, store, splits, samples, tell)
+                else:
+                    dissection = dissection_pictures(model, arrays, tell)
+            except HeadwiseError as error:  # the heads are fitted: they are worth a report without it
+                warnings.append(f"the backbone is not dissected: {error}")
     tell("write the report", 0, 1)
     confusion = np.zeros((splits.num_classes, splits.num_classes), dtype=int)
     np.add.at(confusion, (splits.targets["test"], used.probabilities.argmax(1)), 1)

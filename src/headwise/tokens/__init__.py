@@ -8,6 +8,7 @@ from .extract import extract
 from .manifest import FORMAT_VERSION, Manifest
 from .readers import (
     DATA_SETS,
+    TEXT_COLUMNS,
     open_data,
     open_samples,
     read_arrays,
@@ -16,8 +17,9 @@ from .readers import (
     read_images,
     read_photographs,
     read_table,
+    read_texts,
 )
-from .samples import ArrayData, ImageSamples, UnreadableImage
+from .samples import ArrayData, ImageSamples, TextSamples, UnreadableImage, UnreadableText
 from .splits import make_splits
 from .store import TokenStore
 from .views import ViewTokens, num_views, view_rows
@@ -25,13 +27,16 @@ from .views import ViewTokens, num_views, view_rows
 __all__ = [
     "DATA_SETS",
     "FORMAT_VERSION",
+    "TEXT_COLUMNS",
     "ArrayData",
     "ArrayTokens",
     "Augmentation",
     "ImageSamples",
     "Manifest",
+    "TextSamples",
     "TokenStore",
     "UnreadableImage",
+    "UnreadableText",
     "ViewTokens",
     "extract",
     "make_splits",
@@ -44,5 +49,6 @@ __all__ = [
     "read_images",
     "read_photographs",
     "read_table",
+    "read_texts",
     "view_rows",
 ]

@@ -1,8 +1,9 @@
-"""Images through a frozen backbone into a token store; stops at any moment and goes on."""
+"""Images or texts through a frozen backbone into a token store; stops at any moment and goes on."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shutil
 import time
@@ -12,19 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..checks import check_backbone, check_whole
-from ..contracts import Backbone, Progress
+from ..contracts import Backbone, Progress, TextBackbone
 from ..devices import choose_device
 from ..errors import InputError, unknown_name
 from .augmentation import Augmentation
+from .feeds import Feed, ImageFeed, TextFeed, check_fits, read_samples
 from .from_arrays import shard_samples, split_codes
 from .manifest import DTYPES, Manifest
 from .readers import open_data
 from .rows import first_bad
-from .samples import ImageSamples, UnreadableImage, skipped_images
+from .samples import ImageSamples, TextSamples, skipped_samples
 from .store import TokenStore
 from .table import as_labels, encode_names, hash_samples
 from .writer import StoreWriter
@@ -34,10 +35,13 @@ __all__ = ["extract"]
 _SPARE = 1.2
 """Free disk space asked for, as a multiple of the estimate."""
 
+_Batch = tuple[Tensor, Tensor | None, list[tuple[int, str]]]
+"""Tokens, their mask if any, and inputs that were left out, with reasons."""
+
 
 def extract(
-    backbone: Backbone,
-    samples: ImageSamples | str | os.PathLike[str],
+    backbone: Backbone | TextBackbone,
+    samples: ImageSamples | TextSamples | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
     layer: int = -1,
@@ -47,6 +51,7 @@ def extract(
     views: int = 1,
     view_seed: int = 0,
     augmentation: Augmentation | None = None,
+    max_tokens: int | None = None,
     device: str | torch.device = "cpu",
     shard_size: int | None = None,
     progress: Progress | None = None,
@@ -54,18 +59,21 @@ def extract(
     strict: bool = False,
     announce: Callable[[str], object] | None = None,
 ) -> TokenStore:
-    """Tokens of all images on disk.
+    """Tokens of all images or texts on disk.
 
     A run that was stopped (also killed) goes on where it was when it is started again with the same samples and
     settings; ``batch_size``, ``device``, ``strict`` and the reports may differ. Images that cannot be decoded are left
-    out of the store and listed in ``store.skipped``. Where the store is complete already, its shards are only hashed.
+    out of the store and listed in ``store.skipped``, and so are texts that are empty or repeat another one. Where the
+    store is complete already, its shards are only hashed.
+
+    Texts have as many tokens as they have: they are padded to the longest, and the store holds a mask.
 
     Parameters
     ----------
-    backbone : Backbone
+    backbone : Backbone or TextBackbone
         The frozen network, for example of `headwise.load_backbone`; it must be in evaluation mode.
-    samples : ImageSamples, str or path
-        Images with labels, or what `headwise.open_data` takes.
+    samples : ImageSamples, TextSamples, str or path
+        Images or texts with labels, or what `headwise.open_data` takes.
     path : path
         Folder of the store.
     layer : int
@@ -75,25 +83,27 @@ def extract(
     dtype : {"float16", "bfloat16", "float32", "float64"}
         Number format on disk.
     batch_size : int
-        Images that go through the backbone at once.
+        Images or texts that go through the backbone at once.
     views : int
         Views of each image: the image itself, then ``views - 1`` random crops and flips.
     view_seed : int
         Decides the crops and flips, image by image and view by view, whatever the batches.
     augmentation : Augmentation or None
         Limits of the crops, and whether to flip; ``Augmentation()`` by default.
+    max_tokens : int or None
+        Longer texts are cut; by default as many as the backbone takes. The manifest says how many were cut.
     device : str or torch.device
         Where the backbone runs ("auto": CUDA where there is one); it is moved there.
     shard_size : int or None
-        Images in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
+        Images or texts in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
     progress : callable or None
         See `headwise.contracts.Progress`.
     overwrite : bool
         Replace a store made with other settings.
     strict : bool
-        Stop at the first image that cannot be decoded.
+        Stop at the first image or text that cannot be used.
     announce : callable or None
-        Gets sentences for people: the expected size and time before the work, skipped images after it.
+        Gets sentences for people: the expected size and time before the work, what was skipped after it.
 
     Returns
     -------
@@ -102,64 +112,71 @@ def extract(
     Raises
     ------
     InputError
-        No backbone, data that are no images, settings or a device that are not there, a folder with something else, too
-        little disk space, a full disk, tokens that are NaN or infinite, no readable image, or (``strict``) an
-        unreadable one.
+        No backbone, data that are neither images nor texts or not what the backbone takes, settings or a device that
+        are not there, a folder with something else, too little disk space, a full disk, tokens that are NaN or
+        infinite, no sample that can be used, or (``strict``) one that cannot.
     """
     check_backbone(backbone, "tokens")
     found = open_data(samples)
-    if not isinstance(found, ImageSamples):
-        raise InputError(f"images are needed to extract tokens from, got tokens ({type(found).__name__})")
+    if not isinstance(found, (ImageSamples, TextSamples)):
+        raise InputError(f"images or texts are needed to extract tokens from, got tokens ({type(found).__name__})")
     samples = found
+    check_fits(backbone, samples, max_tokens)
     for name, value in (("batch_size", batch_size), ("views", views)):
         check_whole(name, value, least=1)
     check_whole("view_seed", view_seed)
     device = choose_device(device)
     if not len(samples):
-        raise InputError("there are no images to extract tokens from")
-    augmentation = augmentation or Augmentation()
-    manifest = _plan(backbone, samples, layer, at, dtype, views, view_seed, augmentation, shard_size)
+        raise InputError("there is nothing to extract tokens from")
+    feed = _feed(backbone, samples, views, view_seed, augmentation, max_tokens)
+    manifest = _plan(feed, layer, at, dtype, shard_size)
     writer = StoreWriter(Path(path), manifest, _config(manifest), overwrite)
     writer.resume()
-    job = _Job(backbone, samples, manifest, augmentation, batch_size, torch.device(device), strict, writer.path)
+    job = _Job(feed, manifest, batch_size, torch.device(device), strict, writer.path)
     if strict and writer.skipped:
         position, reason = writer.skipped[0]
-        raise UnreadableImage(samples.ids[position], reason)
+        raise feed.unreadable(samples.ids[position], reason)
     if not writer.pending and announce is not None:
         announce(f"the tokens in {path} are complete and are used again")
     try:
         if writer.pending:
             job.start(writer.pending, writer, announce)
         for k in writer.pending:
-            tokens, skipped = job.shard(writer.inputs(k), progress)
-            writer.write(k, tokens, None, skipped)
+            tokens, mask, skipped = job.shard(writer.inputs(k), progress)
+            writer.write(k, tokens, mask, skipped)
     except KeyboardInterrupt:
         if announce is not None:
             announce(f"{writer.finished} of {manifest.num_shards} shards of tokens are finished and kept in {path}")
         raise
     if len(writer.skipped) == len(samples):
-        raise InputError(f"none of the {len(samples)} images could be read; the first is {samples.ids[0]}")
+        raise InputError(f"none of the {len(samples)} {feed.many} could be read; the first is {samples.ids[0]}")
     labels, _ = as_labels(samples.labels, len(samples), samples.class_names or None)
     split, _ = split_codes(samples.split)
     groups, _ = encode_names(samples.groups)
     writer.finish(labels, samples.ids, split, groups)
     store = TokenStore.open(path)
     if announce is not None and store.skipped:
-        announce(skipped_images([name for name, _ in store.skipped], len(samples)))
+        announce(skipped_samples(store.skipped, samples, len(samples)))
     return store
 
 
-def _plan(
-    backbone: Backbone,
-    samples: ImageSamples,
-    layer: int,
-    at: str,
-    dtype: str,
+def _feed(
+    backbone: Any,
+    samples: ImageSamples | TextSamples,
     views: int,
     view_seed: int,
-    augmentation: Augmentation,
-    shard_size: int | None,
-) -> Manifest:
+    augmentation: Augmentation | None,
+    max_tokens: int | None,
+) -> Feed:
+    if isinstance(samples, TextSamples):
+        if views > 1 or augmentation is not None:
+            raise InputError("views are crops and flips of images, and the data are texts; leave views out")
+        return TextFeed(backbone, samples, max_tokens)
+    return ImageFeed(backbone, samples, views, view_seed, augmentation or Augmentation())
+
+
+def _plan(feed: Feed, layer: int, at: str, dtype: str, shard_size: int | None) -> Manifest:
+    backbone, samples = feed.backbone, feed.samples
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
     if at not in ("output", "block_input"):
@@ -168,9 +185,8 @@ def _plan(
         raise InputError(
             f"layer {layer} is asked for; {backbone.name} has layers 0 to {backbone.depth - 1}, or -1 for the last"
         )
-    rows, columns = backbone.grid
-    shape = (len(samples), views, backbone.num_prefix_tokens + rows * columns, backbone.width)
-    size = shard_samples(shard_size, views * shape[2] * shape[3] * DTYPES[dtype].itemsize, len(samples))
+    shape = (len(samples), feed.num_views, feed.num_tokens, backbone.width)
+    size = shard_samples(shard_size, math.prod(shape[1:]) * DTYPES[dtype].itemsize, len(samples))
     labels, class_names = as_labels(samples.labels, len(samples), samples.class_names or None)
     known = hash_samples(samples.ids, labels, class_names, samples.split, samples.groups)
     return Manifest(
@@ -179,7 +195,7 @@ def _plan(
         num_inputs=len(samples),
         shard_size=size,
         num_prefix=backbone.num_prefix_tokens,
-        grid=(rows, columns),
+        has_mask=feed.masked,
         class_names=class_names,
         split_names=split_codes(samples.split)[1],
         group_names=encode_names(samples.groups)[1],
@@ -188,9 +204,8 @@ def _plan(
         layer=layer % backbone.depth,
         at=at,
         preprocessing=dataclasses.asdict(backbone.preprocessing),
-        source={"description": samples.description, "hash": known, "content": samples.fingerprint},
-        augmentation=dataclasses.asdict(augmentation) if views > 1 else None,
-        seed=view_seed if views > 1 else 0,
+        source={"description": samples.description, "hash": known, "content": samples.fingerprint, **feed.told()},
+        **feed.facts(),
     )
 
 
@@ -210,21 +225,13 @@ class _Job:
     """Batches of one extraction; the batch that was timed is not computed twice."""
 
     def __init__(
-        self,
-        backbone: Backbone,
-        samples: ImageSamples,
-        manifest: Manifest,
-        augmentation: Augmentation,
-        batch_size: int,
-        device: torch.device,
-        strict: bool,
-        path: Path,
+        self, feed: Feed, manifest: Manifest, batch_size: int, device: torch.device, strict: bool, path: Path
     ) -> None:
-        self.backbone, self.samples, self.manifest, self.augmentation = backbone, samples, manifest, augmentation
+        self.feed, self.manifest = feed, manifest
         self.batch_size, self.device, self.strict, self.path = batch_size, device, strict, path
-        self._timed: tuple[range, Tensor, list[tuple[int, str]]] | None = None
-        if isinstance(backbone, torch.nn.Module):
-            backbone.to(device)
+        self._timed: tuple[range, _Batch] | None = None
+        if isinstance(feed.backbone, torch.nn.Module):
+            feed.backbone.to(device)
 
     def start(self, pending: Sequence[int], writer: StoreWriter, announce: Callable[[str], object] | None) -> None:
         """Say how much room and time the rest takes; refuse where the disk is too small."""
@@ -232,80 +239,59 @@ class _Job:
         itemsize = DTYPES[self.manifest.dtype].itemsize
         size = rest * int(np.prod(self.manifest.shape[1:])) * itemsize
         views = self.manifest.shape[1]
-        what = f"{rest} images" if views == 1 else f"{rest} images x {views} views"
+        what = f"{rest} {self.feed.many}" + (f" x {views} views" if views > 1 else "")
         free = shutil.disk_usage(self.path).free
         if free < _SPARE * size:
             raise InputError(
                 f"the tokens of {what} take {_gib(size)} and the disk of {self.path} has {_gib(free)} free "
-                f"({_SPARE} times the size is needed); make room, or take a smaller dtype, fewer views or fewer images"
+                f"({_SPARE} times the size is needed); make room, or take a smaller dtype, fewer "
+                f"{'tokens of a text (max_tokens)' if self.feed.masked else 'views'} or fewer {self.feed.many}"
             )
         first = writer.inputs(pending[0])
         first = first[: self.batch_size]
         before = time.perf_counter()
-        self._timed = (first, *self._batch(first))
+        self._timed = (first, self._batch(first))
         minutes = (time.perf_counter() - before) / len(first) * rest / 60
         if announce is not None:
-            done = f" ({len(self.samples) - rest} are done)" if rest < len(self.samples) else ""
+            total = len(self.feed.samples)
+            done = f" ({total - rest} are done)" if rest < total else ""
             took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute or less"
-            announce(f"tokens of {what}{done}: {_gib(size)} in {self.path}, {took}")
+            announce(f"tokens of {what}{done}: {_gib(size)} in {self.path}, {took}{self.feed.sentence()}")
 
-    def shard(self, inputs: range, progress: Progress | None) -> tuple[Tensor, list[tuple[int, str]]]:
-        """Tokens ``(m, views, s, d)`` of the inputs that can be read, and the others with reasons."""
-        parts, skipped = [], []
+    def shard(self, inputs: range, progress: Progress | None) -> _Batch:
+        """Tokens ``(m, views, s, d)`` of inputs that can be used, their mask if any, and the others with reasons."""
+        parts: list[_Batch] = []
         for start in range(0, len(inputs), self.batch_size):
             batch = inputs[start : start + self.batch_size]
             if self._timed is not None and self._timed[0] == batch:
-                tokens, bad = self._timed[1:]
+                parts.append(self._timed[1])
                 self._timed = None
             else:
-                tokens, bad = self._batch(batch)
-            parts.append(tokens)
-            skipped += bad
+                parts.append(self._batch(batch))
             if progress is not None:
-                progress("extract tokens", batch.stop, len(self.samples))
-        return torch.cat(parts), skipped
+                progress("extract tokens", batch.stop, len(self.feed.samples))
+        tokens, masks, skipped = zip(*parts, strict=True)
+        found = torch.cat(masks) if self.feed.masked else None
+        return torch.cat(tokens), found, [each for some in skipped for each in some]
 
-    def _batch(self, inputs: range) -> tuple[Tensor, list[tuple[int, str]]]:
-        images: list[tuple[int, Image.Image]] = []
-        skipped: list[tuple[int, str]] = []
-        for i in inputs:
-            try:
-                images.append((i, self.samples.image(i)))
-            except UnreadableImage as error:
-                if self.strict:
-                    raise
-                skipped.append((i, error.reason))
-        stored = DTYPES[self.manifest.dtype]
-        if not images:
-            return torch.empty((0, *self.manifest.shape[1:]), dtype=stored), skipped
-        copies = []
-        for view in range(self.manifest.shape[1]):
-            copies.append(self._tokens([self.augmentation(image, self.manifest.seed, i, view) for i, image in images]))
-        tokens = torch.stack(copies, dim=1)
+    def _batch(self, inputs: range) -> _Batch:
+        read, skipped = read_samples(self.feed, inputs, self.strict)
+        stored, shape = DTYPES[self.manifest.dtype], self.manifest.shape[1:]
+        if not read:
+            empty = torch.empty((0, *shape), dtype=stored)
+            return empty, torch.empty((0, *shape[:2]), dtype=torch.bool) if self.feed.masked else None, skipped
+        tokens, mask = self.feed.tokens(read, self.manifest.layer or 0, self.manifest.at, self.device)
         result = tokens.to(stored)
-        bad, count = first_bad(result)
+        bad, count = first_bad(result, mask)
         if count:
-            position = images[bad][0]
-            large = first_bad(tokens[bad : bad + 1])[1] == 0
+            position = read[bad][0]
+            large = first_bad(tokens[bad : bad + 1], None if mask is None else mask[bad : bad + 1])[1] == 0
             cause = f"are too large for {self.manifest.dtype}; use float32" if large else "hold NaN or infinity"
             raise InputError(
-                f"tokens of image {self.samples.ids[position]!r} (number {position}) {cause} "
-                f"({count} such in this batch of {len(images)})"
+                f"tokens of {self.feed.one} {self.feed.samples.ids[position]!r} (number {position}) {cause} "
+                f"({count} such in this batch of {len(read)})"
             )
-        return result, skipped
-
-    def _tokens(self, images: list[Image.Image]) -> Tensor:
-        with torch.inference_mode():
-            batch = self.backbone.preprocess(images).to(self.device)
-            place: Any = self.manifest.at
-            tokens = self.backbone.tokens(batch, layers=[self.manifest.layer or 0], at=place)[0]
-        wanted = (len(images), *self.manifest.shape[2:])
-        if tuple(tokens.shape) != wanted:
-            raise InputError(
-                f"{self.backbone.name} gives tokens of shape {tuple(tokens.shape)} at layer {self.manifest.layer}; "
-                f"{wanted} is expected from its grid {self.backbone.grid}, prefix tokens and width. Take another layer"
-            )
-        return tokens.cpu()
+        return result, mask, skipped
 
 
 def _gib(size: float) -> str:

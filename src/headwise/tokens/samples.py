@@ -1,12 +1,12 @@
-"""Images that are decoded one at a time, and arrays, with their labels where these are known."""
+"""Images that are decoded one at a time, texts, and arrays, with their labels where these are known."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,48 @@ from ..errors import InputError
 from .arrays import ArrayTokens
 from .table import as_splits
 
-__all__ = ["ArrayData", "ImageSamples", "UnreadableImage", "check_classes", "open_image", "skipped_images", "to_rgb"]
+__all__ = [
+    "ArrayData",
+    "ImageSamples",
+    "TextSamples",
+    "UnreadableImage",
+    "UnreadableSample",
+    "UnreadableText",
+    "check_classes",
+    "open_image",
+    "skipped_samples",
+    "to_rgb",
+]
 
 
-class UnreadableImage(InputError):
-    """An image cannot be decoded. ``reason`` is short and the same on every run."""
+class UnreadableSample(InputError):
+    """A sample cannot be used. ``reason`` is short and the same on every run."""
+
+    sentence = "{name} cannot be used ({reason}); repair it or remove it"
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"image {name} cannot be read ({reason}); repair it or remove it")
+        super().__init__(self.sentence.format(name=name, reason=reason))
         self.reason = reason
 
 
-def skipped_images(names: Sequence[str], total: int) -> str:
-    """A sentence about images that were left out, with the first ten names."""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"skipped {len(names)} of {total} images that cannot be read: {', '.join(names[:10])}{more}"
+class UnreadableImage(UnreadableSample):
+    """An image cannot be decoded."""
+
+    sentence = "image {name} cannot be read ({reason}); repair it or remove it"
+
+
+class UnreadableText(UnreadableSample):
+    """A text is empty, or the same as one before it."""
+
+    sentence = "the text in {name} cannot be used ({reason}); repair it or remove it"
+
+
+def skipped_samples(skipped: Sequence[tuple[str, str]], samples: ImageSamples | TextSamples, total: int) -> str:
+    """A sentence about samples that were left out, by name and reason, with the first ten of them."""
+    names = [name if isinstance(samples, ImageSamples) else f"{name} ({why})" for name, why in skipped[:10]]
+    what = "images that cannot be read" if isinstance(samples, ImageSamples) else "texts that cannot be used"
+    more = f" and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+    return f"skipped {len(skipped)} of {total} {what}: {', '.join(names)}{more}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,67 @@ class ImageSamples:
             split=None if self.split is None else self.split[rows],
             groups=None if self.groups is None else self.groups[rows],
         )
+
+
+@dataclass(frozen=True)
+class TextSamples:
+    """Texts with labels, all in memory.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Name of each text, for example its line in a file.
+    labels : array of int64, shape (n,)
+        Class codes (NaN where labels are not known).
+    class_names : tuple of str
+        Names of the codes.
+    texts : tuple of str
+    description : str
+        What the data is, for people.
+    fingerprint : str
+        Hash of ids, labels and texts.
+    split, groups : array of str, shape (n,), or None
+        Split and group of each text.
+    faults : mapping of int to str
+        Texts that cannot be used, and why, in a few words: they are left out, and named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from headwise.tokens import open_data
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "mails.tsv")
+    ...     _ = file.write_text("text\\tlabel\\nsee you\\tham\\nwin now\\tspam\\n")
+    ...     mails = open_data(file)
+    >>> len(mails), mails.text(1), mails.class_names
+    (2, 'win now', ('ham', 'spam'))
+    """
+
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    texts: tuple[str, ...]
+    description: str
+    fingerprint: str
+    split: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    faults: Mapping[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def text(self, index: int) -> str:
+        """Text ``index``; raises `UnreadableText` where it cannot be used."""
+        if not 0 <= index < len(self):
+            raise InputError(f"text {index} is asked for; there are {len(self)}, from 0")
+        if index in self.faults:
+            raise UnreadableText(self.ids[index], self.faults[index])
+        return self.texts[index]
+
+    def with_split(self, split: np.ndarray) -> TextSamples:
+        """The same texts with another split, for example of `headwise.tokens.make_splits`."""
+        return dataclasses.replace(self, split=as_splits(split, len(self)))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from ..options import (
     HeadLayerOption,
     JsonOption,
     StrictOption,
+    TextColumnOption,
+    text_columns,
 )
 
 
@@ -30,6 +32,7 @@ def command(
     samples: Annotated[int, typer.Option("--samples", help="Samples to show, spread over the data; 100 at most")] = 8,
     backbone: HeadBackboneOption = None,
     layer: HeadLayerOption = None,
+    text_column: TextColumnOption = None,
     device: DeviceOption = "auto",
     strict: StrictOption = False,
     json: JsonOption = False,
@@ -46,6 +49,7 @@ def command(
         samples=samples,
         backbone=backbone,
         layer=layer,
+        columns=text_columns(text_column, None),
         device=choose_device(device),
         strict=strict,
         announce=say,

@@ -1,4 +1,4 @@
-"""``headwise extract``: images through a backbone, or arrays of tokens, into a token store."""
+"""``headwise extract``: images or texts through a backbone, or arrays of tokens, into a token store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from typing import Annotated, Optional
 import typer
 
 from ..console import out, print_json, progress_bars, say
-from ..options import BackboneOption, BatchOption, DeviceOption, JsonOption, OverwriteOption, StrictOption, one_of
+from ..options import (
+    BackboneOption,
+    BatchOption,
+    DeviceOption,
+    JsonOption,
+    LabelColumnOption,
+    MaxTokensOption,
+    OverwriteOption,
+    StrictOption,
+    TextColumnOption,
+    one_of,
+    text_columns,
+)
 
 FORMATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -18,7 +30,9 @@ def _dtype(value: str | None) -> str | None:
 
 
 def command(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="digits, an image folder, a table or arrays")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="digits, an image folder, a table of images or texts, or arrays")
+    ],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store")],
     backbone: BackboneOption = "embedded",
     layer: Annotated[int, typer.Option("--layer", help="Layer of the backbone, negative from the end")] = -1,
@@ -34,8 +48,8 @@ def command(
         Optional[str],  # noqa: UP045 - typer reads it at run time
         typer.Option(
             "--dtype",
-            help=f"Number format on disk: {', '.join(FORMATS)}; by default float16 for images, that of the arrays for "
-            "arrays",
+            help=f"Number format on disk: {', '.join(FORMATS)}; by default float16 for images and texts, that of the "
+            "arrays for arrays",
             callback=_dtype,
         ),
     ] = None,
@@ -50,6 +64,9 @@ def command(
         tuple[float, float], typer.Option("--crop-ratio", metavar="MIN MAX", help="Width over height of the crops")
     ] = (3 / 4, 4 / 3),
     flip: Annotated[bool, typer.Option(help="Flip every other view left to right")] = True,
+    max_tokens: MaxTokensOption = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchOption = 64,
     seed: Annotated[int, typer.Option("--seed", help="Decides splits")] = 0,
@@ -57,14 +74,14 @@ def command(
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write the tokens of images, or tokens that are arrays already, to a store; a stopped run goes on where it was."""
+    """Write the tokens of images or texts, or tokens that are arrays already, to a store; a stopped run goes on."""
     from ...backbones import load_backbone
     from ...devices import choose_device
     from ...errors import InputError
-    from ...study.data import store_arrays, three_part_images
-    from ...tokens import ArrayData, Augmentation, TokenStore, extract, open_data
+    from ...study.data import store_arrays, three_part_samples
+    from ...tokens import ArrayData, Augmentation, TextSamples, TokenStore, extract, open_data
 
-    samples = open_data(data)
+    samples = open_data(data, text_columns(text_column, label_column))
     if isinstance(samples, TokenStore):
         raise InputError(f"{data} is a token store already; give it to 'headwise fit' or 'headwise study' as it is")
     if isinstance(samples, ArrayData):
@@ -72,21 +89,24 @@ def command(
             raise InputError(f"{data} holds tokens, and views are made of images; leave --views out")
         if at != "output":
             raise InputError(f"{data} holds tokens, and --at is a place in a backbone; leave it out")
+        if max_tokens is not None:
+            raise InputError(f"{data} holds tokens, and --max-tokens is for texts; leave it out")
         with progress_bars() as progress:
             made = store_arrays(samples, store, seed=seed, overwrite=overwrite, progress=progress, dtype=dtype)
     else:
-        model = load_backbone(backbone, choose_device(device))
+        model, texts = load_backbone(backbone, choose_device(device)), isinstance(samples, TextSamples)
         with progress_bars() as progress:
             made = extract(
                 model,
-                three_part_images(samples, seed),
+                three_part_samples(samples, seed),
                 store,
                 layer=layer,
                 at=at,
                 dtype=dtype or "float16",
                 views=views,
                 view_seed=view_seed,
-                augmentation=Augmentation(crop_scale, crop_ratio, flip),
+                augmentation=None if texts else Augmentation(crop_scale, crop_ratio, flip),
+                max_tokens=max_tokens,
                 device=choose_device(device),
                 batch_size=batch_size,
                 strict=strict,

@@ -55,6 +55,7 @@ def _facts(what: str) -> dict[str, Any]:
             "tokens": f"{s} ({store.num_prefix} prefix)",
             "width": d,
             "grid": store.grid,
+            **({"texts cut": store.manifest.source["cut"]} if "cut" in store.manifest.source else {}),
             "dtype": store.manifest.dtype,
             "backbone": store.manifest.backbone or "arrays",
             "layer": store.manifest.layer,
@@ -83,13 +84,22 @@ def _facts(what: str) -> dict[str, Any]:
     if path.exists():
         raise InputError(f"{what} is no study, token store or head made by headwise")
     from ...backbones import list_backbones, load_backbone
+    from ...contracts import TextPreprocessing
 
     if what.partition("/")[0] not in list_backbones():
         raise InputError(
             f"{what} is neither a folder made by headwise (a study, a token store, a head) nor a backbone; "
             f"backbones are {', '.join(list_backbones())}"
         )
-    model = load_backbone(what)
+    model: Any = load_backbone(what)
+    seen = getattr(model, "preprocessing", None)  # none of a module alone
+    takes: dict[str, Any]
+    if isinstance(seen, TextPreprocessing):
+        takes = {"grid": None, "input": f"texts, at most {seen.max_tokens} tokens"}
+    elif seen is None:
+        takes = {"grid": None, "input": "tensors"}
+    else:
+        takes = {"grid": list(model.grid), "input": list(seen.image_size)}
     return {
         "kind": "backbone",
         "name": model.name,
@@ -97,9 +107,8 @@ def _facts(what: str) -> dict[str, Any]:
         "layers": model.depth,
         "attention heads": model.num_heads,
         "width": model.width,
-        "grid": list(model.grid),
-        "prefix tokens": model.num_prefix_tokens,
-        "input": list(model.preprocessing.image_size),
+        "prefix tokens": getattr(model, "num_prefix_tokens", None),
+        **takes,
         "weights": model.weights_hash,
     }
 

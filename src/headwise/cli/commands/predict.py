@@ -1,4 +1,4 @@
-"""``headwise predict``: a saved head on tokens or images."""
+"""``headwise predict``: a saved head on tokens, images or texts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from ..options import (
     HeadLayerOption,
     JsonOption,
     StrictOption,
+    TextColumnOption,
+    text_columns,
 )
 
 
@@ -25,6 +27,7 @@ def command(
     path: DataArgument,
     backbone: HeadBackboneOption = None,
     layer: HeadLayerOption = None,
+    text_column: TextColumnOption = None,
     views: Annotated[
         Literal["first", "average"],
         typer.Option("--views", help="Of a store with several views of a sample: the first, or the mean of the logits"),
@@ -52,6 +55,7 @@ def command(
             path,
             backbone=backbone,
             layer=layer,
+            columns=text_columns(text_column, None),
             views=views,
             device=choose_device(device),
             strict=strict,

@@ -14,17 +14,24 @@ from ..options import (
     BackboneOption,
     BatchOption,
     JsonOption,
+    LabelColumnOption,
+    MaxTokensOption,
     OverwriteOption,
     SeedOption,
     StrictOption,
+    TextColumnOption,
     TolOption,
+    text_columns,
 )
 
 
 def command(
     backbone: BackboneOption = "embedded",
     data: Annotated[
-        str, typer.Option("--data", "-d", metavar="PATH", help="digits, an image folder, arrays, a table or a store")
+        str,
+        typer.Option(
+            "--data", "-d", metavar="PATH", help="digits, an image folder, arrays, a table of images or texts, a store"
+        ),
     ] = "digits",
     out_dir: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for report, head and tokens")
@@ -34,6 +41,9 @@ def command(
         typer.Option("--device", help="Where the backbone runs and heads are fitted: auto, cpu, cuda, mps"),
     ] = "auto",
     layer: Annotated[int, typer.Option("--layer", help="Layer whose tokens are used, negative from the end")] = -1,
+    max_tokens: MaxTokensOption = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
     betas: Annotated[int, typer.Option("--betas", help="Points of each beta path")] = 10,
     n_components: Annotated[int, typer.Option("--components", help="Components kept for other than linear parts")] = 32,
     relu: Annotated[
@@ -46,7 +56,7 @@ def command(
     json: JsonOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Images or tokens with labels in; a certified head, a dissected backbone and a report out."""
+    """Images, texts or tokens with labels in; a certified head, a dissected backbone and a report out."""
     from ...report import relu_sentence
     from ...study import study
 
@@ -58,6 +68,8 @@ def command(
             out_dir,
             device=device,
             layer=layer,
+            columns=text_columns(text_column, label_column),
+            max_tokens=max_tokens,
             seed=seed,
             tol=tol,
             betas=betas,

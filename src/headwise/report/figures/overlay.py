@@ -1,4 +1,4 @@
-"""Photographs with maps on them, as cards with a caption."""
+"""Photographs with maps on them, and texts, as cards with a caption."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from markupsafe import Markup
 
 from .. import images
 from ..markup import tag
+from .quotation import Pieces, quotation
 
-__all__ = ["cards", "cluster_card", "contribution_card", "example_card", "mode_card", "photo_card"]
+__all__ = [
+    "cards",
+    "cluster_card",
+    "contribution_card",
+    "example_card",
+    "mode_card",
+    "photo_card",
+    "quotation_card",
+]
 
 
 def mode_card(photo: np.ndarray, query: np.ndarray, key: np.ndarray, title: str, caption: str) -> Markup:
@@ -41,13 +50,15 @@ def contribution_card(
     caption: str,
     lines: Sequence[tuple[str, str]],
     note: str,
+    pieces: Pieces = (),
 ) -> Markup:
-    """A sample beside what each of its tokens adds (orange) and takes away (blue); below a sum, its result last."""
+    """A sample, and what each of its tokens adds (orange) and takes away (blue); below a sum, its result last."""
     pictures = [] if photo is None else [_image(images.fit(photo), f"the sample {title}")]
     if values is not None:
         under = images.blank(*values.shape) if photo is None else photo
         pictures.append(_image(images.signed(under, values), f"what each token adds, {title}"))
     shown = [tag("div", pictures, class_="pair" if len(pictures) > 1 else None)] if pictures else []
+    shown += [quotation(pieces)] if pieces else []
     sums = tag("dl", [tag("div", [tag("dt", name), tag("dd", value)]) for name, value in lines], class_="sums")
     told = [tag("p", note)] if note else []
     return tag("div", [*shown, tag("p", [tag("strong", title), " ", caption]), sums, *told], class_="card")
@@ -61,6 +72,11 @@ def cluster_card(photo: np.ndarray | None, query: np.ndarray, key: np.ndarray | 
         told.append((key, "clusters of the tokens as they answer"))
     pictures = [_image(images.clusters(under, labels), f"{title}: {said}") for labels, said in told]
     return _card([tag("div", pictures, class_="pair" if key is not None else None)], title, "")
+
+
+def quotation_card(pieces: Pieces, title: str, caption: str) -> Markup:
+    """A text with the number of each of its tokens in colour."""
+    return _card([quotation(pieces)], title, caption)
 
 
 def cards(items: Sequence[Markup], class_: str = "") -> Markup:

@@ -17,13 +17,14 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     if not samples:
         return None
     classes = bool((study.get("head") or {}).get("classes"))
-    mapped = any(s.get("map_key") for s in samples)
+    mapped = any(s.get("map_key") or s.get("pieces") for s in samples)
+    quoted = any(s.get("pieces") for s in samples)
     return {
-        "cards": cards([_card(s, arrays, classes) for s in samples], "samples"),
+        "cards": cards([_card(s, arrays, classes) for s in samples], "texts" if quoted else "samples"),
         "mapped": mapped,
         "pictures": any(s.get("image_key") for s in samples),
         "what": "the predicted class" if classes else "the highest output",
-        "reading": _reading(samples, mapped),
+        "reading": _reading(samples, mapped, "text" if quoted else "picture"),
     }
 
 
@@ -35,7 +36,8 @@ def _card(sample: Mapping[str, Any], arrays: Arrays, classes: bool) -> Any:
     moved = [(j + 1, fmt.signed(value)) for j, value in sample.get("atoms") or [] if abs(value) >= 0.005]
     atoms = ", ".join(f"{number} ({value})" for number, value in moved)
     note = f"most from atoms {atoms}" if atoms else ""
-    return contribution_card(photo, values, str(sample["name"]), output, _lines(sample), note)
+    pieces = [(str(text), fmt.finite(value)) for text, value in sample.get("pieces") or []]
+    return contribution_card(photo, values, str(sample["name"]), output, _lines(sample), note, pieces)
 
 
 def _lines(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -45,7 +47,7 @@ def _lines(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, fmt.signed(value)) for name, value in shares if fmt.finite(value) is not None]
 
 
-def _reading(samples: list[Mapping[str, Any]], mapped: bool) -> str:
+def _reading(samples: list[Mapping[str, Any]], mapped: bool, place: str) -> str:
     if not mapped:
         if any(fmt.finite(s.get("prefix")) and fmt.finite(s.get("patch")) is not None for s in samples):
             return "Patch tokens add next to nothing to these outputs, so there is nothing to map."
@@ -55,4 +57,4 @@ def _reading(samples: list[Mapping[str, Any]], mapped: bool) -> str:
         return ""
     patch = [abs(fmt.finite(s.get("patch")) or 0.0) for s in samples]
     share = sum(prefix) / ((sum(prefix) + sum(patch)) or 1.0)
-    return f"Prefix tokens have no place in the picture; here they add {fmt.percent(share, 0)} of what tokens add."
+    return f"Prefix tokens have no place in the {place}; here they add {fmt.percent(share, 0)} of what tokens add."

@@ -45,7 +45,8 @@ def _facts(study: Study, data: Any) -> list[tuple[str, str]]:
     grid = backbone.get("grid")
     facts = [
         ("samples", fmt.count(data.get("num_samples"))),
-        ("tokens per sample", fmt.count(data.get("num_tokens"))),
+        ("tokens per sample", ("at most " if data.get("padded") else "") + fmt.count(data.get("num_tokens"))),
+        ("texts that were cut", fmt.count(data["cut"]) if data.get("cut") else ""),
         ("numbers per token", fmt.count(data.get("token_width"))),
         ("classes", fmt.count(len(data.get("classes") or []))),
     ]

@@ -10,14 +10,14 @@ from ..check import Arrays, Study
 
 __all__ = ["view"]
 
-SPELLED = {"n_components": "components", "batch_size": "batch-size"}
+SPELLED = {"n_components": "components"}
 """Settings that the command line spells in another way."""
 
 
 def view(study: Study, arrays: Arrays) -> dict[str, Any]:
     backbone = study.get("backbone") or {}
     settings = [
-        (f"--{SPELLED.get(k, k)}", v if isinstance(v, str) else json.dumps(v, ensure_ascii=False))
+        (f"--{SPELLED.get(k, k.replace('_', '-'))}", v if isinstance(v, str) else json.dumps(v, ensure_ascii=False))
         for k, v in (study.get("settings") or {}).items()
     ]
     return {

@@ -1,4 +1,4 @@
-"""Which tokens the head uses: mean map on the token grid and examples."""
+"""Which tokens the head uses: mean map on the token grid, and examples; of texts, examples alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import fmt
 from ..answer import used_head
 from ..check import Arrays, Study, map_of, photo_of
 from ..figures.grid import grid_map
-from ..figures.overlay import cards, example_card
+from ..figures.overlay import cards, example_card, quotation_card
 
 __all__ = ["view"]
 
@@ -31,11 +31,13 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
             "mean use of a patch token",
         )
     examples = [_example(e, arrays) for e in use.get("examples") or []]
+    texts = [_quoted(t) for t in use.get("texts") or []]
     return {
         "grid": grid,
         "reading": reading,
         "bar": _bar(use),
         "examples": cards(examples, "wide") if examples else None,
+        "texts": cards(texts, "texts") if texts else None,
         "note": " ".join(filter(None, [_whose(study, use), str(use.get("note") or "")])),
     }
 
@@ -96,8 +98,17 @@ def _spread(values: np.ndarray) -> str:
 
 
 def _example(example: Mapping[str, Any], arrays: Arrays) -> Any:
+    return example_card(photo_of(arrays, example["image_key"]), map_of(arrays, example["map_key"]), *_verdict(example))
+
+
+def _quoted(text: Mapping[str, Any]) -> Any:
+    pieces = [(str(piece), fmt.finite(value)) for piece, value in text.get("pieces") or []]
+    title, verdict = _verdict(text)
+    others = fmt.finite(text.get("others"))
+    added = f"; tokens that are not of the text add {fmt.signed(others, 3)}" if others else ""
+    return quotation_card(pieces, title, f"{verdict} ({text.get('name')}){added}")
+
+
+def _verdict(example: Mapping[str, Any]) -> tuple[str, str]:
     label, predicted = str(example.get("label")), str(example.get("predicted"))
-    verdict = "right" if label == predicted else f"wrong, taken for “{predicted}”"
-    return example_card(
-        photo_of(arrays, example["image_key"]), map_of(arrays, example["map_key"]), f"“{label}”", verdict
-    )
+    return f"“{label}”", "right" if label == predicted else f"wrong, taken for “{predicted}”"

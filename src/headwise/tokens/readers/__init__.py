@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ..samples import ArrayData, ImageSamples
+from ..samples import ArrayData, ImageSamples, TextSamples
 from ..store import TokenStore
 from ..writer import MANIFEST_FILE
 from .arrays import image_array_samples, read_arrays
 from .digits import read_digits, read_photographs
 from .folder import IMAGE_SUFFIXES, read_folder
-from .table import read_table
+from .table import read_table, table_columns
+from .texts import TEXT_COLUMNS, read_texts
 from .unlabelled import read_images
 
 __all__ = [
     "DATA_SETS",
+    "TEXT_COLUMNS",
     "image_array_samples",
     "open_data",
     "open_samples",
@@ -29,6 +31,7 @@ __all__ = [
     "read_images",
     "read_photographs",
     "read_table",
+    "read_texts",
 ]
 
 DATA_SETS: dict[str, Callable[[], ImageSamples]] = {"digits": read_digits}
@@ -36,26 +39,32 @@ DATA_SETS: dict[str, Callable[[], ImageSamples]] = {"digits": read_digits}
 
 _ACCEPTED = (
     f"one of the built-in sets ({', '.join(DATA_SETS)}), a token store, a folder of images with one subfolder a class, "
-    "a .csv or .tsv list of images (path, label), or arrays (.npy, .npz, .safetensors)"
+    "a .csv or .tsv list of images (path, label) or of texts (text, label), or arrays (.npy, .npz, .safetensors)"
 )
 _ACCEPTED_UNLABELLED = (
     f"one of the built-in sets ({', '.join(DATA_SETS)}), a token store, an image or a folder of images, "
-    "a .csv or .tsv list of images (path), or arrays (.npy, .npz, .safetensors)"
+    "a .csv or .tsv list of images (path) or of texts (text), or arrays (.npy, .npz, .safetensors)"
 )
 
 
-def open_data(path_or_name: Any) -> ImageSamples | TokenStore | ArrayData:
+def open_data(
+    path_or_name: Any, columns: tuple[str, str] | None = None
+) -> ImageSamples | TextSamples | TokenStore | ArrayData:
     """Open data by path or name.
 
     Parameters
     ----------
     path_or_name : path or str
-        A token store, a folder of images, a list of images, a file of arrays, or the name of a built-in set. A built-in
-        name wins over a path of the same name; write ``./digits`` for the path. What is open already is given back.
+        A token store, a folder of images, a list of images or texts, a file of arrays, or the name of a built-in set. A
+        built-in name wins over a path of the same name; write ``./digits`` for the path. What is open already is given
+        back.
+    columns : (str, str), optional
+        Columns of a ``.csv`` or ``.tsv`` file that hold texts and their labels; by default a file with a column "text",
+        and none "path", holds texts, whose labels are in "label".
 
     Returns
     -------
-    data : ImageSamples, TokenStore or ArrayData
+    data : ImageSamples, TextSamples, TokenStore or ArrayData
 
     Raises
     ------
@@ -68,22 +77,26 @@ def open_data(path_or_name: Any) -> ImageSamples | TokenStore | ArrayData:
     >>> open_data("digits").class_names[:3]
     ('0', '1', '2')
     """
-    return _open(path_or_name, True)
+    return _open(path_or_name, True, columns)
 
 
-def open_samples(path_or_name: Any) -> ImageSamples | TokenStore | ArrayData:
+def open_samples(
+    path_or_name: Any, columns: tuple[str, str] | None = None
+) -> ImageSamples | TextSamples | TokenStore | ArrayData:
     """Open data whose labels are not needed, and not read where they are there.
 
     Parameters
     ----------
     path_or_name : path or str
         What `open_data` takes, and without labels: one image, a folder of images in any subfolders, a list of images
-        with the column ``path``, a file of arrays.
+        with the column ``path`` or of texts with the column ``text``, a file of arrays.
+    columns : (str, str), optional
+        As in `open_data`; labels are not read.
 
     Returns
     -------
-    data : ImageSamples, TokenStore or ArrayData
-        The labels of images and arrays from files are NaN.
+    data : ImageSamples, TextSamples, TokenStore or ArrayData
+        The labels of images, texts and arrays from files are NaN.
 
     Raises
     ------
@@ -101,14 +114,25 @@ def open_samples(path_or_name: Any) -> ImageSamples | TokenStore | ArrayData:
     ...     open_samples(folder).ids
     ('cat.png',)
     """
-    return _open(path_or_name, False)
+    return _open(path_or_name, False, columns)
 
 
-def _open(path_or_name: Any, labelled: bool) -> ImageSamples | TokenStore | ArrayData:
+def _open(
+    path_or_name: Any, labelled: bool, columns: tuple[str, str] | None
+) -> ImageSamples | TextSamples | TokenStore | ArrayData:
+    found = _find(path_or_name, labelled, columns)
+    if columns is not None and not isinstance(found, TextSamples):
+        raise InputError(f"columns {columns} of texts are asked for, but {path_or_name} is no table of texts")
+    return found
+
+
+def _find(
+    path_or_name: Any, labelled: bool, columns: tuple[str, str] | None
+) -> ImageSamples | TextSamples | TokenStore | ArrayData:
     if isinstance(path_or_name, str) and path_or_name in DATA_SETS:
         return DATA_SETS[path_or_name]()
     accepted = _ACCEPTED if labelled else _ACCEPTED_UNLABELLED
-    if isinstance(path_or_name, (ImageSamples, ArrayData, TokenStore)):
+    if isinstance(path_or_name, (ImageSamples, TextSamples, ArrayData, TokenStore)):
         return path_or_name
     if not isinstance(path_or_name, (str, os.PathLike)):
         shape = f" of shape {tuple(path_or_name.shape)}" if hasattr(path_or_name, "shape") else ""
@@ -127,6 +151,15 @@ def _open(path_or_name: Any, labelled: bool) -> ImageSamples | TokenStore | Arra
     if path.is_dir() or (not labelled and suffix in IMAGE_SUFFIXES):
         return read_folder(path) if labelled else read_images(path)
     if suffix in (".csv", ".tsv"):
+        named = table_columns(path)
+        if columns is None and not {"path", TEXT_COLUMNS[0]} & set(named):
+            raise InputError(
+                f"{path} has no column 'path'; the first line must name path (of images) or text (it says "
+                f"{', '.join(named) or 'nothing'}). Other columns of texts and labels: columns=(TEXT, LABEL), or "
+                "--text-column and --label-column on the command line"
+            )
+        if columns is not None or "path" not in named:
+            return read_texts(path, columns or TEXT_COLUMNS, labelled)
         return read_table(path, labelled)
     if suffix in (".npy", ".npz", ".safetensors"):
         return read_arrays(path, labelled=labelled)
