@@ -479,23 +479,23 @@ def test_a_mixer_alone():
     proved(shake(create("softmax", dim=24, num_heads=3)), sequence(), 1)
 
 
-def test_the_content_map_of_gated_positional_attention():
-    """Its positional map is a product of two more softmaxes, which the record does not describe."""
-    module = shake(mixed("gated_positional", num_heads=4, grid=(2, 4)))
-    x = torch.randn(2, 8, 24, generator=torch.Generator().manual_seed(3))
-    _, _, found = proved(module, x, 2)
-    assert found.left_out == ("0.mixer", "1.mixer")
+def test_a_temperature_of_values_leaves_the_logits_as_they_are():
+    proved(shake(mixed("selective", num_heads=4, parts=("values",))), sequence(), 2)
 
 
-def test_selective_attention_is_described_at_unit_temperature():
-    options = {"num_heads": 4, "terms": ("token",)}
-    module = shake(mixed("selective", **options))
-    for layer in module:
-        nn.init.zeros_(layer.mixer.directions)
-    proved(module, sequence(), 2)
-    nn.init.ones_(module[1].mixer.directions)
-    model = headwise.load_backbone(module)
-    with pytest.raises(HeadwiseError, match=r"the record of 1\.mixer does not describe its logits"):
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("gated_positional", {"num_heads": 4, "grid": (1, 7)}, "a positional map, and gates between the two maps"),
+        ("selective", {"num_heads": 4}, "temperatures of queries"),
+    ],
+)
+def test_mixers_whose_attention_has_more_to_it(name, options, said):
+    """Their modes say what is left out; their logits are not those of the model, which is refused."""
+    model = headwise.load_backbone(shake(mixed(name, **options)))
+    found = dissect(model, draws=2)
+    assert [(each.leaves_out, each.about) for each in found.modes] == [(said, f"without {said}")] * 2
+    with pytest.raises(InputError, match=rf"0\.mixer has {said}, which its record leaves out"):
         dissect(model, sequence())
 
 

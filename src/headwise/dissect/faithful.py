@@ -177,11 +177,6 @@ def observe(
                 "it; nothing is reported"
             )
         got = record_logits(record, entered[reads])
-        if len(logits) > 1:  # other maps beside that of queries and keys, of which nothing is known
-            fitting = [t for t in logits if t.numel() == got.numel() and t.shape[-2:] == got.shape[-2:]]
-            if len(fitting) == 1:
-                logits = fitting
-                left_out[path] = None
         if len(logits) != 1:
             raise InputError(
                 f"{path} took {len(logits)} softmaxes where one was expected, so its logits are not known; its "

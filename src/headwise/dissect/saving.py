@@ -35,7 +35,11 @@ def save(found: Dissection, path: Path) -> None:
     for i, each in enumerate(found.modes):
         at = f"layers.{i}"
         tensors |= {f"{at}.{name}": getattr(each, name) for name in _MODES}
-        told: dict[str, Any] = {"layer": each.layer, "norm_folded": each.norm_folded}
+        told: dict[str, Any] = {
+            "layer": each.layer,
+            "norm_folded": each.norm_folded,
+            "leaves_out": each.leaves_out,
+        }
         if each.turn is not None:
             tensors |= {f"{at}.turn.cos": each.turn.cos, f"{at}.turn.sin": each.turn.sin}
             told["layout"] = each.turn.layout
@@ -70,7 +74,7 @@ def load(path: Path) -> Dissection:
         own = {k.removeprefix(f"layers.{i}."): v for k, v in tensors.items() if k.startswith(f"layers.{i}.")}
         turn = Turn(own["turn.cos"], own["turn.sin"], layer["layout"]) if "layout" in layer else None
         sigma, u, v = (own[name] for name in _MODES)
-        modes.append(Modes(layer["layer"], sigma, u, v, layer["norm_folded"], about, turn))
+        modes.append(Modes(layer["layer"], sigma, u, v, layer["norm_folded"], layer["leaves_out"], about, turn))
         if "difference" in own:
             differences.append(own["difference"])
         if "places" in layer:
