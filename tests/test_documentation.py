@@ -46,6 +46,7 @@ def test_constraints_pin_every_direct_dependency() -> None:
         "docs/quickstart.md",
         "docs/concepts.md",
         "docs/data.md",
+        "docs/dissection.md",
         "docs/forecast.md",
         "docs/mixers.md",
         "docs/modules.md",

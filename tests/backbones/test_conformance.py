@@ -363,11 +363,12 @@ def test_other_layers_are_refused_by_name():
         ("vit_srelpos_small_patch16_224", "bias"),  # one bias for all layers, which timm keeps on the model
     ],
 )
-def test_positions_inside_the_logits_are_recorded_and_not_dissected(name, field):
+def test_positions_inside_the_logits_are_recorded_and_told(name, field):
     model = headwise.load_backbone(f"timm/{name}@random")
     assert all(getattr(record, field) is not None for record in model.query_keys())
-    with pytest.raises(InputError, match=rf"blocks\.0\.attn has {field}, which dissection does not handle"):
-        headwise.dissect(model)
+    found = headwise.dissect(model, draws=1)
+    said = "the mean over the pairs of places" if field == "rotary" else "of content alone, biases by place apart"
+    assert all(each.about.startswith(said) for each in found.modes)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,9 @@ def test_modes(tmp_path):
     from safetensors.torch import save_file
 
     save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "model.safetensors")
-    assert "full / ours" in run("modes.py", "--weights", tmp_path / "model.safetensors", "--rounds", 1)
+    given = ("--weights", tmp_path / "model.safetensors", "--rounds", 1, "--quick")
+    said = run("modes.py", *given)
+    assert said.count("full / ours") == 2 and "memory beyond one layer's weights" in said
 
 
 def test_mixers(tmp_path):

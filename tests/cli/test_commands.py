@@ -51,6 +51,7 @@ def test_version_and_help(call):
         "relu",
         "predict",
         "explain",
+        "dissect",
         "forecast",
         "verify",
         "theory",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwise.contracts import Norm, QueryKey
+from headwise.contracts import Norm, QueryKey, Rotary
 
 
 def _record(
@@ -33,3 +33,20 @@ def _record(
 @pytest.fixture(scope="session")
 def make_record():
     return _record
+
+
+def _rotary(pairs=3, layout="halves", heads=None, factor=1.0):
+    """Angles of place t and pair p: ``t 0.9^p``, times the attention head's number from 1 where ``heads`` is given."""
+
+    def tables(count):
+        found = torch.arange(count, dtype=torch.float64)[:, None] * 0.9 ** torch.arange(pairs, dtype=torch.float64)
+        if heads is not None:
+            found = found * torch.arange(1, heads + 1)[:, None, None]
+        return factor * found.cos(), factor * found.sin()
+
+    return Rotary(tables, layout)
+
+
+@pytest.fixture(scope="session")
+def make_rotary():
+    return _rotary

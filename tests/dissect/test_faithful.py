@@ -14,7 +14,7 @@ import headwise
 from headwise.backbones.plain import PlainBackbone
 from headwise.backbones.timm_models import import_timm
 from headwise.backbones.vit import VisionTransformer, VisionTransformerConfig
-from headwise.contracts import Preprocessing
+from headwise.contracts import Preprocessing, Rotary
 from headwise.dissect import Dissection, all_modes, check, dissect, mode_cosines, weighted_cosine
 from headwise.dissect.faithful import BOUND
 from headwise.errors import HeadwiseError, InputError
@@ -116,14 +116,14 @@ def test_a_scale_that_the_module_has_is_taken(images):
     assert [r.scale for r in model.query_keys()] == [records[0].scale, 3 * records[1].scale, records[2].scale]
 
 
-def test_the_check_takes_one_pass_whatever_the_depth(images):
+def test_the_check_takes_two_passes_whatever_the_depth(images):
     model = own()
     records = model.query_keys()
     passes = []
     hook = model.blocks[-1].register_forward_hook(lambda *_: passes.append(1))
     check(model, records, images, all_modes(records))
     hook.remove()
-    assert len(passes) == 1
+    assert len(passes) == 2  # observed, and with the kernels of the model
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())  # none is left behind
 
 
@@ -182,9 +182,11 @@ def test_modes_without_the_norm_do_not_pass_for_logits(images):
         check(model, records, images, all_modes(records, fold=False))
 
 
-def test_norms_of_queries_and_keys_are_refused(images):
-    with pytest.raises(InputError, match=r"blocks\.0\.attn has q_norm and k_norm"):
-        dissect(timm_model(qk_norm=True), images)
+def test_norms_of_queries_and_keys_are_stated(images):
+    found = dissect(timm_model(qk_norm=True), images, draws=2)
+    assert found.difference < 1e-9
+    assert all(each.about.startswith("queries and keys at unit norm") for each in found.modes)
+    assert set(found.to_dict()["about"]) == {found.modes[0].about}
 
 
 def test_dissection_of_a_backbone(images):
@@ -198,6 +200,7 @@ def test_dissection_of_a_backbone(images):
     assert bool(((found.symmetric_share >= 0) & (found.symmetric_share <= 1)).all())
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert told["weighted_cosine"] == found.weighted_cosine.tolist()
+    assert told["check"].pop("outputs") < 1e-12
     assert told["check"] == {"largest_difference": found.difference, "bound": BOUND, "left_out": []}
     again = dissect(model, draws=10)
     assert again.difference is None and again.to_dict()["check"] is None
@@ -244,3 +247,113 @@ def test_first_layers_group_and_last_layers_do_not(data_dir):
 def test_the_name_of_a_backbone_is_no_backbone():
     with pytest.raises(InputError, match=r"a backbone is needed, got 'embedded'; give headwise\.load_backbone"):
         dissect("embedded")
+
+
+def test_a_kernel_that_does_something_else_is_found(images, monkeypatch):
+    """Fused kernels show no logits: what they give is compared with what the logits that were seen give."""
+    model = own()
+    check(model, model.query_keys(), images)
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def other(query, key, value, **options):
+        if torch.backends.cuda.flash_sdp_enabled():  # which is off while logits are observed
+            value = value * (1 + 1e-4)
+        return attention(query, key, value, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", other)
+    with pytest.raises(HeadwiseError, match=r"blocks\.0\.attn gives other outputs with its own kernel"):
+        check(model, model.query_keys(), images)
+
+
+def test_every_attention_head_has_a_row(images):
+    model = own()
+    found = dissect(model, images, draws=5)
+    assert [(row["layer"], row["head"]) for row in found.heads] == [(i, j) for i in range(3) for j in range(4)]
+    for row in found.heads:
+        shares = [row[f"{name}_share"] for name in ("content", "key_only", "position", "turning")]
+        assert sum(shares) == pytest.approx(1) and shares[2:] == [0, 0]
+        assert row["weighted_cosine"] == float(found.weighted_cosine[row["layer"], row["head"]])
+        assert 0 <= row["prefix_mass"] <= 1 and row["name"] == f"blocks.{row['layer']}.attn"
+        assert ("prefix" in row["serves"]) == (row["prefix_mass"] >= 0.3)
+        assert (row["served_by"] is None) == (not row["serves"])
+    layers = found.layers
+    assert [row["heads"] for row in layers] == [4] * 3
+    assert layers[1]["weighted_cosine"] == pytest.approx(float(found.weighted_cosine[1].mean()))
+    assert layers[2]["content_share"] == pytest.approx(sum(row["content_share"] for row in found.heads[8:]) / 4)
+    modes = found.modes_of(1, 2)
+    assert [row["mode"] for row in modes] == list(range(12))
+    assert sum(row["share"] for row in modes) == pytest.approx(1)
+    assert sum(row["share"] * row["cosine"] for row in modes) == pytest.approx(float(found.weighted_cosine[1, 2]))
+    served = found.evidence[1].sinks.served["prefix"].modes[2]
+    assert [row["prefix_advantage"] for row in modes] == served.tolist()
+    with pytest.raises(InputError, match="layers are 0 to 2, got 3"):
+        found.modes_of(3, 0)
+    with pytest.raises(InputError, match="layer 0 has attention heads 0 to 3, got 4"):
+        found.modes_of(0, 4)
+
+
+def test_rows_without_inputs_have_no_evidence():
+    row = dissect(own(), draws=2).heads[0]
+    assert "content_share" not in row and "prefix_mass" not in row and "weighted_cosine" in row
+    assert dissect(own(), draws=2).modes_of(0, 0)[0].keys() >= {"sigma", "cosine", "subspace", "dimension"}
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize("options", [{}, {"rotary": True}])
+def test_saved_and_loaded(images, tmp_path, inputs, options):
+    model = eva(use_rot_pos_emb=True) if options else own()
+    found = dissect(model, images if inputs else None, draws=2)
+    found.save(tmp_path / "made")
+    again = Dissection.load(tmp_path / "made")
+    assert again.to_dict() == found.to_dict() and again.modes_of(1, 2) == found.modes_of(1, 2)
+    for ours, theirs in zip(again.modes, found.modes, strict=True):
+        assert torch.equal(ours.sigma, theirs.sigma) and torch.equal(ours.u, theirs.u) and torch.equal(ours.v, theirs.v)
+        assert ours.about == theirs.about and (ours.turn is None) == (not options)
+    if inputs:
+        assert again.check.names == found.check.names and again.check.outputs == found.check.outputs
+        for ours, theirs in zip(again.evidence, found.evidence, strict=True):
+            assert torch.equal(ours.sinks.high_norm, theirs.sinks.high_norm)
+            assert ours.sinks.places == theirs.sinks.places
+            assert ours.sinks.served.keys() == theirs.sinks.served.keys()
+    else:
+        assert again.check is None and again.evidence is None
+    found.save(tmp_path / "made")  # again, over what is there
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "dissection.json").write_text("{}")
+    with pytest.raises(InputError, match="holds no dissection"):
+        Dissection.load(tmp_path / "other")
+    with pytest.raises(InputError, match="files that headwise did not make"):
+        found.save(tmp_path / "other")
+    newer = json.loads((tmp_path / "made" / "dissection.json").read_text()) | {"format_version": 99}
+    (tmp_path / "made" / "dissection.json").write_text(json.dumps(newer))
+    with pytest.raises(InputError, match="is newer; upgrade this one"):
+        Dissection.load(tmp_path / "made")
+
+
+def test_rotary_backbones_are_averaged_over_the_places_of_an_image(images):
+    model = eva(use_rot_pos_emb=True)
+    found, blind = dissect(model, images, draws=2), dissect(model, draws=2)
+    assert found.difference < 1e-9
+    said = "the mean over the pairs of places that see each other among 17 tokens"
+    assert [each.about for each in found.modes] == [each.about for each in blind.modes] == [said] * 3
+    torch.testing.assert_close(blind.weighted_cosine, found.weighted_cosine, rtol=0, atol=1e-6)
+    assert all(row["turning_share"] != 0 for row in found.heads)
+
+
+def test_a_model_without_an_image_needs_inputs_or_a_context(make_record):
+    class Words:
+        model = torch.nn.Identity()
+
+        def __init__(self, record):
+            self.record = record
+
+        def query_keys(self):
+            return [self.record]
+
+    angles = torch.arange(100.0)[:, None] * torch.tensor([1.0, 0.1])
+    turned = make_record(rotary=Rotary(lambda n: (angles[:n].cos(), angles[:n].sin()), "halves"))
+    with pytest.raises(InputError, match="give context, the number of tokens to average over"):
+        dissect(Words(turned))
+    assert dissect(Words(turned), context=20, draws=2).modes[0].about.endswith("among 20 tokens")
+    with pytest.raises(InputError, match="context must be a whole number of at least 1 or None, got 0"):
+        dissect(Words(turned), context=0)

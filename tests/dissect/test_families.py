@@ -11,7 +11,7 @@ from torch import nn
 import headwise
 from headwise.backbones.timm_models import import_timm
 from headwise.contracts import Windows
-from headwise.dissect import all_modes, check
+from headwise.dissect import check, dissect
 from headwise.errors import HeadwiseError, InputError
 
 TEXT = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32, "vocab_size": 50}
@@ -143,6 +143,19 @@ TIMM = {
 # name: the configuration, its options, the inputs, attention layers
 HF = {
     "vit": ("ViTConfig", VISION | {"intermediate_size": 32}, images, 2),
+    "beit": ("BeitConfig", VISION | {"intermediate_size": 32, "use_relative_position_bias": True}, images, 2),
+    "beit, shared bias": (
+        "BeitConfig",
+        VISION | {"intermediate_size": 32, "use_shared_relative_position_bias": True},
+        images,
+        2,
+    ),
+    "swin": (
+        "SwinConfig",
+        {"image_size": 32, "patch_size": 4, "embed_dim": 24, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4},
+        lambda: images(32),
+        4,
+    ),
     "dinov2": ("Dinov2Config", VISION | {"mlp_ratio": 2}, images, 2),
     "dinov2 with registers": ("Dinov2WithRegistersConfig", VISION | {"mlp_ratio": 2}, images, 2),
     "clip": (
@@ -185,17 +198,21 @@ def hf(name, attention="sdpa"):
 
 
 def proved(module, inputs, layers):
-    """The check of all layers of a module, with modes where modes describe it."""
+    """The check of all layers of a module and of their modes, and what is measured on the way."""
     before = {name: value.clone() for name, value in module.state_dict().items()}
     model = headwise.load_backbone(module)
     records = model.query_keys()
     assert [record.layer for record in records] == list(range(layers))
-    try:
-        modes = all_modes(records)
-    except InputError:
-        modes = None
-    found = check(model, records, inputs, modes)
-    assert found.largest < 1e-9
+    dissected = dissect(model, inputs, draws=1)
+    found = dissected.check
+    assert found.largest < 1e-9 and max(found.outputs) < 1e-9
+    for row in dissected.heads:
+        assert sum(row[f"{part}_share"] for part in ("content", "key_only", "position", "turning")) == pytest.approx(1)
+        assert all(0 <= row[f"{kind}_mass"] < 1 + 1e-9 for kind in ("prefix", "sink", "high_norm"))
+    for record, modes in zip(records, dissected.modes, strict=True):
+        rotary, normed, placed = record.rotary, record.q_norm, record.bias is not None or record.window is not None
+        assert ("among" in modes.about) == (rotary is not None) and ("unit norm" in modes.about) == (normed is not None)
+        assert ("content alone" in modes.about) == placed
     after = module.state_dict()
     assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtype for k in before)
     return model, records, found
@@ -283,6 +300,8 @@ def test_what_a_record_lacks_is_noticed(name, fields):
         ("llama", ["rotary", "layout", "groups", "causal"]),
         ("mistral", ["window"]),
         ("qwen3", ["q_norm", "k_norm", "rotary"]),
+        ("beit", ["bias", "query_bias"]),
+        ("beit, shared bias", ["bias"]),
     ],
 )
 def test_what_a_record_of_hugging_face_lacks_is_noticed(name, fields):
@@ -391,7 +410,9 @@ def test_a_model_goes_back_to_training():
 def test_half_precision_is_checked_as_it_is():
     module = shake(encoder()).to(torch.bfloat16)
     model = headwise.load_backbone(module)
-    assert check(model, model.query_keys(), sequence()).largest < 1e-9
+    found = dissect(model, sequence(), draws=2)
+    assert found.difference < 1e-9 and found.modes[0].sigma.dtype == torch.float64
+    assert found.modes[0].about == "of weights in bfloat16"
     assert all(p.dtype == torch.bfloat16 for p in module.parameters())
 
 
@@ -401,9 +422,85 @@ def test_weights_without_numbers_are_refused():
     model = headwise.load_backbone(module)
     with pytest.raises(InputError, match="on the meta device"):
         check(model, model.query_keys(), sequence())
+    with pytest.raises(InputError, match=r"layers\.0\.self_attn is on the meta device"):
+        dissect(model)
 
 
-def test_dissection_of_a_torch_module():
-    module = shake(encoder(norm_first=True))
-    found = headwise.dissect(headwise.load_backbone(module), check=sequence(), draws=3)
-    assert found.difference < 1e-9 and found.weighted_cosine.shape == (2, 4)
+def test_layers_with_other_numbers_of_attention_heads():
+    found = dissect(headwise.load_backbone(shake(TIMM["swin"]())), images(64), draws=2)
+    assert found.weighted_cosine.shape == (4, 4)
+    assert found.weighted_cosine.isnan().tolist() == [[False, False, True, True]] * 2 + [[False] * 4] * 2
+    assert found.to_dict()["weighted_cosine"][0][2:] == [None, None]
+    assert [len(each.sigma) for each in found.modes] == [2, 2, 4, 4] and len(found.heads) == 12
+    assert [row["heads"] for row in found.layers] == [2, 2, 4, 4]
+
+
+def test_a_class_token_that_timm_declares_is_a_prefix():
+    found = dissect(headwise.load_backbone(shake(TIMM["dinov2 with registers"]())), images(), draws=2)
+    assert all(row["prefix_mass"] > 0 for row in found.heads)  # of a module that is not loaded as a backbone
+    assert found.evidence[0].sinks.high_norm.shape == (2, 21)
+
+
+def mixed(name, **options):
+    """Two mixers behind norms, in layers as other models have them."""
+    from headwise.mixers import create
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.mixer = nn.LayerNorm(24), create(name, dim=24, **options)
+
+        def forward(self, x):
+            return x + self.mixer(self.norm1(x))
+
+    return nn.Sequential(Layer(), Layer())
+
+
+MIXED = {
+    "softmax": {"num_heads": 4},
+    "softmax without bias": {"num_heads": 4, "qkv_bias": False},
+    "grouped_query": {"num_heads": 6, "num_kv_heads": 3},
+    "perturbed_grouped_query": {"num_heads": 6, "num_kv_heads": 2},
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_mixers(name):
+    module = shake(mixed(name.split()[0], **MIXED[name]))
+    _, records, found = proved(module, sequence(), 2)
+    assert [record.name for record in records] == ["0.mixer", "1.mixer"]
+    assert [record.reads for record in records] == ["0.norm1", "1.norm1"]
+    assert not found.left_out
+
+
+def test_a_mixer_alone():
+    from headwise.mixers import create
+
+    proved(shake(create("softmax", dim=24, num_heads=3)), sequence(), 1)
+
+
+def test_a_temperature_of_values_leaves_the_logits_as_they_are():
+    proved(shake(mixed("selective", num_heads=4, parts=("values",))), sequence(), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("gated_positional", {"num_heads": 4, "grid": (1, 7)}, "a positional map, and gates between the two maps"),
+        ("selective", {"num_heads": 4}, "temperatures of queries"),
+    ],
+)
+def test_mixers_whose_attention_has_more_to_it(name, options, said):
+    """Their modes say what is left out; their logits are not those of the model, which is refused."""
+    model = headwise.load_backbone(shake(mixed(name, **options)))
+    found = dissect(model, draws=2)
+    assert [(each.leaves_out, each.about) for each in found.modes] == [(said, f"without {said}")] * 2
+    with pytest.raises(InputError, match=rf"0\.mixer has {said}, which its record leaves out"):
+        dissect(model, sequence())
+
+
+def test_mixers_that_have_no_logits_of_their_own():
+    with pytest.raises(InputError, match=r"0\.mixer: key_driven_grouped_query has no logits of its own: which"):
+        headwise.load_backbone(mixed("key_driven_grouped_query", num_heads=6, num_kv_heads=3))
+    module = nn.Sequential(*mixed("fno", grid=(4, 4)), *mixed("softmax", num_heads=4))
+    assert [record.name for record in headwise.load_backbone(module).query_keys()] == ["2.mixer", "3.mixer"]

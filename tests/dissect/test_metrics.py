@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from headwise.contracts import QueryKey
-from headwise.dissect import chance_band, effective_rank, modes, permuted_weighted_cosine, weighted_cosine
+from headwise.dissect import (
+    Modes,
+    chance_band,
+    effective_rank,
+    modes,
+    permuted_weighted_cosine,
+    subspace_cosines,
+    subspaces,
+    weighted_cosine,
+    weighted_cosine_band,
+)
 from headwise.dissect.metrics import mode_cosines, symmetric_share
 from headwise.dissect.modes import folded_weights
 
@@ -102,3 +112,65 @@ def test_permutations_are_repeatable(make_record):
     record = make_record()
     first, again, other = (permuted_weighted_cosine(record, 3, seed) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def orthogonal(seed, size):
+    generator = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
+    return q * r.diagonal().sign()
+
+
+def test_the_band_in_closed_form_is_that_of_random_rotations(make_record):
+    found = modes(make_record(heads=2, head_dim=5, width=12, seed=3))
+    drawn = []
+    for seed in range(1500):
+        turned = replace(found, v=found.v @ orthogonal(seed, 12))
+        drawn.append(weighted_cosine(turned))
+    spread = torch.stack(drawn).std(0)
+    band = weighted_cosine_band(found)
+    # 1500 draws: the standard error of a standard deviation is 1.8 %
+    torch.testing.assert_close(2.5758 * spread, band, rtol=0.07, atol=0)
+
+
+def test_bands_in_closed_form_and_by_permutation_agree(make_record):
+    record = make_record(heads=3, head_dim=8, width=96, kind="layer", gain=False, seed=5)
+    spread = permuted_weighted_cosine(record, draws=3000).std(0)
+    torch.testing.assert_close(2.5758 * spread, weighted_cosine_band(modes(record)), rtol=0.06, atol=0)
+
+
+def test_the_band_narrows_with_the_number_of_equal_modes():
+    eye = torch.eye(16, dtype=torch.float64)[None]
+    one, many = (Modes(0, torch.ones(1, n, dtype=torch.float64), eye[:, :n], eye[:, :n], True) for n in (1, 4))
+    assert float(weighted_cosine_band(one)[0]) == pytest.approx(chance_band(16))
+    assert float(weighted_cosine_band(many)[0]) == pytest.approx(chance_band(16) / 2)
+
+
+def test_modes_of_equal_strength_are_one_subspace():
+    sigma = torch.tensor([[4.0, 3.9, 3.8, 2.0, 1.0, 1.0], [5, 4, 3, 2, 0, 0]], dtype=torch.float64)
+    eye = torch.eye(6, dtype=torch.float64).expand(2, 6, 6)
+    found = Modes(0, sigma, eye, eye, True)
+    assert subspaces(found).tolist() == [[0, 0, 0, 3, 4, 4], [0, 1, 2, 3, 4, 4]]
+    assert subspaces(found, 1.01).tolist()[0] == [0, 1, 2, 3, 4, 4]
+
+
+def test_the_cosine_of_a_subspace_does_not_depend_on_its_modes():
+    """Equal singular values: any rotation of both sides together has the same matrix."""
+    u, v = (orthogonal(seed, 8)[:4] for seed in (1, 2))
+    sigma = torch.tensor([[3.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
+    turn = torch.eye(4, dtype=torch.float64)
+    turn[1:, 1:] = orthogonal(3, 3)
+    one = Modes(0, sigma, u[None], v[None], True)
+    other = Modes(0, sigma, (turn @ u)[None], (turn @ v)[None], True)
+    torch.testing.assert_close(
+        one.u.mT @ (one.sigma[..., None] * one.v), other.u.mT @ (other.sigma[..., None] * other.v)
+    )
+    torch.testing.assert_close(subspace_cosines(one), subspace_cosines(other))
+    singles = [(each.u * each.v).sum(-1)[0] for each in (one, other)]
+    assert float((singles[0] - singles[1]).abs().max()) > 0.05
+    torch.testing.assert_close(subspace_cosines(one)[0, 1:], singles[0][1:].mean().expand(3))
+    torch.testing.assert_close(subspace_cosines(one)[0, 0], singles[0][0])
+
+
+def test_permutations_of_a_head_of_zeros_are_zero(make_record):
+    record = make_record()
+    assert not permuted_weighted_cosine(replace(record, query=0 * record.query), draws=3).any()

@@ -76,6 +76,11 @@ def model():
     return PlainBackbone("small", module, module, Preprocessing((16, 16), half, half), (4, 4), 1, "none")
 
 
+def test_patches_of_high_norm_are_labelled():
+    (made,) = overlays(planted([5.0, 2, 1], query_at=7, key_at=11, feature=(0, 99)), torch.zeros(1))
+    assert made.high_norm == (7, 11)
+
+
 def test_maps_of_a_model(model):
     made = overlays(model, torch.randn(2, 3, 16, 16), per_layer=2, max_layers=3)
     assert [(o.layer, o.image) for o in made] == [(x, i) for x in (0, 2, 4) for i in (0, 0, 1, 1)]

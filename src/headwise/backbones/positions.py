@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..contracts import Rotary, Windows
 from ..errors import InputError
@@ -96,6 +97,15 @@ def _grid(place: Place, path: str, rope: Any) -> Rotary:
     return Rotary(tables, "halves" if halves else "neighbours")
 
 
+_AROUND = (
+    ("shared_rel_pos", "get_bias"),
+    ("rel_pos_bias", "forward"),
+    ("relative_position_bias", "forward"),
+    ("shared_position_bias", "forward"),
+)
+"""Names by which libraries call a bias that is not a part of the attention module, and what makes it."""
+
+
 def read_bias(place: Place) -> Tensor | None:
     """Bias of the logits ``(heads, s, s)``, in float64: of the layer, and what all layers of the model share.
 
@@ -112,9 +122,9 @@ def read_bias(place: Place) -> Tensor | None:
     if relative is not None:
         found.append(_evaluate(relative, "get_bias", f"{place.path}.rel_pos"))
     if getattr(attn, "relative_position_bias", None) is not None:
-        raise InputError(f"{place.path} has a relative position bias of a kind that is not understood")
-    # timm keeps on the model what its layers share
-    for name, method in (("shared_rel_pos", "get_bias"), ("rel_pos_bias", "forward")):
+        found.append(_evaluate(attn.relative_position_bias, "forward", f"{place.path}.relative_position_bias"))
+    # of the layer around the attention, or of the model, whose layers share it
+    for name, method in _AROUND:
         shared = place.nearest(name)
         # a bias of the layer stands instead of the shared one in one kind of model, and beside it in the other
         if shared is not None and not (relative is not None and name == "shared_rel_pos"):
@@ -124,15 +134,21 @@ def read_bias(place: Place) -> Tensor | None:
 
 def _evaluate(module: Any, method: str, path: str) -> Tensor:
     """The bias that a module makes from its own weights, ``(heads, s, s)``, in float64."""
-    if not hasattr(module, method):
-        raise InputError(
-            f"{path} ({type(module).__name__}) has a relative position bias of a kind that is not understood"
-        )
+    if not isinstance(module, nn.Module) or not hasattr(module, method):
+        raise _unknown(module, path)
     # biases that a small network makes are made in float64; those that are looked up need no copy of the whole layer
     source = module if hasattr(module, "qkv") else copy.deepcopy(module).double().eval()
+    make = getattr(source, method)
+    needs = [p.name for p in inspect.signature(make).parameters.values() if p.default is p.empty]
+    if not set(needs) <= {"window_size"} or any(not hasattr(source, name) for name in needs):
+        raise _unknown(module, path)
     with torch.no_grad():
-        bias: Tensor = getattr(source, method)().double()
+        bias: Tensor = make(*(getattr(source, name) for name in needs)).double()
     return bias[0] if bias.ndim == 4 else bias
+
+
+def _unknown(module: Any, path: str) -> InputError:
+    return InputError(f"{path} ({type(module).__name__}) has a relative position bias of a kind that is not understood")
 
 
 def read_window(place: Place) -> Windows | int | None:
@@ -157,10 +173,14 @@ def read_window(place: Place) -> Windows | int | None:
 
 
 def _shifted(layer: Any, path: str) -> Windows:
-    """timm's Swin: the grid is rolled back by the shift, then cut; what the roll brought together is hidden."""
-    if not isinstance(layer.window_size, tuple):
+    """Swin: the grid is rolled back by the shift, then cut; what the roll brought together is hidden."""
+    (height, width), size, shift = layer.input_resolution, layer.window_size, layer.shift_size
+    if isinstance(size, int) and isinstance(shift, int):  # Hugging Face: cut down when the model runs
+        shift = 0 if min(height, width) <= size else shift
+        size, shift = (min(height, width, size),) * 2, (shift,) * 2
+    if not isinstance(size, tuple):
         raise InputError(f"{path} attends within windows of a kind that is not understood")
-    (height, width), (rows, columns), shift = layer.input_resolution, layer.window_size, layer.shift_size
+    rows, columns = size
     if height % rows or width % columns or getattr(layer, "dynamic_mask", False):
         raise InputError(
             f"{path} has windows of {rows} x {columns} tokens on a grid of {height} x {width}, padded or made anew for "
@@ -168,7 +188,9 @@ def _shifted(layer: Any, path: str) -> Windows:
         )
     places = torch.arange(height * width).view(height, width).roll((-shift[0], -shift[1]), (0, 1))
     index = places.view(height // rows, rows, width // columns, columns).transpose(1, 2).reshape(-1, rows * columns)
-    mask = layer.attn_mask
+    mask = getattr(layer, "attn_mask", None)
+    if any(shift) and mask is None and hasattr(layer, "get_attn_mask"):
+        mask = layer.get_attn_mask(height, width, torch.float32, index.device)
     if any(shift) and mask is None:
         raise InputError(f"{path} has shifted windows without a mask, which is not understood")
     return Windows(index, None if mask is None else mask == 0)

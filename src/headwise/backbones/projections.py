@@ -12,7 +12,7 @@ from . import READERS
 from .positions import read_bias, read_rotary, read_window
 from .reading import Place, as_norm
 
-__all__ = ["input_norm", "read_projections"]
+__all__ = ["input_norm", "projection_names", "read_projections"]
 
 # Names by which libraries call the same parts.
 _APART = (("query", "key"), ("q_proj", "k_proj"), ("q_lin", "k_lin"), ("to_q", "to_k"), ("q", "k"))
@@ -45,7 +45,7 @@ def read_projections(place: Place) -> QueryKey | None:
     """
     attn = place.module
     heads = _number(attn, _HEADS)
-    maps = _maps(attn)
+    maps = projection_names(attn)
     if heads is None or maps is None or getattr(attn, "is_cross_attention", False):
         return None
     path = place.path
@@ -106,7 +106,8 @@ def input_norm(place: Place) -> tuple[Norm | None, str]:
     return None, ""
 
 
-def _maps(attn: Any) -> tuple[str, ...] | None:
+def projection_names(attn: Any) -> tuple[str, ...] | None:
+    """Names of the maps for queries and keys, apart or fused; None for a module without them."""
     for names in (*_APART, *((name,) for name in _FUSED)):
         if all(isinstance(getattr(attn, name, None), nn.Module) for name in names):
             return names

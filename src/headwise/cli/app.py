@@ -14,7 +14,20 @@ from . import commands
 
 __all__ = ["build"]
 
-ORDER = ("study", "extract", "fit", "relu", "predict", "explain", "forecast", "verify", "theory", "info", "doctor")
+ORDER = (
+    "study",
+    "extract",
+    "fit",
+    "relu",
+    "predict",
+    "explain",
+    "dissect",
+    "forecast",
+    "verify",
+    "theory",
+    "info",
+    "doctor",
+)
 
 
 class _Commands(typer.core.TyperGroup):

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import check_backbone
+from ..checks import check_backbone, check_whole
 from ..contracts import AttentionModel, QueryKey
-from ..errors import InputError
-from . import faithful
-from .faithful import Faithful
+from .faithful import Faithful, Seen, observe
+from .logits import logit_parts
 from .metrics import (
     chance_band,
     effective_rank,
-    mode_cosines,
     permuted_weighted_cosine,
     symmetric_share,
     weighted_cosine,
+    weighted_cosine_band,
 )
-from .modes import Modes, all_modes
+from .modes import Modes, all_modes, modes
+from .shares import variance_shares
+from .sinks import Sinks, find_sinks
+from .table import head_rows, layer_rows, lists, mode_rows
 
-__all__ = ["Dissection", "dissect"]
+__all__ = ["Dissection", "Evidence", "dissect"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured on the inputs of the check, in one layer.
+
+    Attributes
+    ----------
+    shares : dict of Tensor, each (heads,)
+        Share of each part in the variance of the logits; see `headwise.dissect.variance_shares`.
+    sinks : Sinks
+        Tokens that soak up attention, and what serves them.
+    """
+
+    shares: dict[str, Tensor]
+    sinks: Sinks
 
 
 @dataclass(frozen=True)
@@ -33,14 +52,22 @@ class Dissection:
     Attributes
     ----------
     modes : list of Modes
+        Their ``about`` says what they leave out of the logits.
     weighted_cosine, effective_rank, symmetric_share : Tensor, shape (layers, heads)
+        NaN where a layer has fewer attention heads than another. The antisymmetric share is one less the symmetric.
     chance : float
-        Band of single mode cosines: 99 % of random directions lie within plus or minus this.
+        Band of single mode cosines: 99 % of random directions lie within plus or minus this, at the smallest width.
     weighted_chance : Tensor, shape (layers, heads)
         The same for the weighted cosine of each head, from permutations of its key features.
     check : Faithful or None
         Differences between the logits that the model computes and those of its records and modes; None where no inputs
         were given.
+    names : tuple of str
+        Path of each layer's attention module.
+    weighted_band : Tensor, shape (layers, heads)
+        The band of the weighted cosine in closed form: that of a random rotation of the key directions.
+    evidence : list of Evidence or None
+        By layer, what was measured on the inputs of the check; None without them, or without the norm folded in.
     """
 
     modes: list[Modes]
@@ -50,11 +77,39 @@ class Dissection:
     chance: float
     weighted_chance: Tensor
     check: Faithful | None
+    names: tuple[str, ...]
+    weighted_band: Tensor
+    evidence: list[Evidence] | None = None
 
     @property
     def difference(self) -> float | None:
         """Largest difference of all attention heads, as a share of the logits' spread; None without a check."""
         return None if self.check is None else self.check.largest
+
+    @property
+    def heads(self) -> list[dict[str, Any]]:
+        """One row of plain numbers for each attention head, for a table: ``pandas.DataFrame(found.heads)``.
+
+        Cosines, rank, symmetric share and chance bands; with evidence also shares of the logits' variance
+        (``*_share``), attention that special tokens take (``*_mass``), which of them the head serves (at least 30 % of
+        its attention), and what serves the largest of these.
+        """
+        return head_rows(self)
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """One row for each layer: means over its attention heads, and what its modes leave out."""
+        return layer_rows(self)
+
+    def modes_of(self, layer: int, head: int) -> list[dict[str, Any]]:
+        """One row for each mode of an attention head: singular value, cosine, and the subspace that it belongs to.
+
+        Raises
+        ------
+        InputError
+            No such layer or attention head.
+        """
+        return mode_rows(self, layer, head)
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers for JSON; the modes themselves are left out.
@@ -62,25 +117,62 @@ class Dissection:
         Returns
         -------
         dict
-            ``weighted_cosine``, ``effective_rank``, ``symmetric_share`` and ``weighted_chance``: lists of layers, each
-            a list of attention heads. ``chance``: a number. ``norm_folded``: whether the norm is part of the modes.
-            ``check``: the largest difference, its bound and what was left out (`Faithful.to_dict`), or None where no
-            check was made.
+            ``weighted_cosine``, ``effective_rank``, ``symmetric_share``, ``weighted_chance`` and ``weighted_band``:
+            lists of layers, each a list of attention heads, None where a layer has fewer. ``chance``: a number.
+            ``norm_folded``: whether the norm is part of the modes. ``names``: of the layers, and ``about``: what the
+            modes of each leave out. ``check``: the largest difference, its bound and what was left out
+            (`Faithful.to_dict`), or None where no check was made. ``heads``: the rows of `Dissection.heads`, where
+            there is evidence the numbers of it.
         """
         return {
-            "weighted_cosine": self.weighted_cosine.tolist(),
-            "effective_rank": self.effective_rank.tolist(),
-            "symmetric_share": self.symmetric_share.tolist(),
+            "weighted_cosine": lists(self.weighted_cosine),
+            "effective_rank": lists(self.effective_rank),
+            "symmetric_share": lists(self.symmetric_share),
             "chance": self.chance,
-            "weighted_chance": self.weighted_chance.tolist(),
+            "weighted_chance": lists(self.weighted_chance),
+            "weighted_band": lists(self.weighted_band),
             "norm_folded": self.modes[0].norm_folded,
+            "names": list(self.names),
+            "about": [each.about for each in self.modes],
             "check": None if self.check is None else self.check.to_dict(),
+            "heads": self.heads,
         }
+
+    def save(self, path: str | Path) -> None:
+        """Write ``dissection.json`` and ``dissection.safetensors``, with all modes, into a folder, which is made.
+
+        Raises
+        ------
+        InputError
+            The folder holds files that headwise did not make, or cannot be written.
+        """
+        from .saving import save
+
+        save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Dissection:
+        """Read what `save` has written.
+
+        Raises
+        ------
+        InputError
+            The folder holds no dissection, or one of a newer headwise.
+        """
+        from .saving import load
+
+        return load(Path(path))
 
 
 @torch.no_grad()
 def dissect(
-    model: AttentionModel, check: Any = None, *, fold: bool = True, draws: int = 100, seed: int = 0
+    model: AttentionModel,
+    check: Any = None,
+    *,
+    fold: bool = True,
+    context: int | None = None,
+    draws: int = 100,
+    seed: int = 0,
 ) -> Dissection:
     """Decompose the query-key interaction of every attention head of a backbone.
 
@@ -90,9 +182,14 @@ def dissect(
         From `headwise.load_backbone`: a backbone by its name, or a torch module.
     check : Tensor or mapping, optional
         Inputs of the model (a preprocessed batch). The logits that it computes are then compared, in float64, with
-        those of its records and modes; see `headwise.dissect.check`.
+        those of its records and modes (see `headwise.dissect.check`), and what attention does on them is measured:
+        where the logits' variance comes from, and which tokens soak up attention.
     fold : bool
-        Fold the norm in front of each layer into its matrix. Without it the check is one of the records alone.
+        Fold the norm in front of each layer into its matrix. Without it the check is one of the records alone, and
+        nothing is measured.
+    context : int, optional
+        Tokens over whose pairs of places rotary embeddings are averaged: by default as many as the inputs have, or as
+        an image has.
     draws, seed : int
         Permutations behind the chance band of the weighted cosine.
 
@@ -103,45 +200,74 @@ def dissect(
     Raises
     ------
     InputError
-        What is given is no backbone, or a layer with something that modes do not describe, by name; or layers whose
-        attention heads differ in number.
+        What is given is no backbone, or a layer with something that modes do not describe, by name; or rotary
+        embeddings and neither inputs nor a context.
     HeadwiseError
         Records or modes that do not reproduce the model's logits, by the name of the layer.
 
     Examples
     --------
-    >>> import headwise
-    >>> model = headwise.load_backbone("embedded")  # doctest: +SKIP
-    >>> headwise.dissect(model).weighted_cosine.shape  # doctest: +SKIP
-    torch.Size([6, 4])
+    >>> import headwise, torch
+    >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, norm_first=True, batch_first=True)
+    >>> found = headwise.dissect(headwise.load_backbone(layer), check=torch.randn(2, 5, 8), draws=10)
+    >>> found.weighted_cosine.shape, found.difference < 1e-6
+    (torch.Size([1, 2]), True)
+    >>> sorted(found.heads[0])[:3]
+    ['chance', 'content_share', 'effective_rank']
     """
     check_backbone(model, "query_keys")
+    check_whole("context", context, least=1, or_none=True)
+    check_whole("draws", draws, least=1)
     records = model.query_keys()
-    found = all_modes(records, fold)
-    _check_heads(records)
-    checked = None if check is None else faithful.check(model, records, check, found if fold else None)
-    permuted = [permuted_weighted_cosine(r, draws, seed, fold).abs().quantile(0.99, dim=0) for r in records]
+    if context is None and check is None and hasattr(model, "grid"):
+        context = getattr(model, "num_prefix_tokens", 0) + model.grid[0] * model.grid[1]
+    contexts: list[int | None] = [context] * len(records)
+    found: dict[int, Modes] = {}
+    evidence: dict[int, Evidence] = {}
+    prefix = getattr(model, "num_prefix_tokens", getattr(model.model, "num_prefix_tokens", 0))
+
+    def tell(seen: Seen) -> Modes | None:
+        if seen.number not in found:
+            contexts[seen.number] = contexts[seen.number] or seen.logits.shape[-1]
+            found[seen.number] = modes(seen.record, fold, context=contexts[seen.number])
+        if not fold:
+            return None
+        each = found[seen.number]
+        parts = logit_parts(seen.record, seen.tokens, each.turn)
+        # of a layer that runs several times the last run is told
+        evidence[seen.number] = Evidence(
+            variance_shares(parts, seen.used), find_sinks(seen, each, parts, prefix if isinstance(prefix, int) else 0)
+        )
+        return each
+
+    if check is None:
+        checked, every = None, all_modes(records, fold, context=context)
+    else:
+        checked = observe(model, records, check, tell)
+        every = [found[i] for i in range(len(records))]
+    permuted = [
+        permuted_weighted_cosine(record, draws, seed, fold, context=count).abs().quantile(0.99, dim=0)
+        for record, count in zip(records, contexts, strict=True)
+    ]
     return Dissection(
-        found,
-        torch.stack([weighted_cosine(m) for m in found]),
-        torch.stack([effective_rank(m) for m in found]),
-        torch.stack([symmetric_share(m) for m in found]),
-        chance_band(records[0].query.shape[2]),
-        torch.stack(permuted),
+        every,
+        _stacked([weighted_cosine(m) for m in every]),
+        _stacked([effective_rank(m) for m in every]),
+        _stacked([symmetric_share(m) for m in every]),
+        chance_band(min(_width(record) for record in records)),
+        _stacked(permuted),
         checked,
+        tuple(record.name for record in records),
+        _stacked([weighted_cosine_band(m) for m in every]),
+        [evidence[i] for i in range(len(records))] if evidence else None,
     )
 
 
-def _check_heads(records: list[QueryKey]) -> None:
-    counts = {len(record.query): record.name for record in records}
-    if len(counts) > 1:
-        (a, first), (b, second), *_ = counts.items()
-        raise InputError(
-            f"{first} has {a} attention heads and {second} has {b}; give a model, or a part of one, where they agree: "
-            "headwise.load_backbone(model.vision_model)"
-        )
+def _width(record: QueryKey) -> int:
+    return record.query.shape[2]
 
 
-def layer_cosines(found: list[Modes]) -> Tensor:
-    """Mean mode cosine of each layer, ``(layers,)``."""
-    return torch.stack([mode_cosines(m).mean() for m in found])
+def _stacked(rows: list[Tensor]) -> Tensor:
+    """Rows of attention heads as one table, NaN where a layer has fewer."""
+    most = max(len(row) for row in rows)
+    return torch.stack([torch.nn.functional.pad(row, (0, most - len(row)), value=torch.nan) for row in rows])

@@ -11,13 +11,11 @@ from torch import Tensor
 
 from ..contracts import Backbone
 from .logits import normalise
-from .metrics import mode_cosines
+from .metrics import mode_cosines, subspaces
 from .modes import Modes, all_modes
+from .sinks import high_norm_tokens
 
 __all__ = ["Overlay", "contributions", "overlays", "project"]
-
-DEGENERATE = 1.05
-"""Neighbouring singular values closer than this factor span a plane: their single modes are arbitrary."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,10 @@ class Overlay:
     degenerate : bool
         Its singular value is within 5 % of a neighbour's.
     query_map, key_map : ndarray, shape (H, W)
-        Projections of the patch tokens, 0 to 1 between the 30th and 95th percentile.
+        Projections of the patch tokens, 0 to 1 between the 30th and 95th percentile, which one outlier does not move.
+    high_norm : tuple of int
+        Patches of high norm at the layer's input, in row-major order of the grid: their projections say more about
+        the norm than about the picture. See `headwise.dissect.high_norm_tokens`.
     """
 
     image: int
@@ -48,6 +49,7 @@ class Overlay:
     degenerate: bool
     query_map: NDArray[np.float32]
     key_map: NDArray[np.float32]
+    high_norm: tuple[int, ...] = ()
 
 
 def project(found: Modes, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,18 +98,20 @@ def overlays(model: Backbone, images: Tensor, *, per_layer: int = 1, max_layers:
     Notes
     -----
     The sign of a mode is free: of each pair the side is shown on which the product of the largest query and the largest
-    key projection is greater. Prefix tokens are left out of the maps.
+    key projection is greater. Prefix tokens are left out of the maps. Where a layer norms its queries and
+    keys, projections are those at unit norm.
     """
     records = model.query_keys()
-    found = all_modes(records)
     layers = np.unique(np.linspace(0, len(records) - 1, min(max_layers, len(records))).round().astype(int)).tolist()
     inputs = model.tokens(images, layers, at="block_input")
+    found = all_modes(records, context=inputs[0].shape[1])
     made = []
     for layer, tokens in zip(layers, inputs, strict=True):
         each = found[layer]
         query, key = project(each, normalise(tokens.to(each.u.dtype), records[layer].input_norm))
         share = contributions(each, query, key)
-        cosines = mode_cosines(each)
+        cosines, of = mode_cosines(each), subspaces(each)
+        high = high_norm_tokens(tokens, model.num_prefix_tokens)[:, model.num_prefix_tokens :]
         for image in range(len(images)):
             best = share[image].max(1)
             for head in best.values.argsort(descending=True)[:per_layer].tolist():
@@ -116,11 +120,6 @@ def overlays(model: Backbone, images: Tensor, *, per_layer: int = 1, max_layers:
                 k = key[image, head, mode, model.num_prefix_tokens :]
                 sign = 1.0 if float(q.max() * k.max()) >= float(q.min() * k.min()) else -1.0
                 sigma = each.sigma[head]
-                near = [
-                    abs(i - mode) == 1
-                    and max(float(s), float(sigma[mode])) < DEGENERATE * min(float(s), float(sigma[mode]))
-                    for i, s in enumerate(sigma)
-                ]
                 made.append(
                     Overlay(
                         image,
@@ -130,9 +129,10 @@ def overlays(model: Backbone, images: Tensor, *, per_layer: int = 1, max_layers:
                         float(sigma[mode]),
                         float(cosines[head, mode]),
                         float(share[image, head, mode]),
-                        any(near),
+                        int((of[head] == of[head, mode]).sum()) > 1,
                         _clipped(sign * q, model.grid),
                         _clipped(sign * k, model.grid),
+                        tuple(high[image].nonzero()[:, 0].tolist()),
                     )
                 )
     return made

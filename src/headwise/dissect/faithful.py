@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor
 from ..checks import check_backbone
 from ..contracts import AttentionModel, QueryKey
 from ..errors import HeadwiseError, InputError
-from .logits import mode_logits, record_logits, visible_pairs
+from .logits import centred, mode_logits, record_logits
 from .modes import Modes
-from .running import in_float64, observed
+from .running import in_float64, observed, outputs_of
+from .turning import visible_pairs
 
-__all__ = ["BOUND", "Faithful", "check"]
+__all__ = ["BOUND", "Faithful", "Seen", "check", "observe"]
 
 BOUND = 1e-6
 """Largest difference of row-centred logits that is accepted, as a share of their spread."""
@@ -42,11 +43,15 @@ class Faithful:
     left_out : tuple of str
         Modules with a softmax over pairs of tokens that no record describes (pooling heads, cross-attention): nothing
         is known about them.
+    outputs : tuple of float
+        For each layer, the largest difference between its output with the model's own kernels and that behind the
+        logits, over the output's root mean square.
     """
 
     names: tuple[str, ...]
     differences: tuple[Tensor, ...]
     left_out: tuple[str, ...] = ()
+    outputs: tuple[float, ...] = ()
 
     @property
     def largest(self) -> float:
@@ -54,8 +59,37 @@ class Faithful:
         return max(float(d.max()) for d in self.differences)
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers for JSON: ``largest_difference``, the ``bound`` and what was ``left_out``."""
-        return {"largest_difference": self.largest, "bound": BOUND, "left_out": list(self.left_out)}
+        """Numbers for JSON: ``largest_difference``, ``outputs``, the ``bound`` of both and what was ``left_out``."""
+        return {
+            "largest_difference": self.largest,
+            "outputs": max(self.outputs, default=None),
+            "bound": BOUND,
+            "left_out": list(self.left_out),
+        }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One layer at work, in float64, after its record was found to describe it.
+
+    Attributes
+    ----------
+    number : int
+        Of the record among those that are checked.
+    record : QueryKey
+    tokens : Tensor, shape (n, s, d)
+        What enters the layer, before its norm.
+    logits : Tensor, shape (n, heads, s, s)
+        What its softmax takes, or ``(n * windows, heads, t, t)``.
+    used : Tensor of bool
+        Like ``logits``: pairs that see each other, padding left out.
+    """
+
+    number: int
+    record: QueryKey
+    tokens: Tensor
+    logits: Tensor
+    used: Tensor
 
 
 def check(
@@ -63,9 +97,10 @@ def check(
 ) -> Faithful:
     """Compare logits made from records, on the tokens that enter each layer, with those that the model computes.
 
-    The model runs once, in float64 and without fused kernels, and the arguments of its softmaxes are taken; their
+    The model runs in float64 and without fused kernels, and the arguments of its softmaxes are taken; their
     scale, norms, rotations and biases are the model's own. Both sides are centred over the keys that a token sees, for
-    softmax cancels what depends on the query alone. Afterwards the model is as it was.
+    softmax cancels what depends on the query alone. Then it runs once more with its own kernels, whose outputs must be
+    the same. Afterwards the model is as it was.
 
     Parameters
     ----------
@@ -99,12 +134,20 @@ def check(
     >>> check(model, model.query_keys(), torch.randn(1, 5, 8)).largest < 1e-6
     True
     """
+    return observe(model, records, inputs, lambda seen: None if found is None else found[seen.number])
+
+
+def observe(
+    model: AttentionModel, records: Sequence[QueryKey], inputs: Any, tell: Callable[[Seen], Modes | None]
+) -> Faithful:
+    """`check`, with ``tell`` called for each layer at work; the modes that it gives are compared."""
     check_backbone(model, "query_keys")
     root = model.model
     by_name = {record.name: i for i, record in enumerate(records)}
     _check_paths(model, records)
     entered: dict[str, Tensor] = {}
     taken: dict[str, list[Tensor]] = defaultdict(list)
+    outputs: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
     differences: dict[str, Tensor] = {}
     left_out: dict[str, None] = {}
     readers: dict[str, QueryKey] = {(record.reads or record.name): record for record in records}
@@ -122,71 +165,112 @@ def check(
         elif path and argument.ndim >= 3:
             left_out[path[-1]] = None
 
-    def left(path: str) -> None:
+    def left(path: str, output: Any) -> None:
         if path not in by_name:
             return
         record = records[by_name[path]]
         logits = taken.pop(path, [])
-        if len(logits) != 1:
-            raise InputError(
-                f"{path} took {len(logits)} softmaxes where one was expected, so its logits are not known; its "
-                "attention is of a kind (a compiled or external kernel) that is not observed"
-            )
         reads = record.reads or record.name
         if reads not in entered:
             raise HeadwiseError(
                 f"the record of {path} does not describe its logits: {reads} runs after it and is no norm in front of "
                 "it; nothing is reported"
             )
-        tokens = entered[reads]
-        modes = None if found is None else found[by_name[path]]
-        difference = _compare(record, tokens, logits[0], modes)
+        got = record_logits(record, entered[reads])
+        if len(logits) != 1:
+            raise InputError(
+                f"{path} took {len(logits)} softmaxes where one was expected, so its logits are not known; its "
+                "attention is of a kind (a compiled or external kernel) that is not observed"
+            )
+        seen = _seen(by_name[path], record, entered[reads], logits[0], got)
+        difference = _compare(seen, got, "the record of {} does")
+        modes = tell(seen)
+        if modes is not None:
+            described = _compare(seen, mode_logits(modes, record, seen.tokens), "the modes of {} do")
+            difference = torch.maximum(difference, described)
         # a layer that runs several times (shared weights) is as good as its worst time
         differences[path] = torch.maximum(difference, differences.get(path, difference))
+        rows = seen.used.any(-1).any(1)
+        outputs[path].append((rows, _values(output, record)))
 
-    with (
-        in_float64(root),
-        observed(root, softmax, {path: enters(path, record) for path, record in readers.items()}, left),
-    ):
-        model.tokens(_doubled(inputs))
-    missing = [record.name for record in records if record.name not in differences]
-    if missing:
-        raise InputError(f"these inputs do not run {missing[0]} ({len(missing)} layers in all); give inputs that do")
+    inputs = _doubled(inputs)
+    with in_float64(root):
+        with observed(root, softmax, {path: enters(path, record) for path, record in readers.items()}, left):
+            model.tokens(inputs)
+        missing = [record.name for record in records if record.name not in differences]
+        if missing:
+            raise InputError(
+                f"these inputs do not run {missing[0]} ({len(missing)} layers in all); give inputs that do"
+            )
+        own = _compare_outputs(model, records, inputs, outputs)
     return Faithful(
-        tuple(record.name for record in records), tuple(differences[r.name] for r in records), tuple(left_out)
+        tuple(record.name for record in records), tuple(differences[r.name] for r in records), tuple(left_out), own
     )
 
 
-def _compare(record: QueryKey, tokens: Tensor, logits: Tensor, modes: Modes | None) -> Tensor:
-    """Largest difference of each attention head ``(heads,)``, at most `BOUND`."""
-    got = record_logits(record, tokens)
+def _seen(number: int, record: QueryKey, tokens: Tensor, logits: Tensor, got: Tensor) -> Seen:
     if logits.numel() != got.numel() or logits.shape[-2:] != got.shape[-2:]:
         raise HeadwiseError(
             f"the record of {record.name} describes logits {tuple(got.shape)}, the model computes "
             f"{tuple(logits.shape)}; nothing is reported about it"
         )
-    wanted = logits.reshape(got.shape)
-    used = _used(record, wanted)
-    wanted = _centred(wanted, used)
-    spread = (wanted.square().sum((0, 2, 3)) / used.sum((0, 2, 3)).clamp(min=1)).sqrt()
+    logits = logits.reshape(got.shape)
+    return Seen(number, record, tokens, logits, _used(record, logits))
+
+
+def _compare(seen: Seen, side: Tensor, subject: str) -> Tensor:
+    """Largest difference of each attention head ``(heads,)``, at most `BOUND`."""
+    wanted = centred(seen.logits, seen.used)
+    spread = (wanted.square().sum((0, 2, 3)) / seen.used.sum((0, 2, 3)).clamp(min=1)).sqrt()
     # logits that are all but constant have no spread of their own: rounding is not a difference
-    largest = logits.reshape(got.shape).masked_fill(~used, 0).abs().amax((0, 2, 3))
+    largest = seen.logits.masked_fill(~seen.used, 0).abs().amax((0, 2, 3))
     spread = torch.maximum(spread, (1e-6 * largest).clamp(min=1e-12))
-    difference = torch.zeros_like(spread)
-    sides = [("the record of {} does", got)]
-    if modes is not None:
-        sides.append(("the modes of {} do", mode_logits(modes, record, tokens)))
-    for subject, side in sides:
-        off = (_centred(side, used) - wanted).abs().amax((0, 2, 3)) / spread
-        head = int(off.nan_to_num(torch.inf).argmax())
-        if not float(off[head]) <= BOUND:
+    off = (centred(side, seen.used) - wanted).abs().amax((0, 2, 3)) / spread
+    head = int(off.nan_to_num(torch.inf).argmax())
+    if not float(off[head]) <= BOUND:
+        name = seen.record.name
+        raise HeadwiseError(
+            f"{subject.format(name)} not describe its logits: they differ by {float(off[head]):.1e} of "
+            f"their spread in attention head {head} (at most {BOUND:g} is accepted), so nothing is reported; "
+            "please send the name of the model"
+        )
+    return off
+
+
+def _compare_outputs(
+    model: AttentionModel,
+    records: Sequence[QueryKey],
+    inputs: Any,
+    outputs: dict[str, list[tuple[Tensor, Tensor]]],
+) -> tuple[float, ...]:
+    """Outputs of the layers with the model's own kernels against those with the logits that were compared."""
+    worst: dict[str, float] = {}
+    by_name = {record.name: record for record in records}
+
+    def left(path: str, output: Any) -> None:
+        rows, wanted = outputs[path].pop(0)
+        got = _values(output, by_name[path])
+        if rows.shape == got.shape[:2]:  # what padding gets does not matter
+            wanted, got = wanted[rows], got[rows]
+        size = wanted.square().mean().sqrt().clamp(min=1e-12)
+        off = float(((got - wanted).abs().max() / size).nan_to_num(torch.inf))
+        if off > BOUND:
             raise HeadwiseError(
-                f"{subject.format(record.name)} not describe its logits: they differ by {float(off[head]):.1e} of "
-                f"their spread in attention head {head} (at most {BOUND:g} is accepted), so nothing is reported; "
-                "please send the name of the model"
+                f"{path} gives other outputs with its own kernel than with the logits that were compared: they differ "
+                f"by {off:.1e} of their size (at most {BOUND:g} is accepted), so nothing is reported; please send the "
+                "name of the model"
             )
-        difference = torch.maximum(difference, off)
-    return difference
+        worst[path] = max(off, worst.get(path, 0.0))
+
+    with outputs_of(model.model, by_name, left):
+        model.tokens(inputs)
+    return tuple(worst[record.name] for record in records)
+
+
+def _values(output: Any, record: QueryKey) -> Tensor:
+    """The tensor of tokens in the output of an attention module."""
+    values = output if isinstance(output, Tensor) else next(v for v in output if isinstance(v, Tensor))
+    return values.detach().transpose(0, 1) if record.tokens_first and values.ndim == 3 else values.detach()
 
 
 def _used(record: QueryKey, logits: Tensor) -> Tensor:
@@ -205,12 +289,6 @@ def _used(record: QueryKey, logits: Tensor) -> Tensor:
     if bool(((shares > _NO_WEIGHT) & ~shown).any()):
         raise HeadwiseError(f"{record.name} shows pairs of tokens that its record hides; nothing is reported about it")
     return seen & real
-
-
-def _centred(logits: Tensor, used: Tensor) -> Tensor:
-    logits = logits.masked_fill(~used, 0)
-    mean = logits.sum(-1, keepdim=True) / used.sum(-1, keepdim=True).clamp(min=1)
-    return (logits - mean).masked_fill(~used, 0)
 
 
 def _tokens(record: QueryKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

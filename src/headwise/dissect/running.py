@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..devices import has_float64
 from ..errors import InputError
 
-__all__ = ["in_float64", "observed"]
+__all__ = ["in_float64", "observed", "outputs_of"]
 
 _LOWER = (torch.float32, torch.float16, torch.bfloat16)
 _SOFTMAX = (torch.ops.aten._softmax, torch.ops.aten._safe_softmax)
@@ -77,7 +77,7 @@ def observed(
     model: nn.Module,
     softmax: Callable[[Tensor, list[str]], None],
     enters: Mapping[str, Callable[[tuple[Any, ...], dict[str, Any]], None]],
-    left: Callable[[str], None],
+    left: Callable[[str, Any], None],
 ) -> Iterator[None]:
     """Call back while the model runs, without gradients and without fused attention kernels.
 
@@ -90,7 +90,7 @@ def observed(
     enters : mapping
         By the path of a module, what is called with its arguments before it runs.
     left : callable
-        Called with the path of each module that has run.
+        Called with the path of each module that has run, and its output.
     """
     path: list[str] = []
 
@@ -105,7 +105,7 @@ def observed(
     def after(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             path.pop()
-            left(name)
+            left(name, output)
 
         return hook
 
@@ -121,4 +121,25 @@ def observed(
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_Observer(lambda argument: softmax(argument, path)))
+        yield
+
+
+@contextmanager
+def outputs_of(model: nn.Module, names: Iterable[str], left: Callable[[str, Any], None]) -> Iterator[None]:
+    """Call back with the outputs of modules while the model runs with its own attention kernels, fused or not.
+
+    The fast path of torch's encoder layers, which runs past their parts, is off.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        for name in names:
+
+            def hook(module: nn.Module, args: tuple[Any, ...], output: Any, name: str = name) -> None:
+                left(name, output)
+
+            stack.callback(model.get_submodule(name).register_forward_hook(hook).remove)
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_Observer(lambda argument: None))
         yield

@@ -106,6 +106,7 @@ def dissection_pictures(model: Backbone, arrays: dict[str, NDArray[Any]], tell: 
                 "share": overlay.share,
                 "query_key": f"{key}/query",
                 "key_key": f"{key}/key",
+                "high_norm": list(overlay.high_norm),
             }
         )
     tell("dissect the backbone", 2, 2)

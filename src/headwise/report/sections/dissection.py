@@ -36,7 +36,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     )
     return {
         "table": table,
-        "reading": _reading(cosines, chance),
+        "reading": " ".join(filter(None, (_reading(cosines, chance), _about(dissection.get("about"))))),
         "chance": None if chance is None else fmt.significant(chance, 2),
         "reach": fmt.significant(reach, 2),
         "ramp": {theme: ",".join(diverging(i / 4 - 1, theme) for i in range(9)) for theme in ("light", "dark")},
@@ -76,6 +76,12 @@ def _reading(cosines: Matrix, chance: float | None) -> str:
                 "larger than that of unrelated weights."
             )
     return said.strip()
+
+
+def _about(about: Sequence[str] | None) -> str:
+    """What the modes leave out of the logits, as a sentence."""
+    said = dict.fromkeys(text for text in about or () if text)
+    return f"The modes are {', or '.join(said)}." if said else ""
 
 
 def _kind(value: float, chance: float | None) -> str:
