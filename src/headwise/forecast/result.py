@@ -10,7 +10,8 @@ from ..version import __version__
 from .benefit import Benefit
 from .curve import LearningCurve
 from .scores import Scores
-from .spectrum import Spectrum, Visibility
+from .spectrum import Spectrum
+from .visibility import Visibility
 
 __all__ = ["FORMAT_VERSION", "Forecast"]
 
