@@ -33,6 +33,7 @@ def test_every_script_is_run_here():
         "memory.py",
         "mixers.py",
         "modes.py",
+        "ranking.py",
         "theory.py",
     }
 
@@ -104,6 +105,17 @@ def test_mixers(tmp_path):
     assert all(f"| {name} |" in said for name in only)
     assert {curve["name"] for curve in report["curves"]} == set(only)
     assert (tmp_path / "mixers.svg").is_file()
+
+
+def test_ranking_goes_on_where_it_stopped(tmp_path):
+    said = run("ranking.py", "--quick", "--out", tmp_path)
+    report = json.loads((tmp_path / "ranking.json").read_text())
+    assert [row[0] for row in report["tables"][0]["rows"]] == ["forecast (ours)", "LogME", "H-score", "NCE of clusters"]
+    assert len(report["numbers"]["triples"]) == 40 == said.count(".. ")
+    assert all(row["relative_gap"] <= 1e-3 for row in report["numbers"]["triples"])
+    (tmp_path / "ranking" / "digits" / "even-or-odd-a-1.json").unlink()
+    again = run("ranking.py", "--quick", "--only", "digits", "--out", tmp_path)
+    assert [line for line in again.splitlines() if line.startswith(".. ")] == [".. digits, even or odd: a, layer 1"]
 
 
 def test_theory(tmp_path):
