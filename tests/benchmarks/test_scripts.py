@@ -77,9 +77,11 @@ def test_attention_head(tmp_path):
     assert run("attention_head.py", *args).count("| 0.01 |") == 4
 
 
-def test_forecast():
-    said = run("forecast.py", "--quick", "--depths", 2)
-    assert "of 4 rows have R2" in said
+def test_forecast(tmp_path):
+    said = run("forecast.py", "--quick", "--depths", 2, "--out", tmp_path)
+    assert "rows of 4 with R2" in said
+    (rows,) = json.loads((tmp_path / "forecast.json").read_text())["numbers"].values()
+    assert [row["samples"] for row in rows] == sorted(row["samples"] for row in rows) and len(rows) == 4
 
 
 def test_memory():
