@@ -36,7 +36,7 @@ def forecast(n, first=0):
     kept = np.r_[:n, 600:1000]
     split = np.repeat(["train", "val"], [n, 400])
     some = hw.TokenStore.from_arrays(
-        work / f"{n}-{first}",
+        work / f"{n}-digits-from-token-{first}",
         tokens[kept, first:],
         labels[kept],
         split=split,
