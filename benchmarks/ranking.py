@@ -73,7 +73,7 @@ class Images:
     features: dict[tuple[str, int], np.ndarray]
 
 
-def cifar(data: Path, train: int = 1200, test: int = 600) -> Images:
+def cifar(data: Path, train: int = 1000, test: int = 500) -> Images:
     folder = data_folder(data) / "cifar10_subset"
     parts = [open_data(folder / "train_10k.npz").select(np.arange(train))]
     parts.append(open_data(folder / "test_5k.npz").select(np.arange(test)))
@@ -84,7 +84,7 @@ def cifar(data: Path, train: int = 1200, test: int = 600) -> Images:
     return Images("cifar", np.concatenate([part.labels for part in parts]), train, features)
 
 
-def digits(data: Path, train: int = 700, test: int = 300) -> Images:
+def digits(data: Path, train: int = 600, test: int = 300) -> Images:
     samples = open_data("digits").select(np.arange(train + test))
     features = {
         (name, layer): values

@@ -129,7 +129,7 @@ def pursue(
                 found = replace(found, dropped=_largest(function, found, num_inputs, max_samples))
                 if found.dropped.max() <= budget:
                     return found
-            weights *= 1 + 2 * size / max(size.max(), 1e-300)  # the largest error counts, not the mean one
+            weights *= 1 + size / max(size.max(), 1e-300)  # the largest error counts, not the mean one
             weights /= weights.mean()
             gains = _gains(along, lows, lengths, rest * weights[:, None], weights)
             gains[chosen] = -1
