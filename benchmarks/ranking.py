@@ -189,8 +189,12 @@ def report(rows: list[dict[str, Any]]) -> Report:
     header = ("score", "tau, all triples", "95 % interval", "mean tau within tasks", "95 % interval")
     table = Table(header, lines, "Weighted Kendall tau against the accuracy of certified heads")
     each = [
-        [row["images"], row["task"], row["backbone"], row["layer"], f"{100 * row['accuracy']:.1f} %"]
-        + [f"{row['relative_gap']:.0e}", *(number(row[score]) for score in SCORES)]
+        [
+            *(row[key] for key in ("images", "task", "backbone", "layer")),
+            f"{100 * row['accuracy']:.1f} %",
+            f"{row['relative_gap']:.0e}",
+            *(number(row[score]) for score in SCORES),
+        ]
         for row in rows
     ]
     columns = ("images", "task", "backbone", "layer", "test accuracy", "gap", *SCORES.values())

@@ -221,7 +221,7 @@ def test_learning_chart_draws_forecast_and_measurement() -> None:
     assert chart.count("<polyline") == 2 and chart.count('class="ring other"') in range(20, 26)
     assert chart.count('class="picked"') == chart.count('class="chosen"') == 1
     drawn = "".join(re.findall(r'points="[^"]*"', chart))
-    places = [float(place) for place in re.findall(r'-?\d+\.\d', drawn)]
+    places = [float(place) for place in re.findall(r"-?\d+\.\d", drawn)]
     assert places and min(places) >= 0 and max(places) <= 1000
     bare = str(learning_chart("probe", times, error, error, (0.0, 1.0)))
     assert "ring" not in bare and "picked" not in bare

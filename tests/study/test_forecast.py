@@ -19,7 +19,7 @@ def made(tmp_path):
     """A store of two tokens a sample, one of them a prefix, and its three parts."""
 
     def make(tokens, labels):
-        store = TokenStore.from_arrays(tmp_path / "store", tokens, labels, num_prefix=1)
+        store = TokenStore.from_arrays(tmp_path / "store", tokens, labels, num_prefix=1, dtype="float32")
         return store, three_parts(store, 0)[0]
 
     return make

@@ -118,9 +118,7 @@ def _layers(spectrum: Spectrum, curve: LearningCurve) -> list[Floats]:
     return [each * spectrum.right, *inner, each * spectrum.left]
 
 
-def _descended(
-    target: Floats, layers: Sequence[Floats], times: Floats, steps: NDArray[np.int64]
-) -> list[Floats]:
+def _descended(target: Floats, layers: Sequence[Floats], times: Floats, steps: NDArray[np.int64]) -> list[Floats]:
     """The map of all layers together, ``(c, r)``, at each time, after so many steps of gradient descent each."""
     weights = list(layers)
     found = [_product(weights)]

@@ -25,9 +25,10 @@ from .curves import Floats
 __all__ = ["PiecewiseRidges", "pursue"]
 
 PER_UNIT = (8, 16, 32)  # knots on a unit of length, each tried where the last were too coarse
-SAMPLES = 40_000
-ROUNDS, EACH = 10, 3  # directions that are added in a round
-BINS = 4  # on a unit of length, for the mean of what is left
+SAMPLES = 15_000
+ROUNDS, EACH = 12, 3  # directions that are added in a round
+BINS = 24  # of a direction, for the mean of what is left
+ALIKE = 0.9  # cosine from which directions of one round are too much alike
 FAR = 4  # times the budget: finer knots do not mend that
 FINEST = 256  # cells of an axis, where the rest is looked at
 RIDGE = 1e-10  # keeps profiles small that could be moved from one direction to another
@@ -133,7 +134,7 @@ def pursue(
             weights /= weights.mean()
             gains = _gains(along, lows, lengths, rest * weights[:, None], weights)
             gains[chosen] = -1
-            chosen += np.argsort(-gains)[: min(EACH, len(candidates) - len(chosen))].tolist()
+            chosen += _unlike(candidates, gains)
         if size.max() > FAR * budget:
             return None
     return None
@@ -167,16 +168,26 @@ def _fit(hats: csr_array, wanted: Floats, weights: Floats) -> Floats:
     return np.asarray(solve(normal, weighted.T @ wanted, assume_a="pos"))
 
 
-def _gains(
-    along: Floats, lows: NDArray[np.int64], lengths: NDArray[np.int64], rest: Floats, weights: Floats
-) -> Floats:
-    """How much of the squares of what is left a step function along each direction would take away."""
+def _gains(along: Floats, lows: NDArray[np.int64], lengths: NDArray[np.int64], rest: Floats, weights: Floats) -> Floats:
+    """How much of the squares of what is left steps along each direction would take away, for the units they need."""
     gains = np.zeros(len(lows))
     for k in range(len(lows)):
-        cell = np.minimum(((along[:, k] - lows[k]) * BINS).astype(np.int64), BINS * int(lengths[k]) - 1)
+        cell = np.minimum(((along[:, k] - lows[k]) * (BINS / lengths[k])).astype(np.int64), BINS - 1)
         total = np.maximum(np.bincount(cell, weights), 1e-300)
         gains[k] = sum(float((np.bincount(cell, column) ** 2 / total).sum()) for column in rest.T)
-    return gains
+    return gains / lengths
+
+
+def _unlike(candidates: NDArray[np.int64], gains: Floats) -> list[int]:
+    """The directions of most gain that are not much alike; gains below zero do not count."""
+    units = candidates / np.linalg.norm(candidates, axis=1, keepdims=True)
+    found: list[int] = []
+    for k in np.argsort(-gains, kind="stable").tolist():
+        if len(found) == EACH or gains[k] < 0:
+            break
+        if np.abs(units[found] @ units[k]).max(initial=0) < ALIKE:
+            found.append(k)
+    return found
 
 
 def _ridges(directions: NDArray[np.int64], pieces: NDArray[np.int64], profiles: Floats) -> PiecewiseRidges:
@@ -196,9 +207,7 @@ def _ridges(directions: NDArray[np.int64], pieces: NDArray[np.int64], profiles: 
     )
 
 
-def _largest(
-    function: Callable[[Floats], Floats], found: PiecewiseRidges, num_inputs: int, max_samples: int
-) -> Floats:
+def _largest(function: Callable[[Floats], Floats], found: PiecewiseRidges, num_inputs: int, max_samples: int) -> Floats:
     """Largest rest of each output on a grid, with half of its largest change from cell to cell along each axis."""
     grid = min(int(max_samples ** (1 / num_inputs) + 1e-6), FINEST)
     centres = (np.arange(grid) + 0.5) / grid
