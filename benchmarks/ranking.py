@@ -111,26 +111,28 @@ def generated(name: str, train: int = 120, test: int = 60) -> Images:
 SETS = {"cifar": cifar, "digits": digits}
 
 
-def triple(features: np.ndarray, labels: np.ndarray, num_train: int, betas: int) -> dict[str, Any]:
-    """Scores of the training samples, and the certified head's accuracy on the others."""
+def scores_of(features: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """All scores, from training samples alone."""
     from sklearn.cluster import KMeans
 
-    x, y = features[:num_train].astype(np.float64), labels[:num_train]
-    began = time.process_time()
+    x, began = features.astype(np.float64), time.process_time()
     spread = (x - x.mean(0)) / np.maximum(x.std(0), 1e-12)
     clusters = KMeans(min(CLUSTERS, len(x) // 4), n_init=1, random_state=0).fit_predict(spread)
-    scores = compare_scores(estimate_spectrum(x, y), x, y, clusters.astype(np.int64))
-    scored = time.process_time() - began
-    began = time.process_time()
-    head = HeadClassifierCV("linear", betas=betas).fit(x, y)
+    found = compare_scores(estimate_spectrum(x, labels), x, labels, clusters.astype(np.int64))
+    return {**found.to_dict(), "seconds": time.process_time() - began}
+
+
+def head_of(features: np.ndarray, labels: np.ndarray, num_train: int, betas: int) -> dict[str, Any]:
+    """A certified linear head fitted on the first samples, and its accuracy on the others."""
+    x, began = features.astype(np.float64), time.process_time()
+    head = HeadClassifierCV("linear", betas=betas).fit(x[:num_train], labels[:num_train])
     seconds = time.process_time() - began
     return {
-        **scores.to_dict(),
-        "accuracy": head.score(features[num_train:], labels[num_train:]),
+        "accuracy": head.score(x[num_train:], labels[num_train:]),
         "relative_gap": head.certificate_.relative_gap,
         "beta": head.beta_,
-        "samples": len(x),
-        "seconds": {"scores": scored, "head": seconds},
+        "samples": num_train,
+        "seconds": seconds,
     }
 
 
@@ -144,15 +146,21 @@ def triples(images: Images, folder: Path, betas: int) -> Iterator[dict[str, Any]
         num_train = int(inside[: images.num_train].sum())
         for (backbone, layer), features in images.features.items():
             x, y = features[inside], labels[inside]
-            file = folder / images.name / f"{slug(task, backbone, layer)}.json"
+            name = folder / images.name / slug(task, backbone, layer)
             digest = hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:12]
-            config = {"groups": [list(group) for group in groups], "features": digest, "betas": betas}
+            config = {"groups": [list(group) for group in groups], "features": digest}
+            said = f"{images.name}, {task}: {backbone}, layer {layer}"
 
-            def work(x: np.ndarray = x, y: np.ndarray = y, num_train: int = num_train) -> dict[str, Any]:
-                return triple(x, y, num_train, betas)
+            def head(x: np.ndarray = x, y: np.ndarray = y, num_train: int = num_train) -> dict[str, Any]:
+                return head_of(x, y, num_train, betas)
 
-            found = kept(file, config, work, f"{images.name}, {task}: {backbone}, layer {layer}")
-            yield {"images": images.name, "task": task, "backbone": backbone, "layer": layer, **found}
+            def scores(x: np.ndarray = x[:num_train], y: np.ndarray = y[:num_train]) -> dict[str, Any]:
+                return scores_of(x, y)
+
+            fitted = kept(Path(f"{name}-head.json"), {**config, "betas": betas}, head, f"{said}: head")
+            scored = kept(Path(f"{name}-scores.json"), config, scores, f"{said}: scores")
+            place = {"images": images.name, "task": task, "backbone": backbone, "layer": layer}
+            yield {**place, **{k: scored[k] for k in SCORES}, **{k: v for k, v in fitted.items() if k != "seconds"}}
 
 
 def within_tasks(rows: list[dict[str, Any]], score: str, resamples: int = 1000) -> tuple[float, float, float]:

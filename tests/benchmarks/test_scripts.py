@@ -113,11 +113,13 @@ def test_ranking_goes_on_where_it_stopped(tmp_path):
     said = run("ranking.py", "--quick", "--out", tmp_path)
     report = json.loads((tmp_path / "ranking.json").read_text())
     assert [row[0] for row in report["tables"][0]["rows"]] == ["forecast (ours)", "LogME", "H-score", "NCE of clusters"]
-    assert len(report["numbers"]["triples"]) == 40 == said.count(".. ")
+    assert len(report["numbers"]["triples"]) == 40 == said.count(": head") == said.count(": scores")
     assert all(row["relative_gap"] <= 1e-3 for row in report["numbers"]["triples"])
-    (tmp_path / "ranking" / "digits" / "even-or-odd-a-1.json").unlink()
+    (tmp_path / "ranking" / "digits" / "even-or-odd-a-1-head.json").unlink()
     again = run("ranking.py", "--quick", "--only", "digits", "--out", tmp_path)
-    assert [line for line in again.splitlines() if line.startswith(".. ")] == [".. digits, even or odd: a, layer 1"]
+    assert [line for line in again.splitlines() if line.startswith(".. ")] == [
+        ".. digits, even or odd: a, layer 1: head"
+    ]
 
 
 def test_theory(tmp_path):

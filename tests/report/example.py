@@ -310,7 +310,6 @@ def _forecast() -> dict[str, Any]:
         "refused": None,
         "features": "the prefix tokens joined with the mean patch token",
         "spectrum": spectrum,
-        "score": 0.659,
         "curves": [curve(1, 1.0), curve(2, 1.6)],
     }
 

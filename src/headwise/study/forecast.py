@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
-from ..forecast import estimate_spectrum, forecast_score, learning_curve, measure, training_work
+from ..forecast import estimate_spectrum, learning_curve, measure, training_work
 from ..forecast.whitening import FOLDS
 from ..heads.compare import Splits
 from ..tokens import TokenStore
@@ -51,14 +51,13 @@ def forecast_facts(store: TokenStore, splits: Splits) -> dict[str, Any]:
     held_out = pooled_tokens(store, splits.rows["val"]), splits.targets["val"]
     told = []
     for curve in curves:
-        if training_work(spectrum, curve) <= MOST_TRAINING:
-            curve = replace(curve, measured=measure(spectrum, curve, *held_out))
-        told.append(curve.to_dict())
+        cheap = training_work(spectrum, curve) <= MOST_TRAINING
+        found = measure(spectrum, curve, *held_out) if cheap else None
+        told.append(replace(curve, measured=found).to_dict())
     return {
         "refused": None,
         "features": _features(store),
         "spectrum": spectrum.to_dict(),
-        "score": forecast_score(spectrum),
         "curves": told,
     }
 

@@ -98,8 +98,8 @@ def pursue(
     Returns
     -------
     PiecewiseRidges or None
-        ``dropped`` is the largest rest on the grid, and half of the largest change from one place to the next along
-        each axis on top: an estimate of what lies between, as no grid sees all of a function.
+        ``dropped`` is the largest rest on the grid, with half of its change to the next place along each axis on top:
+        an estimate of what lies between, as no grid sees all of a function.
 
     Examples
     --------
@@ -208,11 +208,15 @@ def _ridges(directions: NDArray[np.int64], pieces: NDArray[np.int64], profiles: 
 
 
 def _largest(function: Callable[[Floats], Floats], found: PiecewiseRidges, num_inputs: int, max_samples: int) -> Floats:
-    """Largest rest of each output on a grid, with half of its largest change from cell to cell along each axis."""
+    """Largest rest of each output on a grid, with half of its change to the next place along each axis."""
     grid = min(int(max_samples ** (1 / num_inputs) + 1e-6), FINEST)
     centres = (np.arange(grid) + 0.5) / grid
     points = np.stack(np.meshgrid(*[centres] * num_inputs, indexing="ij"), axis=-1).reshape(-1, num_inputs)
     rest = (function(points) - found(points)).reshape(*[grid] * num_inputs, -1)
     axes = tuple(range(num_inputs))
-    between = [np.abs(np.diff(rest, axis=axis)).max(axes) / 2 for axis in axes]
-    return np.asarray(np.abs(rest).max(axes) + np.sum(between, axis=0))
+    most = np.abs(rest)
+    for axis in axes:
+        change = np.moveaxis(np.abs(np.diff(rest, axis=axis)) / 2, axis, 0)
+        nearby = np.concatenate([change[:1], np.maximum(change[1:], change[:-1]), change[-1:]])
+        most += np.moveaxis(nearby, 0, axis)
+    return np.asarray(most.max(axes))

@@ -14,6 +14,11 @@ __all__ = ["view"]
 HARDLY = 0.03
 """Share of the error below which a change by twice the samples is called none."""
 
+LIMITS = (
+    "This is about linear probes under the squared error, trained by gradient descent; other heads, and accuracy, may "
+    "fare differently."
+)
+
 Curve = Mapping[str, Any]
 
 
@@ -28,7 +33,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         "panels": [_panel(curve) for curve in curves],
         "rows": [_row(curve) for curve in curves],
         "measured": any(curve.get("measured") for curve in curves),
-        "reading": " ".join([*_modes(found), _samples(curves[0]), _agreement(curves), _limits(found)]),
+        "reading": " ".join([*_modes(found), _samples(curves[0]), _agreement(curves), LIMITS]),
     }
 
 
@@ -103,12 +108,3 @@ def _agreement(curves: list[Curve]) -> str:
         for c in seen
     ]
     return f"{said}{' and '.join(each)}."
-
-
-def _limits(found: Mapping[str, Any]) -> str:
-    return (
-        "This is about linear probes under the squared error, trained by gradient descent; other heads, and "
-        "accuracy, may fare differently. To choose between layers or backbones for the same labels, compare the share "
-        "of the variance that the best probe is forecast to explain on unseen samples, here "
-        f"{fmt.fixed(found['score'])}."
-    )
