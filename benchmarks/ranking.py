@@ -86,12 +86,13 @@ def cifar(data: Path, train: int = 1000, test: int = 500) -> Images:
 
 def digits(data: Path, train: int = 600, test: int = 300) -> Images:
     samples = open_data("digits").select(np.arange(train + test))
+    order = np.random.default_rng(0).permutation(train + test)  # writers stand together
     features = {
-        (name, layer): values
+        (name, layer): values[order]
         for name in LAYERED
         for layer, values in layer_features(name, data_folder(data), samples, "digits").items()
     }
-    return Images("digits", samples.labels, train, features)
+    return Images("digits", samples.labels[order], train, features)
 
 
 def generated(name: str, train: int = 120, test: int = 60) -> Images:

@@ -118,4 +118,5 @@ def layer_features(name: str, data: Path, samples: Any, said: str) -> dict[int, 
                 kept.append(torch.cat([prefix, values[:, model.num_prefix_tokens :].mean(1)], dim=1).float())
         CACHE.mkdir(parents=True, exist_ok=True)
         write_tensors(file, {str(k): torch.cat(v) for k, v in zip(chosen.layers, found, strict=True)})
-    return {int(k): v.numpy() for k, v in load_file(file).items()}
+    stored = load_file(file)
+    return {layer: stored[str(layer)].numpy() for layer in chosen.layers}

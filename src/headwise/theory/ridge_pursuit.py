@@ -24,9 +24,10 @@ from .curves import Floats
 
 __all__ = ["PiecewiseRidges", "pursue"]
 
-PER_UNIT = (8, 16, 32)  # knots on a unit of length, each tried where the last were too coarse
-SAMPLES = 15_000
-ROUNDS, EACH = 12, 3  # directions that are added in a round
+PER_UNIT = (8, 16)  # knots on a unit of length, each tried where the last were too coarse
+SAMPLES = 30_000
+ROUNDS = 16
+EACH, MOST = 3, 30  # directions that are added in a round, and in all
 BINS = 24  # of a direction, for the mean of what is left
 ALIKE = 0.9  # cosine from which directions of one round are too much alike
 FAR = 4  # times the budget: finer knots do not mend that
@@ -132,9 +133,10 @@ def pursue(
                     return found
             weights *= 1 + size / max(size.max(), 1e-300)  # the largest error counts, not the mean one
             weights /= weights.mean()
-            gains = _gains(along, lows, lengths, rest * weights[:, None], weights)
-            gains[chosen] = -1
-            chosen += _unlike(candidates, gains)
+            if len(chosen) < MOST:
+                gains = _gains(along, lows, lengths, rest * weights[:, None], weights)
+                gains[chosen] = -1
+                chosen += _unlike(candidates, gains)
         if size.max() > FAR * budget:
             return None
     return None
