@@ -45,7 +45,8 @@ def _panel(curve: Curve) -> Any:
 
 
 def _layers(curve: Curve) -> str:
-    return "one layer" if curve["depth"] == 1 else f"{curve['depth']} layers"
+    depth = curve["depth"]
+    return {1: "one layer", 2: "two layers"}.get(depth, f"{depth} layers")
 
 
 def _row(curve: Curve) -> dict[str, str]:
@@ -58,7 +59,7 @@ def _row(curve: Curve) -> dict[str, str]:
         "error": fmt.fixed(curve["best"]["error"]),
         "seen_error": fmt.fixed(seen.get("error")),
         "doubled": fmt.fixed(curve["doubled"]["error"]),
-        "r2": fmt.fixed(measured.get("r2"), 2),
+        "r2": fmt.fixed(measured.get("r2")),
     }
 
 
