@@ -14,10 +14,8 @@ a run of hours hardly changes them; compare those of runs with one number of thr
 from __future__ import annotations
 
 import argparse
-import gc
-import re
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,11 +25,12 @@ from harness.data import add_data_option
 from harness.heads.cells import Cell, Limits, cells, check_relu_size, feasible, record, relu_record
 from harness.heads.datasets import DATASETS, Dataset
 from harness.heads.probe import PROBES, train_probe
+from harness.kept import kept, slug
 from harness.machine import described
 from harness.report import Table, number
 
 from headwise import InputError
-from headwise.files import read_json, replacing, write_json
+from headwise.files import replacing
 
 RELU = "ReLU"
 HEADER = (
@@ -45,24 +44,6 @@ HEADER = (
     "beta",
     "remarks",
 )
-
-
-def kept(file: Path, config: dict[str, Any], work: Callable[[], dict[str, Any]], say: str) -> dict[str, Any]:
-    """The record in ``file`` if it was made with ``config``, else a new one, written when done."""
-    if file.exists():
-        found = read_json(file)
-        if found["config"] == config:
-            return found["record"]  # type: ignore[no-any-return]
-    print(f".. {say}", flush=True)
-    made = work()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, {"config": config, "record": made})
-    gc.collect()  # statistics of a fit are gigabytes: they go before the next ones come
-    return made
-
-
-def slug(*words: object) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, words)).lower()).strip("-")
 
 
 def spread(values: list[float]) -> str:

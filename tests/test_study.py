@@ -52,6 +52,9 @@ def test_everything_is_there_and_a_second_run_extracts_nothing(photos, tmp_path,
     options = {o for p in get_command(build()).commands["study"].params for o in p.opts}
     told = re.findall(r"<dt><code>(--[\w-]+)</code></dt>", page)
     assert len(told) == len(first.data["settings"]) and set(told) <= options
+    probe, counts = first.data["forecast"], first.data["data"]["counts"]
+    assert probe["spectrum"]["samples"] == sum(counts["train"]) and 'id="forecast"' in page
+    assert {curve["measured"]["samples"] for curve in probe["curves"]} == {sum(counts["val"])}
     bins = first.data["calibration"]["bins"]
     assert sum(n for *_, n in bins) == first.data["comparison"]["num_test"] and 'id="calibration"' in page
     assert "&lt;script&gt;alert" in page

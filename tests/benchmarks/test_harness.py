@@ -14,6 +14,7 @@ import pytest
 import torch
 from harness.data import synthetic
 from harness.heads.datasets import duplicate_motifs
+from harness.kept import kept
 from harness.measure import Curve, Moment, Setting, bounded, follow
 from harness.mixing import seconds_of
 from harness.peers.conic import features
@@ -24,7 +25,6 @@ from harness.peers.scikit import Scikit
 from harness.peers.textbook import Textbook
 from harness.peers.token_adamw import TokenAdamW, TokenAttention
 from harness.report import Bar
-from heads_table import kept
 
 from headwise import Conditioner, PartSpec
 from headwise.heads.fitting import prepare

@@ -33,6 +33,7 @@ def test_every_script_is_run_here():
         "memory.py",
         "mixers.py",
         "modes.py",
+        "ranking.py",
         "theory.py",
     }
 
@@ -76,9 +77,11 @@ def test_attention_head(tmp_path):
     assert run("attention_head.py", *args).count("| 0.01 |") == 4
 
 
-def test_forecast():
-    said = run("forecast.py", "--quick", "--depths", 2)
-    assert "of 4 rows have R2" in said
+def test_forecast(tmp_path):
+    said = run("forecast.py", "--quick", "--depths", 2, "--out", tmp_path)
+    assert "rows of 4 with R2" in said
+    (rows,) = json.loads((tmp_path / "forecast.json").read_text())["numbers"].values()
+    assert [row["samples"] for row in rows] == sorted(row["samples"] for row in rows) and len(rows) == 4
 
 
 def test_memory():
@@ -106,6 +109,19 @@ def test_mixers(tmp_path):
     assert all(f"| {name} |" in said for name in only)
     assert {curve["name"] for curve in report["curves"]} == set(only)
     assert (tmp_path / "mixers.svg").is_file()
+
+
+def test_ranking_goes_on_where_it_stopped(tmp_path):
+    said = run("ranking.py", "--quick", "--out", tmp_path)
+    report = json.loads((tmp_path / "ranking.json").read_text())
+    assert [row[0] for row in report["tables"][0]["rows"]] == ["forecast (ours)", "LogME", "H-score", "NCE of clusters"]
+    assert len(report["numbers"]["triples"]) == 40 == said.count(": head") == said.count(": scores")
+    assert all(row["relative_gap"] <= 1e-3 for row in report["numbers"]["triples"])
+    (tmp_path / "ranking" / "digits" / "even-or-odd-a-1-head.json").unlink()
+    again = run("ranking.py", "--quick", "--only", "digits", "--out", tmp_path)
+    assert [line for line in again.splitlines() if line.startswith(".. ")] == [
+        ".. digits, even or odd: a, layer 1: head"
+    ]
 
 
 def test_theory(tmp_path):

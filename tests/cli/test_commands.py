@@ -497,6 +497,9 @@ def test_forecasts(call, tmp_path):
     written = json.loads((tmp_path / "out" / "forecast.json").read_text())
     with Image.open(tmp_path / "out" / "forecast.png") as figure:
         assert figure.width > 1000
+    told = json.loads(call("info", tmp_path / "out", "--json")[1])
+    assert (told["kind"], told["samples"], told["finding"]) == ("forecast", 96, written["status"])
+    assert "with twice the samples" in told["probe of depth 2"]
     code, said, _ = call(*options, "--json")  # the same again
     assert code == 0
     assert json.loads(said) == written
@@ -504,6 +507,8 @@ def test_forecasts(call, tmp_path):
     assert code == 2
     assert "made with other settings" in errors and "overwrite" in errors
     assert call(*options, "--seed", 1, "--overwrite", "--no-train")[0] == 0
+    (tmp_path / "out" / "forecast.json").write_text(json.dumps({**written, "format_version": 2}))
+    assert "was written by a newer headwise" in call("info", tmp_path / "out")[2]
     code, _, errors = call("forecast", "--tokens", tmp_path / "nowhere")
     assert code == 2
     assert "not a token store" in errors

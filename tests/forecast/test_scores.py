@@ -125,3 +125,21 @@ def test_bad_input():
         nce(np.arange(6) / 7, np.arange(6))
     with pytest.raises(InputError, match="NaN"):
         logme(np.where(x > 1, np.nan, x), [0, 1] * 3)
+
+
+def test_few_samples_of_wide_features_are_scored_on_their_leading_directions():
+    """Where the signal lies in the directions of most variance, the others cost more than they bring."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(4200, 60)) * np.r_[np.full(8, 3.0), np.ones(52)]
+    labels = features[:, :4] / 3 + rng.normal(size=(4200, 4))
+    few, unseen = slice(0, 180), slice(200, 4200)
+    spectrum = estimate_spectrum(features[few], labels[few])
+    score = forecast_score(spectrum, features[few], labels[few])
+    assert score > forecast_score(spectrum) + 0.02
+    (leading,) = spectrum.whitening.leading(features[few], [15])
+    fitted = estimate_spectrum(features[few], labels[few], whitening=leading)
+    rest = fitted.labels(labels[unseen]) - leading(features[unseen]) @ fitted.matrix.T
+    reached = 1 - (rest**2).sum() / (fitted.labels(labels[unseen]) ** 2).sum()  # least squares on 15 directions
+    assert score == pytest.approx(reached, abs=0.06)
+    many = estimate_spectrum(features, labels)
+    assert forecast_score(many, features, labels) == forecast_score(many)

@@ -172,6 +172,7 @@ def example_study() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         },
         "confusions": {"matrix": _confusions()},
         "calibration": _calibration(),
+        "forecast": _forecast(),
     }
     return study, arrays
 
@@ -257,6 +258,60 @@ def _calibration() -> dict[str, Any]:
     bins = [[(i + 0.6) / 15, min(1.0, (i + 0.9) / 15), n] if n else [None, None, 0] for i, n in enumerate(sizes)]
     error = {"error": 0.0213, "low": 0.0201, "high": 0.0442, "level": 0.95, "by_chance": 0.0187}
     return {"bins": bins, "confidence": 0.942, "accuracy": 0.9695, **error}
+
+
+def _forecast() -> dict[str, Any]:
+    times = [0.0, *np.geomspace(0.02, 20, 99).tolist()]
+
+    def curve(depth: int, best: float) -> dict[str, Any]:
+        learned = [1 - math.exp(-t / best) for t in times]
+        noise = [1 - math.exp(-t / 8 / best) for t in times]
+        training = [1 - 0.72 * s - 0.2 * w for s, w in zip(learned, noise, strict=True)]
+        held_out = [1 - 0.68 * s + 0.12 * w for s, w in zip(learned, noise, strict=True)]
+        seen = [error + 0.004 * (-1) ** i for i, error in enumerate(held_out)]
+        return {
+            "depth": depth,
+            "start": 1e-3,
+            "times": times,
+            "training": training,
+            "held_out": held_out,
+            "best": {"time": 3.8 * best, "error": min(held_out)},
+            "doubled": {"time": 4 * best, "error": min(held_out) - 0.04},
+            "least": min(held_out) - 0.01,
+            "measured": {
+                "training": training,
+                "held_out": seen,
+                "best": {"time": 4.1 * best, "error": min(seen)},
+                "excess": 0.001,
+                "samples": 358,
+                "r2": 0.996,
+                "time_error": -0.07,
+            },
+        }
+
+    spectrum = {
+        "samples": 1078,
+        "features": 256,
+        "directions": 240,
+        "outputs": 9,
+        "aspect": 9 / 240,
+        "samples_per_direction": 1078 / 240,
+        "unseen_length": 1.4,
+        "noise_share": 0.31,
+        "signal_share": 0.69,
+        "hidden_share": 0.0,
+        "visible_modes": 8,
+        "values": [0.31, 0.3, 0.28, 0.27, 0.25, 0.24, 0.22, 0.2, 0.06],
+        "teacher": [0.3, 0.29, 0.27, 0.26, 0.24, 0.23, 0.21, 0.19, 0.0],
+        "noise": [0.18] * 9,
+        "status": "modes of the labels are above the noise",
+    }
+    return {
+        "refused": None,
+        "features": "the prefix tokens joined with the mean patch token",
+        "spectrum": spectrum,
+        "curves": [curve(1, 1.0), curve(2, 1.6)],
+    }
 
 
 def _confusions() -> list[list[int]]:

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from headwise.report import fmt, images, scale
 from headwise.report.colours import contrast, diverging, sequential, text_on, viridis
 from headwise.report.figures.accuracy import Row, accuracy_chart, axis_start, wilson
+from headwise.report.figures.learning import learning_chart
 from headwise.report.figures.path import path_panel
 from headwise.report.figures.reliability import reliability_chart
 from headwise.report.words import WORDS, Linker
@@ -212,3 +213,15 @@ def test_linker_links_a_word_once() -> None:
     assert "<a " not in str(link("rank"))
     assert 'href="#word-attention-head">attention heads</a>' in str(link("two attention heads"))
     assert all(key == key.lower() and meaning.endswith((".", "nats.")) for key, (_, meaning, _) in WORDS.items())
+
+
+def test_learning_chart_draws_forecast_and_measurement() -> None:
+    times, error = [0.0, *np.geomspace(0.01, 10, 99)], np.linspace(1, 0.4, 100).tolist()
+    chart = str(learning_chart("probe", times, error, error, (1.0, 0.5), error))
+    assert chart.count("<polyline") == 2 and chart.count('class="ring other"') in range(20, 26)
+    assert chart.count('class="picked"') == chart.count('class="chosen"') == 1
+    drawn = "".join(re.findall(r'points="[^"]*"', chart))
+    places = [float(place) for place in re.findall(r"-?\d+\.\d", drawn)]
+    assert places and min(places) >= 0 and max(places) <= 1000
+    bare = str(learning_chart("probe", times, error, error, (0.0, 1.0)))
+    assert "ring" not in bare and "picked" not in bare

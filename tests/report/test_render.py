@@ -13,8 +13,8 @@ from headwise.report import render, summary_html
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 ORDER = [
-    "headline", "heads", "comparison", "path", "certificate", "relu", "mistakes", "calibration", "token_use",
-    "dissection", "overlays", "data", "timings", "reproduce", "words",
+    "headline", "heads", "comparison", "path", "certificate", "relu", "mistakes", "calibration", "forecast",
+    "token_use", "dissection", "overlays", "data", "timings", "reproduce", "words",
 ]  # fmt: skip
 
 
@@ -167,8 +167,8 @@ def test_ties_are_called_ties(study: dict[str, Any], arrays: dict[str, np.ndarra
 
 
 @pytest.mark.parametrize("key", ["backbone", "data", "heads", "comparison", "path", "paths", "certificate", "token_use",
-                                 "dissection", "confusions", "calibration", "timings", "versions", "settings",
-                                 "command", "warnings", "title", "created", "device", "headwise_version",
+                                 "dissection", "confusions", "calibration", "forecast", "timings", "versions",
+                                 "settings", "command", "warnings", "title", "created", "device", "headwise_version",
                                  "seed"])  # fmt: skip
 @pytest.mark.parametrize("how", ["absent", "none"])
 def test_every_part_may_be_missing(study: dict[str, Any], arrays: dict[str, np.ndarray], key: str, how: str) -> None:
@@ -282,3 +282,37 @@ def test_a_relu_head_is_named_approximate_and_never_certified(
     assert "87.419" in approximate and "approximate" in approximate and "certified" not in approximate
     assert "280 times the 0.31274 of the gated head" in words(section)
     assert 'id="relu"' not in render({**study, "relu": None}, arrays)
+
+
+def test_forecast_in_words(study: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def section() -> str:
+        (found,) = re.findall(r'<section id="forecast".*?</section>', render(study, arrays), re.S)
+        return found
+
+    html, said = section(), words(section())
+    found = study["forecast"]
+    curve, spectrum = found["curves"][0], found["spectrum"]
+    assert "8 of 9 modes of the labels stand above the noise" in said and "#word-mode" not in html
+    assert "(the 240 directions of most variance)" in said
+    assert "best stopped at time 3.8" in said and f"{curve['doubled']['error']:.3f} is forecast" in said
+    assert "measured on the 358 validation samples, the probe of one layer comes to" in said
+    assert html.count('class="picked"') == 3 and "measured on the validation samples" in said
+    rows = [words(row) for row in re.findall(r"<tr>.*?</tr>", html, re.S)[1:]]
+    assert len(rows) == 2 and all("0.996" in row for row in rows)
+    curve["doubled"]["error"] = curve["best"]["error"] - 0.001
+    assert "twice the samples of the same kind would change little" in words(section())
+    for each in found["curves"]:
+        each["measured"] = None
+    said = words(section())
+    assert "not trained: that would have taken too long" in said and "measured on the validation samples" not in said
+    spectrum.update(visible_modes=0, hidden_share=0.1, directions=256)
+    said = words(section())
+    assert "no single mode of the labels stands above the noise, but together" in said and "directions" not in said
+    spectrum.update(hidden_share=0.0)
+    curve["best"] = {"time": 0.0, "error": 1.0}
+    said = words(section())
+    assert "nothing learnable is visible" in said and "is best not trained at all" in said
+    assert section().count('class="picked"') == 2, "of the other probe, and of the key"
+    study["forecast"] = {"refused": "the features are <b>all</b> the same"}
+    html = section()
+    assert "No forecast was made: the features are &lt;b&gt;all" in html and "<svg" not in html

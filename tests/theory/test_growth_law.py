@@ -10,7 +10,6 @@ from headwise.errors import InputError
 from headwise.theory.growth_law import (
     COMMON,
     GrowthLaw,
-    compete,
     margin,
     predict,
     signal,
@@ -74,30 +73,6 @@ def test_slope_changes_at_the_snap_and_larger_rates_move_it_earlier(rate_y) -> N
     assert slope(at / 6) > 1.8 > 0.8 > slope(at * 2)
     assert snap_time(GrowthLaw(rate_y=2 * rate_y)) == pytest.approx(at / 2)
     assert snap_time(GrowthLaw(vocabulary=10**100)) / (20 * np.log(1e100) / 5) == pytest.approx(1, abs=0.03)
-
-
-@pytest.mark.parametrize("growth", [0.01, 1.0, 8.0, 60.0])
-def test_ratio_law(growth) -> None:
-    """Theorem 3, and the equation that `compete` solves."""
-    weights = np.linspace(0.2, 1, 5)
-    z = compete(weights, np.array([growth]))[0]
-
-    def slope(_, logits):
-        square = weights**2 * np.exp(2 * (logits - logits.max()))
-        return square / square.sum()
-
-    exact = solve_ivp(slope, (0, growth), np.zeros(5), rtol=1e-10, atol=1e-12).y[:, -1]
-    np.testing.assert_allclose(z, exact, atol=1e-7)
-    assert z.sum() == pytest.approx(growth, rel=1e-10)
-    before = (weights[:, None] / weights) ** 2 - 1
-    after = (weights[:, None] / weights) ** 2 * np.exp(2 * (z[:, None] - z)) - 1
-    np.testing.assert_allclose(after, before * np.exp(2 * z)[:, None], rtol=1e-6, atol=1e-6 * np.exp(2 * z.max()))
-    first = weights.max() ** 2 / (weights**2).sum()
-    assert np.exp(2 * first * growth) * (1 - 1e-9) <= np.exp(2 * z.max()) <= np.exp(2 * growth) * (1 + 1e-9)
-
-
-def test_tokens_of_the_same_weight_stay_together() -> None:
-    np.testing.assert_allclose(compete(np.ones(4), np.array([2.0])), 0.5, atol=1e-9)
 
 
 def test_model_itself_follows_the_law_where_the_decoder_is_much_faster() -> None:

@@ -108,6 +108,19 @@ def test_random_start_changes_the_winner_among_near_equal_tokens() -> None:
     assert set(winners(replace(near, lowest=0.1, start_spread=0.0), range(3)).tolist()) == {9}
 
 
+def test_ratio_law_in_joint_training() -> None:
+    """Theorem 3 where the decoder, five times faster, remembers older features: nearly so, best for rare tokens."""
+    curves = predict(ScanAndSnap(rate_y=1, rate_z=0.2))
+    first, last = _distinct(curves, 0), _distinct(curves)
+    grown = np.log(last / first)
+    fallen = np.log(curves[COMMON][-1] / curves[COMMON][0])  # of each of ten common tokens
+    logits = grown - (grown.sum() + 10 * fallen) / 20  # those of a row add up to zero
+    law = np.exp(2 * logits[-1])
+    ratio = ((last[-1] / last[:-1]) ** 2 - 1) / ((first[-1] / first[:-1]) ** 2 - 1)
+    assert law == pytest.approx(1.74, abs=0.03)
+    assert np.all((ratio > 1.56) & (ratio < law)) and np.all(np.diff(ratio) < 0)
+
+
 def test_adam_picks_other_tokens_at_other_rates() -> None:
     config = ScanAndSnap(optimizer="adam", length=128, num_steps=100)
     sets = [winners(replace(config, rate_y=rate, rate_z=rate), range(2)) for rate in (0.1, 0.5, 1.0)]

@@ -1,12 +1,15 @@
 """Learning curves, stopping and transfer on real tokens, before anyone pays for them."""
 
 from .benefit import Benefit, alignments, transfer_benefit
-from .curve import LearningCurve, Measured, held_out_error, learning_curve, measure
+from .curve import LearningCurve, Measured, held_out_error, learning_curve
 from .labels import LabelMatrix
+from .measurement import measure, training_work
+from .outlook import Outlook
 from .result import Forecast
 from .run import forecast
 from .scores import Agreement, Scores, agreement, compare_scores, forecast_score, h_score, logme, nce
-from .spectrum import Outlook, Spectrum, Visibility, estimate_spectrum
+from .spectrum import Spectrum, estimate_spectrum
+from .visibility import Visibility
 from .whitening import Whitening, whiten
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "logme",
     "measure",
     "nce",
+    "training_work",
     "transfer_benefit",
     "whiten",
 ]

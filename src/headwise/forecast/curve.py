@@ -1,4 +1,4 @@
-"""The learning curve of a linear probe before it is trained, and the same probe trained.
+"""The learning curve of a linear probe before it is trained.
 
 The probe is linear, with one layer or several, on features that are whitened on its training samples; it is trained by
 full-batch gradient descent with small steps on half the squared error. Where it starts along the modes of the data its
@@ -8,29 +8,25 @@ then do the same. Time is steps times learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import check_number, check_whole
-from ..errors import InputError
 from ..theory import Curves
 from ..theory.mode_growth import mode_strengths
 from ..theory.stopping import Stop, best_stop, learning_end
-from .spectrum import Outlook, Spectrum
+from .outlook import Outlook
+from .spectrum import Spectrum
 
-__all__ = ["LearningCurve", "Measured", "held_out_error", "learning_curve", "measure"]
+__all__ = ["LearningCurve", "Measured", "held_out_error", "learning_curve"]
 
 Floats = NDArray[np.float64]
 
 EARLY = 1e-3
 """First time after zero, as a share of the last."""
-STEP = 0.03
-"""Share of the strongest mode's rate of learning that one step of gradient descent takes."""
 
 
 @dataclass(frozen=True)
@@ -220,110 +216,3 @@ def _best(spectrum: Spectrum, outlook: Outlook, start: float, depth: int) -> Sto
         return outlook.error(mode_strengths(times, outlook.data, start, depth))
 
     return best_stop(error, _end(spectrum, outlook, start, depth))
-
-
-def measure(spectrum: Spectrum, curve: LearningCurve, features: ArrayLike, labels: Any) -> Measured:
-    """Train the probe of a forecast by gradient descent, and see how it does on held-out samples.
-
-    Parameters
-    ----------
-    spectrum : Spectrum
-        Of the training samples.
-    curve : LearningCurve
-        The forecast; its depth, start and times are those of the training.
-    features : array, shape (n, d)
-        Of samples that had no part in the spectrum.
-    labels : array-like, shape (n,) or (n, k)
-        Their labels.
-
-    Notes
-    -----
-    The weights of all layers are trained by steps of gradient descent, from the modes of the data. The features being
-    whitened, the gradient on all training samples depends on them through their covariance with the labels alone, so
-    the steps do not go through the samples again; nothing else of the forecast is used.
-
-    Raises
-    ------
-    InputError
-        Features or labels that do not fit those of the spectrum.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from headwise.forecast import estimate_spectrum
-    >>> rng = np.random.default_rng(0)
-    >>> features = rng.normal(size=(400, 50))
-    >>> labels = features[:, :2] + rng.normal(size=(400, 2))
-    >>> found = estimate_spectrum(features[:200], labels[:200])
-    >>> measure(found, learning_curve(found), features[200:], labels[200:]).r2 > 0.9
-    True
-    """
-    given, outputs = spectrum.whitening(features), spectrum.labels(labels)
-    if len(given) != len(outputs):
-        raise InputError(f"there are {len(given)} rows of features and {len(outputs)} labels; one label each is needed")
-    n = len(given)
-    size, mixed, own = float((outputs**2).sum()) / n, outputs.T @ given / n, given.T @ given / n
-    unexplained = float((spectrum.residuals**2).sum()) / spectrum.num_samples
-    target = spectrum.matrix
-    maps = _descended(target, _layers(spectrum, curve), curve.times, STEP / _rate(spectrum, curve.depth))
-    training = np.array([unexplained + ((target - w) ** 2).sum() for w in maps])
-    held_out = np.array([1 + (((w @ own) * w).sum() - 2 * (w * mixed).sum()) / size for w in maps])
-    least = int(np.argmin(held_out))
-    best = Stop(float(curve.times[least]), float(held_out[least]))
-    spread = float(((held_out - held_out.mean()) ** 2).sum())
-    r2 = 1 - float(((held_out - curve.held_out) ** 2).sum()) / spread if spread > 0 else None
-    excess = float(np.interp(curve.best.time, curve.times, held_out)) - best.error
-    return Measured(training, held_out, best, excess, n, r2, _time_error(curve.best.time, best.time))
-
-
-def _time_error(forecast: float, measured: float) -> float | None:
-    if measured > 0:
-        return forecast / measured - 1
-    return 0.0 if forecast == 0 else None
-
-
-def _rate(spectrum: Spectrum, depth: int) -> float:
-    """How fast the strongest mode is learned once it is large."""
-    return depth * float(spectrum.values[0]) ** (2 - 2 / depth)
-
-
-def _layers(spectrum: Spectrum, curve: LearningCurve) -> list[Floats]:
-    """Balanced layers along the modes of the data, from features to outputs."""
-    each = curve.start ** (1 / curve.depth)
-    if curve.depth == 1:
-        return [each * spectrum.left @ spectrum.right]
-    inner = [each * np.eye(len(spectrum.values)) for _ in range(curve.depth - 2)]
-    return [each * spectrum.right, *inner, each * spectrum.left]
-
-
-def _descended(target: Floats, layers: Sequence[Floats], times: Floats, longest: float) -> list[Floats]:
-    """The map of all layers together, ``(c, r)``, at each time, by steps of gradient descent of ``longest`` at most."""
-    weights = list(layers)
-    found = [_product(weights)]
-    for before, now in pairwise(times):
-        count = max(1, int(np.ceil((now - before) / longest)))
-        for _ in range(count):
-            weights = _stepped(weights, target, (now - before) / count)
-        found.append(_product(weights))
-    return found
-
-
-def _product(weights: Sequence[Floats]) -> Floats:
-    found = weights[0]
-    for weight in weights[1:]:
-        found = weight @ found
-    return found
-
-
-def _stepped(weights: Sequence[Floats], target: Floats, rate: float) -> list[Floats]:
-    below: list[Any] = [None]  # products of the layers before each; None stands for the features themselves
-    for weight in weights[:-1]:
-        below.append(weight if below[-1] is None else weight @ below[-1])
-    last = weights[-1] if below[-1] is None else weights[-1] @ below[-1]
-    error = target - last
-    stepped = []
-    for weight, before in zip(weights[::-1], below[::-1], strict=True):
-        stepped.append(weight + rate * (error if before is None else error @ before.T))
-        if before is not None:
-            error = weight.T @ error
-    return stepped[::-1]

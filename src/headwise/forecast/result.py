@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import read_json
 from ..version import __version__
 from .benefit import Benefit
 from .curve import LearningCurve
 from .scores import Scores
-from .spectrum import Spectrum, Visibility
+from .spectrum import Spectrum
+from .visibility import Visibility
 
-__all__ = ["FORMAT_VERSION", "Forecast"]
+__all__ = ["FORMAT_VERSION", "Forecast", "read_numbers"]
 
 FORMAT_VERSION = 1
 
@@ -110,6 +113,20 @@ class Forecast:
             if curve.measured_curves is not None:
                 curve.measured_curves.plot(place, over=drawn)
         return figure
+
+
+def read_numbers(file: Path) -> dict[str, Any]:
+    """What `Forecast.to_dict` gave and was written into a file.
+
+    Raises
+    ------
+    InputError
+        No such file, or one that a newer version wrote.
+    """
+    data: dict[str, Any] = read_json(file)
+    if data.get("format_version", 0) > FORMAT_VERSION:
+        raise InputError(f"{file} was written by a newer headwise ({data.get('headwise_version')}); upgrade this one")
+    return data
 
 
 def _said(curve: LearningCurve) -> str:

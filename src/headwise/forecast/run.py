@@ -11,8 +11,9 @@ from ..checks import check_flag, check_number, check_whole
 from ..errors import InputError
 from ..tokens.table import as_labels
 from .benefit import Benefit, transfer_benefit
-from .curve import learning_curve, measure
+from .curve import learning_curve
 from .data import LabelledFeatures, read, refuse_other_origin
+from .measurement import measure
 from .result import Forecast
 from .scores import compare_scores
 from .spectrum import Spectrum, estimate_spectrum

@@ -26,13 +26,17 @@ from ..checks import check_number, check_whole
 from ..errors import InputError
 from ..tokens.table import as_labels
 from .labels import LabelMatrix
-from .spectrum import Spectrum
+from .spectrum import Spectrum, estimate_spectrum
 from .whitening import FLOOR, as_features
 
 __all__ = ["Agreement", "Scores", "agreement", "compare_scores", "forecast_score", "h_score", "logme", "nce"]
 
 Floats = NDArray[np.float64]
 
+FEW = 20
+"""Samples a direction from which fewer directions would hardly be better."""
+NARROW = 8
+"""Least number of directions that is tried."""
 RATIOS = np.linspace(-30, 20, 101)
 """Logarithms of the ratio of prior to noise precision at which the evidence is looked at, over the largest variance."""
 
@@ -44,7 +48,8 @@ class Scores:
     Parameters
     ----------
     forecast : float
-        Share of the labels' variance that is forecast to be explained on unseen samples.
+        Share of the labels' variance that is forecast to be explained on unseen samples, on all directions or on the
+        leading ones, whichever is more.
     logme : float
         Log evidence of a Bayesian linear model, for each sample and output.
     h_score : float or None
@@ -63,11 +68,19 @@ class Scores:
         return asdict(self)
 
 
-def forecast_score(spectrum: Spectrum) -> float:
+def forecast_score(spectrum: Spectrum, features: ArrayLike | None = None, labels: Any = None) -> float:
     """Share of the labels' variance that the best linear probe is forecast to explain on unseen samples.
 
     Each mode has the strength that is best for it, which no stopping time betters. Below zero where nothing is visible:
     the mean of the labels has to be estimated too.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    features, labels : array, optional
+        Those of the spectrum. With them probes on fewer directions are forecast too, half as many each time, and
+        the best one counts: where samples are few for the directions (less than 20 each), less is often more, and
+        backbones of different width would not be compared alike.
 
     Examples
     --------
@@ -78,7 +91,14 @@ def forecast_score(spectrum: Spectrum) -> float:
     >>> round(forecast_score(estimate_spectrum(features, features[:, 0] + rng.normal(size=500))), 1)
     0.5
     """
-    return 1 - spectrum.at().least_error
+    every = [spectrum]
+    if features is not None and spectrum.samples_per_direction < FEW:
+        r = spectrum.num_directions
+        counts = [r >> k for k in range(1, r.bit_length()) if r >> k >= NARROW]
+        if counts:
+            fewer = spectrum.whitening.leading(features, counts)
+            every += [estimate_spectrum(features, labels, whitening=one) for one in fewer]
+    return max(1 - one.at().least_error for one in every)
 
 
 def logme(features: ArrayLike, labels: Any) -> float:
@@ -227,7 +247,7 @@ def compare_scores(spectrum: Spectrum, features: ArrayLike, labels: Any, source_
     """
     classes = spectrum.labels.classes is not None
     return Scores(
-        forecast_score(spectrum),
+        forecast_score(spectrum, features, labels),
         logme(features, labels),
         h_score(features, labels) if classes else None,
         nce(source_classes, labels) if classes and source_classes is not None else None,

@@ -34,7 +34,6 @@ directions are many and outputs few, drawn to the mean of all outputs where few 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from typing import Any
 
@@ -44,91 +43,20 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 from ..theory.random_matrix import input_overlap, outlier, output_overlap, teacher_value
 from .labels import LabelMatrix
+from .outlook import Outlook
+from .visibility import Visibility, noise_edge
 from .whitening import Whitening, as_features, check_left_over, whiten
 
-__all__ = ["Outlook", "Spectrum", "Visibility", "estimate_spectrum", "noise_edge"]
+__all__ = ["Spectrum", "estimate_spectrum"]
 
 Floats = NDArray[np.float64]
 
-TRACY_WIDOM_99 = 2.0234
-"""99 % quantile of the Tracy-Widom law of order one."""
-NORMAL_99 = 2.3263
 NO_NOISE = 1e-8
 """Least noise, as a share of the strongest mode: labels that are linear in the features have none."""
 ALIKE = 50
 """Samples that the mean noise of all outputs counts for in that of each: few samples do not tell outputs apart."""
 SURE = 3
 """Standard deviations above zero from which a signal below the single modes is taken for one."""
-
-
-class Visibility(Enum):
-    """What can be said of a label set at its sample size, as a sentence."""
-
-    LEARNABLE = "modes of the labels are above the noise"
-    HIDDEN = (
-        "no single mode of the labels is above the noise at this sample size, but together they hold a signal; more "
-        "samples will show it"
-    )
-    NOTHING = "nothing learnable is visible at this sample size"
-
-
-def noise_edge(num_directions: int, num_outputs: int, freedom: float = np.inf) -> float:
-    """Value that the largest squared singular value of noise of variance one exceeds in one of a hundred draws.
-
-    The edge of the bulk, ``(sqrt(r) + sqrt(c))^2``, plus what finite matrices fluctuate about it (Johnstone, Annals of
-    Statistics 29, 2001, with the centring of Ma, Bernoulli 18, 2012; recalled, and checked by draws in the tests).
-    Where the variance was estimated with so many degrees of ``freedom``, its own fluctuation is added in quadrature.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> edge = noise_edge(50, 5)
-    >>> bool(np.mean([np.linalg.norm(rng.normal(size=(5, 50)), 2) ** 2 > edge for _ in range(500)]) < 0.03)
-    True
-    """
-    r, c = (num_directions - 0.5) ** 0.5, (num_outputs - 0.5) ** 0.5
-    bulk, beyond = (r + c) ** 2, TRACY_WIDOM_99 * (r + c) * (1 / r + 1 / c) ** (1 / 3)
-    return float(bulk + np.hypot(beyond, NORMAL_99 * bulk * (2 / freedom) ** 0.5))
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What each mode of a student adds to the error on unseen samples, at some number of samples.
-
-    Parameters
-    ----------
-    data : array, shape (m,)
-        Strengths of the modes in the data, which a student learns.
-    along : array, shape (m,)
-        How much of the teacher lies along each mode, in the units of ``data``.
-    own : array, shape (m,)
-        Mean squared length of unseen samples along the input direction of each mode.
-    signal : float
-        Share of the labels' variance that is linear in the features.
-    floor : float
-        Error that no linear student on these features can avoid.
-    """
-
-    data: Floats
-    along: Floats
-    own: Floats
-    signal: float
-    floor: float
-
-    def error(self, strengths: Floats) -> Floats:
-        """Error on unseen samples of students whose modes have these strengths, ``(p, m)``: shares of `total`."""
-        return (self.total - 2 * strengths @ self.along + strengths**2 @ self.own) / self.total
-
-    @property
-    def total(self) -> float:
-        """Expected square of unseen labels about the mean of the training labels: the error of that mean."""
-        return self.signal + self.floor
-
-    @property
-    def least_error(self) -> float:
-        """The same if every mode had the strength that is best for it: the bound of any stopping time."""
-        return float(1 - (self.along**2 / self.own).sum() / self.total)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,20 @@ class Whitening:
     def __call__(self, features: ArrayLike) -> Floats:
         """Whitened features ``(n, r)``."""
         return (as_features(features, self.num_features) - self.centre) @ self.map
+
+    def leading(self, features: ArrayLike, counts: Sequence[int]) -> list[Whitening]:
+        """The same with fewer directions, those of most variance, for each number of them.
+
+        Parameters
+        ----------
+        features : array, shape (n, d)
+            Of the samples that this one was made from.
+        counts : sequence of int
+            Below the number of directions here.
+        """
+        unseen = _held_out(as_features(features, self.num_features), counts)
+        n = self.num_samples
+        return [Whitening(self.centre, self.map[:, :r], u, n) for r, u in zip(counts, unseen, strict=True)]
 
     def adapted(self, features: ArrayLike) -> Whitening:
         """The same for other samples, with coordinates as close to these as whitening allows.
@@ -159,7 +174,7 @@ def whiten(features: ArrayLike, n_components: int | None = None) -> Whitening:
         )
     check_left_over(n, r)
     centre, map_ = given.mean(0), directions[:, :r] / lengths[:r] ** 0.5
-    unseen = _left_out((given - centre) @ map_) if r == rank else _held_out(given, r)
+    unseen = _left_out((given - centre) @ map_) if r == rank else _held_out(given, [r])[0]
     return Whitening(centre, map_, unseen, n)
 
 
@@ -215,15 +230,15 @@ def _left_out(whitened: Floats) -> float:
     return float(lengths.mean() / r * (1 - r / (n - 1)) / (1 - r / n))
 
 
-def _held_out(features: Floats, r: int) -> float:
-    """The same with directions that are chosen anew without each fold."""
-    n = len(features)
-    squares, seen = 0.0, 0
+def _held_out(features: Floats, counts: Sequence[int]) -> list[float]:
+    """The same for some numbers of leading directions that are chosen anew without each fold."""
+    n, most = len(features), max(counts)
+    squares, seen = np.zeros(most), np.zeros(most)
     for part in np.array_split(np.random.default_rng(0).permutation(n), min(FOLDS, n)):
         rest = np.delete(features, part, axis=0)
         lengths, directions = _components(rest)
-        kept = min(r, len(lengths))
+        kept = min(most, len(lengths))
         inside = (features[part] - rest.mean(0)) @ (directions[:, :kept] / lengths[:kept] ** 0.5)
-        squares += float((inside**2).sum())
-        seen += inside.size
-    return squares / seen
+        squares[:kept] += (inside**2).sum(0)
+        seen[:kept] += len(inside)
+    return [float(squares[:r].sum() / seen[:r].sum()) for r in counts]

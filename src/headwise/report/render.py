@@ -19,6 +19,8 @@ __all__ = ["render", "render_explanation"]
 
 EXPLANATION_WORDS = ("atom", "backbone", "gate", "head", "nuclear-norm", "token")
 """Words of the glossary that the page of a head explains."""
+OTHER_SENSES = {"dissection": ("head",), "overlays": ("head",), "forecast": ("mode",)}
+"""Words that mean something else in a section: an attention head, a mode of the labels."""
 
 
 def render(study: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> str:
@@ -94,8 +96,7 @@ def _page(
     for name, (title, view) in table.items():
         values = view(study, arrays)
         if values is not None:
-            # There "layer 2, head 3" is an attention head, not a head in the sense of the glossary.
-            linker = Linker(unlinked={*unknown, *(["head"] if name in ("dissection", "overlays") else [])})
+            linker = Linker(unlinked={*unknown, *OTHER_SENSES.get(name, ())})
             sections.append({"id": name, "title": title, "view": values, "link": linker})
     words = sorted(((f"word-{key}", word, meaning) for key, (word, meaning, _) in glossary.items()), key=lambda w: w[1])
     page = _environment().get_template("report.html.j2")

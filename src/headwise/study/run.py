@@ -29,6 +29,7 @@ from ..tokens.feeds import check_fits
 from ..version import __version__
 from . import facts
 from .data import check_classes, open_tokens, plain_features, three_parts, training_size
+from .forecast import forecast_facts
 from .pictures import dissection_pictures, token_use_pictures
 from .quotations import dissection_texts, token_use_texts
 from .relu import GATED, check_relu_size, relu_facts
@@ -213,6 +214,10 @@ def study(
     if relu:
         with clock("make the ReLU head"):
             approximate = relu_facts(certified[-1], store, splits, class_names, out / "relu", tell)
+    with clock("forecast a linear probe"):
+        tell("forecast a linear probe", 0, 1)
+        probe = forecast_facts(store, splits)
+        tell("forecast a linear probe", 1, 1)
     arrays: dict[str, NDArray[Any]] = {}
     with clock("explain the head"):
         if isinstance(samples, TextSamples):
@@ -251,6 +256,7 @@ def study(
         "paths": {r.name: facts.path_rows(r) for r in certified},
         "certificate": used.head.certificate.to_dict(),
         "relu": approximate,
+        "forecast": probe,
         "token_use": use,
         "dissection": dissection,
         "confusions": {"matrix": confusion.tolist()},

@@ -26,7 +26,7 @@ from .curves import Curves, Floats, Theory, over_seeds
 from .inputs import check_one_of
 from .integration import integrate
 
-__all__ = ["GrowthLaw", "compete", "margin", "predict", "signal", "simulate", "snap_time"]
+__all__ = ["GrowthLaw", "margin", "predict", "signal", "simulate", "snap_time"]
 
 COMMON = "common token"
 LARGEST = 200_000  # numbers that a simulation follows
@@ -168,52 +168,6 @@ def snap_time(config: GrowthLaw) -> float:
     return (2 * (config.vocabulary - 1) * x - 1) * config.num_classes / (config.vocabulary * config.rate_y)
 
 
-def compete(weights: Floats, growth: Floats) -> Floats:
-    r"""Logits of distinct tokens that share one growth: the rich get richer.
-
-    Parameters
-    ----------
-    weights : array, shape (tokens,)
-        Probabilities of the tokens of one class, in any unit.
-    growth : array, shape (points,)
-        :math:`B = \eta_Z \int \xi_n`, at least 0.
-
-    Returns
-    -------
-    array, shape (points, tokens)
-        :math:`z_l - z_l(0)`; they add up to the growth.
-
-    Notes
-    -----
-    With :math:`u_l = w_l e^{z_l}` and the norm over the distinct tokens alone, :math:`dz_l / dB = u_l^2 / \sum u^2`
-    makes :math:`1/u_l^2` fall at the same rate for all tokens. That is the ratio law of Theorem 3 of arXiv 2305.16380
-    (from the paper's text): :math:`r = (u_l / u_{l'})^2 - 1` grows as :math:`r(t) = r(0) e^{2 (z_l(t) - z_l(0))}`.
-    Hence :math:`z_l = -\tfrac12 \ln(1 - s w_l^2)` with s from :math:`\sum_l z_l = B` (derived here; the tests
-    integrate the equation).
-
-    Examples
-    --------
-    >>> z = compete(np.array([1.0, 2.0]), np.array([0.0, 1.0]))
-    >>> z[0].tolist(), round(float(z[1].sum()), 9)
-    ([0.0, 0.0], 1.0)
-    """
-    square = np.asarray(weights, dtype=float) ** 2
-    square = square / square.max()
-    growth = np.asarray(growth, dtype=float)
-    # s = 1 - e^{-v}: the logit of the most likely token is v / 2, and the sum of all lies between v / 2 and n v / 2
-    low, high = np.zeros_like(growth), 2 * growth
-
-    def logits(v: Floats) -> Floats:
-        rest = (1 - square) + square * np.exp(-v)[:, None]
-        return np.asarray(0.5 * np.log(1 / rest))
-
-    for _ in range(100):
-        middle = (low + high) / 2
-        above = logits(middle).sum(1) > growth
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return logits((low + high) / 2)
-
-
 def predict(config: GrowthLaw) -> Curves:
     r"""Logits of the common token and of the distinct tokens of a class in time, in closed form.
 
@@ -243,7 +197,8 @@ def predict(config: GrowthLaw) -> Curves:
     For small B the published law is about :math:`M / \rho_0^2` times faster than the model. Both laws depend on time
     only by :math:`\Gamma`, and so freeze at the same time.
 
-    The distinct tokens of a class share B / K, as a sequence belongs to it with probability 1 / K; see `compete`.
+    The distinct tokens of a class share B / K, as a sequence belongs to it with probability 1 / K; see
+    `headwise.theory.distinct_tokens.compete`.
 
     Examples
     --------
@@ -255,7 +210,7 @@ def predict(config: GrowthLaw) -> Curves:
     _, total = signal(config, times)
     power, scale = _law(config)
     growth = np.log1p(power * config.rate_z * total / scale) / power
-    return _curves(config, -growth, compete(config.probabilities, growth / config.num_classes))
+    return _curves(config, -growth, distinct_tokens.compete(config.probabilities, growth / config.num_classes))
 
 
 def simulate(config: GrowthLaw, seeds: Sequence[int] = range(5)) -> Curves:

@@ -25,6 +25,7 @@ from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
 from .inputs import as_row, check_one_of
+from .optimizers import adam, heavy_ball
 
 __all__ = ["ScanAndSnap", "entropy_of_rates", "predict", "simulate", "winners"]
 
@@ -249,7 +250,7 @@ def _train(config: ScanAndSnap, batch: Callable[[], Batch], random: np.random.Ge
     queries = np.zeros(k, dtype=int) if config.shared_query else np.arange(k)
     logits = config.start_spread * random.standard_normal((int(queries[-1]) + 1, num_tokens))
     decoder = np.zeros((num_tokens, num_outputs))
-    update = _adam if config.optimizer == "adam" else _heavy_ball
+    update = adam if config.optimizer == "adam" else heavy_ball
     step_y, step_z = update(config.rate_y, config.momentum), update(config.rate_z, config.momentum)
     seen = [_shares(config, chances, logits[queries])]
     for _ in range(config.num_steps):
@@ -293,33 +294,6 @@ def _normal(counts: Floats, logits: Floats) -> Floats:
     weights: Floats = counts * np.exp(logits - logits.max(1, keepdims=True))
     total: Floats = weights.sum(1, keepdims=True)
     return weights / total
-
-
-def _heavy_ball(rate: float, momentum: float) -> Callable[[Floats], Floats]:
-    velocity: Floats | float = 0.0
-
-    def step(gradient: Floats) -> Floats:
-        nonlocal velocity
-        velocity = momentum * velocity + gradient
-        return rate * velocity
-
-    return step
-
-
-def _adam(rate: float, _: float) -> Callable[[Floats], Floats]:
-    first: Floats | float = 0.0
-    second: Floats | float = 0.0
-    count = 0
-
-    def step(gradient: Floats) -> Floats:
-        nonlocal first, second, count
-        count += 1
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        change: Floats = rate * (first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
-        return change
-
-    return step
 
 
 THEORIES.register("scan_and_snap")(Theory(ScanAndSnap, predict, simulate))

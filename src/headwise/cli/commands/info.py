@@ -9,13 +9,16 @@ import typer
 
 from ..console import out, print_json
 from ..options import JsonOption
+from .forecast import NUMBERS as FORECAST
 
 
 def command(
-    what: Annotated[str, typer.Argument(metavar="PATH|BACKBONE", help="A study, store or head folder, or a backbone")],
+    what: Annotated[
+        str, typer.Argument(metavar="PATH|BACKBONE", help="A study, store, head or forecast folder, or a backbone")
+    ],
     json: JsonOption = False,
 ) -> None:
-    """Describe a study, a token store, a saved head or a backbone."""
+    """Describe a study, a token store, a saved head, a forecast or a backbone."""
     facts = _facts(what)
     if json:
         print_json(facts)
@@ -81,14 +84,16 @@ def _facts(what: str) -> dict[str, Any]:
             "parameters": head.num_parameters,
             **(_relu_facts(path) if is_relu else {"certificate": head.certificate and str(head.certificate)}),
         }
+    if (path / FORECAST).exists():
+        return _forecast_facts(path)
     if path.exists():
-        raise InputError(f"{what} is no study, token store or head made by headwise")
+        raise InputError(f"{what} is no study, token store, head or forecast made by headwise")
     from ...backbones import list_backbones, load_backbone
     from ...contracts import TextPreprocessing
 
     if what.partition("/")[0] not in list_backbones():
         raise InputError(
-            f"{what} is neither a folder made by headwise (a study, a token store, a head) nor a backbone; "
+            f"{what} is neither a folder made by headwise (a study, a token store, a head, a forecast) nor a backbone; "
             f"backbones are {', '.join(list_backbones())}"
         )
     model: Any = load_backbone(what)
@@ -111,6 +116,26 @@ def _facts(what: str) -> dict[str, Any]:
         **takes,
         "weights": model.weights_hash,
     }
+
+
+def _forecast_facts(path: Path) -> dict[str, Any]:
+    from ...forecast.result import read_numbers
+
+    data = read_numbers(path / FORECAST)
+    return {
+        "kind": "forecast",
+        "tokens": data["name"],
+        "finding": data["status"],
+        "samples": data["spectrum"]["samples"],
+        "modes above the noise": data["spectrum"]["visible_modes"],
+        **{f"probe of depth {curve['depth']}": _probe(curve) for curve in data["curves"]},
+        "headwise": data["headwise_version"],
+    }
+
+
+def _probe(curve: dict[str, Any]) -> str:
+    best, twice = curve["best"], curve["doubled"]["error"]
+    return f"stop at time {best['time']:.3g}, error {best['error']:.3g}; {twice:.3g} with twice the samples"
 
 
 def _relu_facts(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from ..markup import tag
 from ..scale import Scale
 
-__all__ = ["plot", "x_axis", "x_place", "y_axis"]
+__all__ = ["curve", "plot", "x_axis", "x_place", "y_axis"]
 
 
 def x_place(share: float) -> str:
@@ -44,3 +44,20 @@ def y_axis(scale: Scale, top: int, bottom: int) -> list[Markup]:
         parts.append(tag("line", x1="0%", x2="100%", y1=y, y2=y, class_="grid"))
         parts.append(tag("text", label, x=-8, y=y + 4, class_="tick", text_anchor="end"))
     return parts
+
+
+def curve(points: Iterable[tuple[float, float]], top: int, bottom: int, class_: str) -> Markup:
+    """A line through places from 0 to 1 in both directions: one element, however many points it has."""
+    places = " ".join(f"{1000 * x:.1f},{1000 * (1 - y):.1f}" for x, y in points)
+    line = tag("polyline", points=places, fill="none", vector_effect="non-scaling-stroke", class_=class_)
+    return tag(
+        "svg",
+        line,
+        class_="stretched",
+        y=top,
+        width="100%",
+        height=bottom - top,
+        viewBox="0 0 1000 1000",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+    )
