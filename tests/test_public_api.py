@@ -27,7 +27,7 @@ def test_unknown_names_are_attribute_errors():
         "import sys, headwise; assert 'torch' not in sys.modules",
         "import headwise.study, headwise.dissect; assert callable(headwise.study); assert callable(headwise.dissect)",
         "import headwise.forecast; assert callable(headwise.forecast); from headwise.forecast import logme",
-        "import headwise; from headwise.forecast.curve import measure; assert callable(headwise.forecast)",
+        "import headwise; from headwise.forecast.measurement import measure; assert callable(headwise.forecast)",
         "import headwise; headwise.study; headwise.study; assert callable(headwise.study)",
         "import headwise; headwise.tokens.open_samples; headwise.contracts.Tokens; headwise.heads.PathPoint",
         "import headwise; assert {'tokens', 'contracts'} <= set(dir(headwise)); assert not hasattr(headwise, '_x')",

@@ -114,7 +114,7 @@ class Slow:
 
     name, restarts = "slow", False
 
-    def run(self, setting, budget):
+    def run(self, setting, budget, skip=0):
         import time
 
         while True:
@@ -132,7 +132,7 @@ def test_a_peer_that_does_not_get_there_is_cut_and_its_gap_kept(setting):
 
 def test_a_peer_that_fails_says_why(setting):
     class Broken(Slow):
-        def run(self, setting, budget):
+        def run(self, setting, budget, skip=0):
             raise RuntimeError("out of digits")
             yield
 

@@ -14,7 +14,7 @@ import headwise
 from headwise.cli import main
 from headwise.errors import InputError
 from headwise.heads import verify
-from headwise.study import Study
+from headwise.study import Study, quotations
 from headwise.study.data import training_size
 from headwise.study.quotations import MOST_TOKENS, quoted
 from headwise.tokens import TokenStore, open_data
@@ -182,14 +182,19 @@ def test_other_settings_are_told(made, tmp_path):
         headwise.study(table, model, tmp_path / "out", **how | {"max_tokens": 9})
 
 
-def test_a_backbone_that_cannot_be_dissected_costs_no_study(save_text_model, draw_texts, tmp_path):
-    """Modes do not describe rotary embeddings; heads on a causal model are fitted and certified all the same."""
+def test_a_backbone_that_cannot_be_dissected_costs_no_study(save_text_model, draw_texts, tmp_path, monkeypatch):
+    """Heads on a causal model are fitted and certified all the same."""
+
+    def refuse(*args):
+        raise InputError("layers.0.self_attn is of an unknown kind")
+
+    monkeypatch.setattr(quotations, "dissect", refuse)
     model = f"hf/{save_text_model(tmp_path / 'model', 'LlamaConfig', num_key_value_heads=2)}"
     study = headwise.study(
         write(tmp_path / "a.tsv", draw_texts(60)), model, tmp_path / "out", betas=2, n_components=3, tol=0.02
     )
     assert study.data["dissection"] is None
-    assert any("is not dissected" in warning and "rotary" in warning for warning in study.data["warnings"])
+    assert any("is not dissected" in warning and "unknown kind" in warning for warning in study.data["warnings"])
     store = TokenStore.open(tmp_path / "out" / "tokens")
     assert store.num_prefix == 0 and not store.read().mask[:, 0].any()
     assert study.report.exists()
