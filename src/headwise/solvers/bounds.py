@@ -61,9 +61,9 @@ def exact_bound(matrix: Tensor) -> float:
 
 
 def leading_pairs(matrices: Sequence[Tensor], count: int, guesses: Sequence[Tensor]) -> list[Pairs]:
-    """`top_pairs` of matrices of one shape; small ones at once, by the Gram matrix of their smaller side."""
+    """`top_pairs` of matrices of one shape; several small ones at once, by the Gram matrix of their smaller side."""
     p, q = matrices[0].shape
-    if min(p, q) > SMALL:
+    if len(matrices) == 1 or min(p, q) > SMALL:
         return [top_pairs(matrix, count, guess) for matrix, guess in zip(matrices, guesses, strict=True)]
     found: list[Pairs] = []
     for stack in stacks(matrices):

@@ -18,6 +18,8 @@ from .solution import Round, Solution, Status
 
 __all__ = ["solve"]
 
+FLOAT32_TOL = 1e-5
+"""Least tolerance at which the descent begins in float32."""
 FLOAT32_GAP = 1e-4
 """Relative gap below which steps are made in float64: those of float32 lose their digits there."""
 
@@ -50,8 +52,8 @@ def solve(
     new_atoms : int
         Most atoms added to a part in one round.
     dtype : torch.dtype, optional
-        Precision of the first descent; float32 by default. It goes on in float64 where float32 stalls, or may hide
-        what is left (a gap below 1e-4 that is not small enough). Certificates are always float64.
+        Precision of the first descent; by default float32 where ``tol >= 1e-5``. It goes on in float64 where float32
+        stalls, or may hide what is left (a gap below 1e-4 that is not small enough). Certificates are always float64.
     progress : callable, optional
         Told ``("fit", rounds, max_rounds)``.
 
@@ -67,7 +69,7 @@ def solve(
     if not any(part.factored for part in problem.parts):
         return solve_ridge(problem, beta, tol=tol, start=start, max_rounds=max_rounds, dtype=dtype, progress=progress)
     began = time.perf_counter()
-    work = dtype or torch.float32
+    work = dtype or (torch.float32 if tol >= FLOAT32_TOL else torch.float64)
     factors = (start.clone() if start is not None else problem.zero()).to(work, problem.device)
     history: list[Round] = []
     proved: tuple[Certificate, Factors] | None = None
@@ -112,10 +114,11 @@ def solve(
                     break
             done += descent.iterations - earlier
             factors = problem.balanced(merged.split(descent.factors))
-            still = descent.iterations == earlier or before - descent.value <= 1e-12 * abs(primal)
+            single = factors.intercept.dtype == torch.float32
+            still = before - descent.value <= 1e-12 * abs(primal) or (single and descent.iterations == earlier)
             if still and gap > last_gap * 0.9:
                 stalls += 1
-                if factors.intercept.dtype == torch.float32:
+                if single:
                     factors = factors.to(torch.float64)
                     stalls = 0
                 elif stalls >= 4:

@@ -215,8 +215,7 @@ def singular_atoms(u: Tensor, v: Tensor, drop: float = 1e-7) -> tuple[Tensor, Te
 def _single_atoms(us: list[Tensor], vs: list[Tensor]) -> tuple[list[Tensor], ...]:
     """`singular_atoms` of matrices with one column, all at once: each is one atom, or none where it is zero."""
     u, v = torch.cat(us), torch.cat(vs)
-    counts = torch.tensor([len(own) for own in us], device=u.device)
-    owner = torch.repeat_interleave(counts)
+    owner = torch.repeat_interleave(torch.tensor([len(own) for own in us], device="cpu")).to(u.device)
     moved = u.flatten(1).double() * v.flatten(1).double()
     z = moved.new_zeros(len(us), moved.shape[1]).index_add_(0, owner, moved)
     root = z.norm(dim=1).sqrt()
