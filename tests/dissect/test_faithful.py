@@ -357,3 +357,11 @@ def test_a_model_without_an_image_needs_inputs_or_a_context(make_record):
     assert dissect(Words(turned), context=20, draws=2).modes[0].about.endswith("among 20 tokens")
     with pytest.raises(InputError, match="context must be a whole number of at least 1 or None, got 0"):
         dissect(Words(turned), context=0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"), [(lambda x: x[:0], "are empty"), (lambda x: x * torch.nan, "are NaN or infinite")]
+)
+def test_inputs_without_numbers_are_refused(images, spoil, said):
+    with pytest.raises(InputError, match=said):
+        dissect(headwise.load_backbone("embedded"), check=spoil(images))

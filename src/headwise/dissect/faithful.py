@@ -142,6 +142,7 @@ def observe(
 ) -> Faithful:
     """`check`, with ``tell`` called for each layer at work; the modes that it gives are compared."""
     check_backbone(model, "query_keys")
+    _check_inputs(inputs)
     root = model.model
     by_name = {record.name: i for i, record in enumerate(records)}
     _check_paths(model, records)
@@ -301,6 +302,19 @@ def _tokens(record: QueryKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
                 return tokens[None]
             return tokens.transpose(0, 1) if record.tokens_first else tokens.flatten(1, -2)
     raise InputError(f"{record.reads or record.name} takes no tokens of width {width}, which {record.name} needs")
+
+
+def _check_inputs(inputs: Any) -> None:
+    """Refuse inputs on which no logits can be compared."""
+    for value in inputs.values() if isinstance(inputs, Mapping) else (inputs,):
+        if not isinstance(value, Tensor):
+            continue  # of another kind: the backbone says what it takes
+        if not value.numel():
+            raise InputError(
+                f"the inputs of the check are empty, of shape {tuple(value.shape)}; give at least one sample"
+            )
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise InputError("the inputs of the check hold values that are NaN or infinite; give finite ones")
 
 
 def _check_paths(model: AttentionModel, records: Sequence[QueryKey]) -> None:

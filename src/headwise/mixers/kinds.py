@@ -90,8 +90,8 @@ class Mixer(Mechanism):
             raise InputError(f"mask must be ({b}, {n}) or ({b}, {n}, {n}) like the tokens, got {tuple(mask.shape)}")
         takes = self.traits.mask if mask.ndim == 2 else self.traits.pair_mask
         if not takes:
-            what = "tokens" if mask.ndim == 2 else "pairs"
-            raise InputError(f"{self.name} takes no mask of {what}: it cannot leave a token out")
+            what, why = ("tokens", "leave a token out") if mask.ndim == 2 else ("pairs", "choose what each token sees")
+            raise InputError(f"{self.name} takes no mask of {what}: it cannot {why}")
 
 
 class Recalibration(Mechanism):
