@@ -38,7 +38,8 @@ def stacks(matrices: Sequence[Tensor]) -> Iterator[Tensor]:
     """Matrices of one shape, in float64, some at a time: ``(some, p, q)``."""
     few = max(1, STACKED // max(matrices[0].numel(), 1)) if matrices else 1
     for at in range(0, len(matrices), few):
-        yield torch.stack(list(matrices[at : at + few])).double()
+        some = matrices[at : at + few]
+        yield (torch.stack(list(some)) if len(some) > 1 else some[0][None]).double()  # a large one is not copied
 
 
 def _gram(matrix: Tensor) -> Tensor:

@@ -238,9 +238,8 @@ def certify(
         if at_hand:
             kinds.add("exact")
             bounds += [exact_bound(stack) for stack in stacks(at_hand)]
+            continue
         for index in group:
-            if index in adjoints:
-                continue
             kinds.add("probabilistic")
             bound, missed = lanczos_bound(
                 problem, index, theta, epsilon=epsilon, probability=probability, generator=generator
