@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -26,7 +25,6 @@ def run(script, *args):
 def test_every_script_is_run_here():
     scripts = {path.name for path in BENCHMARKS.glob("*.py")}
     assert scripts == {
-        "attention_head.py",
         "comparison.py",
         "forecast.py",
         "heads_table.py",
@@ -63,18 +61,6 @@ def test_heads_table_goes_on_where_it_stopped(tmp_path):
     fitted = [line for line in again.splitlines() if line.startswith(".. motifs")]
     assert fitted == [".. motifs: fno, linear, seed 0"]
     assert (tmp_path / "heads_vit_tiny.md").is_file()
-
-
-def test_attention_head(tmp_path):
-    from headwise import TokenStore
-
-    rng = np.random.default_rng(0)
-    labels = np.arange(80) % 10
-    tokens = rng.normal(size=(80, 5, 6)) + rng.normal(size=(10, 1, 6))[labels]
-    split = np.where(np.arange(80) < 60, "train", "test")
-    TokenStore.from_arrays(tmp_path / "store", tokens, labels, split=split, num_prefix=1, grid=(2, 2))
-    args = ("--store", tmp_path / "store", "--components", 4, "--betas", 0.01, "--seconds", 0.2)
-    assert run("attention_head.py", *args).count("| 0.01 |") == 4
 
 
 def test_forecast(tmp_path):

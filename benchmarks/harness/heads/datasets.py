@@ -72,7 +72,7 @@ def _vit(data: Path, quick: bool) -> Dataset:
         return Dataset("vit_tiny", said, made.source, made.labels, rows, Conditioner(), (4, 2))
     store = TokenStore.open(large_store(data_folder(data)))
     train = store.rows("train")
-    rows = {"train": train[:4000], "val": train[4000:5000], "test": store.rows("test")[:2000]}
+    rows = {"train": train[:2000], "val": train[2000:3000], "test": store.rows("test")[:2000]}
     said = "ViT-Ti/16 tokens of the CIFAR-10 subset, 196 patch tokens"
     return Dataset("vit_tiny", said, store, store.labels, rows, Conditioner(), (64, 32, 16))
 
