@@ -28,6 +28,7 @@ def test_every_script_is_run_here():
         "comparison.py",
         "forecast.py",
         "heads_table.py",
+        "layer_curves.py",
         "memory.py",
         "mixers.py",
         "modes.py",
@@ -83,6 +84,12 @@ def test_modes(tmp_path):
     given = ("--weights", tmp_path / "model.safetensors", "--rounds", 1, "--quick")
     said = run("modes.py", *given)
     assert said.count("full / ours") == 2 and "memory beyond one layer's weights" in said
+
+
+def test_layer_curves(tmp_path):
+    assert "embedded: logits to" in run("layer_curves.py", "--quick", "--out", tmp_path)
+    (curves,) = json.loads((tmp_path / "layer_curves.json").read_text())["backbones"].values()
+    assert len(curves["weighted_cosine"]) == len(curves["band"]) and curves["difference"] < 1e-6
 
 
 def test_mixers(tmp_path):
