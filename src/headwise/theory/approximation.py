@@ -14,6 +14,8 @@ from ..errors import InputError
 from .cosine_ridges import KINDS, CosineSeries, Ridges, cosine_series, ridges
 from .curves import Floats
 from .measured_layer import ApproximateLayer, compile_layer, measure, on_unit_box
+from .piecewise_ridges import PiecewiseRidges
+from .ridge_fan import fan
 from .ridge_pursuit import pursue
 
 __all__ = ["approximate"]
@@ -74,7 +76,8 @@ def approximate(
     so dense that :math:`\sum_r h_r^2 \max|g_r''| / 8` is its part of the tolerance at the least number of units,
     :math:`h_r \propto (R_r / \max|g_r''|)^{1/3}` for a direction of range :math:`R_r`. Even extension leaves no jump
     at the border of the box. Where that takes more than ``max_width`` units (kinks in three inputs), the functions of
-    one variable are fitted by least squares instead (see `ridge_pursuit`). The number of units grows exponentially
+    one variable are fitted by least squares instead (see `ridge_pursuit` and, for functions that bend in two directions
+    only, `ridge_fan`). The number of units grows exponentially
     with ``num_tokens * num_features`` for functions that depend on all inputs in a general way.
 
     Existence is claimed by Gumaan 2025 (arXiv 2507.10581; a preprint, its theorem quoted as a claim). The
@@ -157,9 +160,10 @@ def _search(
     if narrowest and narrowest.width <= max_width:
         return narrowest
     if all(np.isfinite(one.unresolved).all() for one in every[:2]):  # what jumps is not fitted either
-        fitted = _pursued(sampled, tolerance, num_tokens, num_inputs, max_width, max_samples)
-        if fitted:
-            return fitted
+        for fit in (pursue, fan):
+            fitted = fit(sampled, num_inputs, (TRUNCATION + KNOTS) * tolerance, max_width // num_tokens, max_samples)
+            if fitted and (as_fitted := _of_profiles(fitted, num_tokens)).width <= max_width:
+                return as_fitted
     if narrowest:
         return narrowest
     if refused:
@@ -201,23 +205,11 @@ def _plan(series: CosineSeries, tolerance: float, num_tokens: int, max_width: in
     return _Plan(parts, intervals, series.unresolved, width, truncation)
 
 
-def _pursued(
-    sampled: Callable[[Floats], Floats],
-    tolerance: float,
-    num_tokens: int,
-    num_inputs: int,
-    max_width: int,
-    max_samples: int,
-) -> _Plan | None:
-    """Directions and profiles by least squares; every position has units of its own."""
-    found = pursue(sampled, num_inputs, (TRUNCATION + KNOTS) * tolerance, max_width // num_tokens, max_samples)
-    if found is None:
-        return None
+def _of_profiles(found: PiecewiseRidges, num_tokens: int) -> _Plan:
+    """Directions and profiles as they were fitted; every position has units of its own."""
     num_outputs = len(found.constant)
     parts: list[Ridges] = [found.only(part) for part in _positions(num_outputs, num_tokens)]
     width = num_tokens * (int((found.pieces - 1).sum()) + 1) + num_outputs
-    if width > max_width:
-        return None
     return _Plan(parts, [found.pieces] * num_tokens, np.zeros(num_outputs), width, float(found.dropped.max()))
 
 

@@ -109,7 +109,7 @@ class CopyHeadsLayer(nn.Module):
 
 
 def interpolate(parts: list[Ridges], intervals: list[NDArray[np.int64]]) -> tuple[Floats, Floats, Floats, Floats]:
-    """Weights of a network that interpolates every ridge linearly between evenly spaced knots.
+    """Weights of a network that interpolates every ridge linearly between its knots.
 
     Parameters
     ----------
@@ -139,10 +139,9 @@ def interpolate(parts: list[Ridges], intervals: list[NDArray[np.int64]]) -> tupl
         weights, shifts, factors = [], [], []
         for ridge, num_pieces in enumerate(pieces):
             direction = part.directions[ridge].astype(float)
-            step = part.length[ridge] / num_pieces
-            knots = part.low[ridge] + step * np.arange(num_pieces + 1)
+            knots = part.knots(ridge, num_pieces)
             values = part.profile(ridge, knots)
-            slopes = np.diff(values, axis=0) / step
+            slopes = np.diff(values, axis=0) / np.diff(knots)[:, None]
             constant += values[0] - slopes[0] * knots[0]
             slope += np.outer(direction, slopes[0])
             steepness[position] += part.length[ridge] * np.abs(slopes).max(0)

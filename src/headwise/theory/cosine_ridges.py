@@ -73,8 +73,8 @@ class Ridges:
     Parameters
     ----------
     constant, slope : arrays, shapes (outputs,), (inputs, outputs)
-    directions : int array, shape (ridges, inputs)
-        Without common divisor, the first entry that is not zero positive.
+    directions : array, shape (ridges, inputs)
+        Of cosines integers without common divisor, the first entry that is not zero positive.
     square : array, shape (ridges, outputs)
     owner, frequency, cosine, sine : arrays, shapes (terms,), (terms,), (terms, outputs), (terms, outputs)
         Each wave with the ridge that it belongs to, in the order of ridges.
@@ -84,7 +84,7 @@ class Ridges:
 
     constant: Floats
     slope: Floats
-    directions: NDArray[np.int64]
+    directions: NDArray[np.integer] | Floats
     square: Floats
     owner: NDArray[np.int64]
     frequency: NDArray[np.int64]
@@ -101,6 +101,10 @@ class Ridges:
     def length(self) -> Floats:
         """Range of each direction on the box, shape (ridges,)."""
         return np.abs(self.directions).sum(1).astype(float)
+
+    def knots(self, ridge: int, pieces: int) -> Floats:
+        """Ends of the pieces of a direction, shape (pieces + 1,)."""
+        return np.asarray(self.low[ridge] + self.length[ridge] * np.linspace(0, 1, pieces + 1))
 
     def bend(self) -> Floats:
         """Upper bound of abs(g_r''), shape (ridges, outputs)."""

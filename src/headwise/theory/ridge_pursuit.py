@@ -11,18 +11,16 @@ Friedman and Stuetzle, "Projection pursuit regression", Journal of the American 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
-from scipy.sparse import csr_array
 
-from .cosine_ridges import Ridges
 from .curves import Floats
+from .piecewise_ridges import PiecewiseRidges, box_points, fit_profiles, hats, raise_largest
 
-__all__ = ["PiecewiseRidges", "pursue"]
+__all__ = ["integer_directions", "pursue", "step_gains"]
 
 PER_UNIT = (8, 16)  # knots on a unit of length, each tried where the last were too coarse
 SAMPLES = 30_000
@@ -32,51 +30,6 @@ BINS = 24  # of a direction, for the mean of what is left
 ALIKE = 0.9  # cosine from which directions of one round are too much alike
 FAR = 4  # times the budget: finer knots do not mend that
 FINEST = 256  # cells of an axis, where the rest is looked at
-RIDGE = 1e-10  # keeps profiles small that could be moved from one direction to another
-
-
-@dataclass(frozen=True)
-class PiecewiseRidges(Ridges):
-    """Ridges with profiles that are linear between evenly spaced knots.
-
-    Parameters
-    ----------
-    values : tuple of array, shape (pieces + 1, outputs)
-        Profile of each direction at its knots, which comes on top of squares and waves.
-    """
-
-    values: tuple[Floats, ...]
-
-    @property
-    def pieces(self) -> NDArray[np.int64]:
-        """Pieces of each direction."""
-        return np.array([len(values) - 1 for values in self.values], dtype=np.int64)
-
-    def profile(self, ridge: int, s: Floats) -> Floats:
-        """g_r at s, shape (points, outputs)."""
-        values = self.values[ridge]
-        knots = self.low[ridge] + self.length[ridge] * np.linspace(0, 1, len(values))
-        return super().profile(ridge, s) + np.stack([np.interp(s, knots, column) for column in values.T], axis=1)
-
-    def __call__(self, v: Floats) -> Floats:
-        """Values at points of the unit box, (points, inputs) -> (points, outputs)."""
-        out = self.constant + v @ self.slope
-        for ridge, direction in enumerate(self.directions):
-            out += self.profile(ridge, v @ direction)
-        return out
-
-    def only(self, outputs: slice) -> PiecewiseRidges:
-        """The functions of some of the outputs."""
-        return replace(
-            self,
-            constant=self.constant[outputs],
-            slope=self.slope[:, outputs],
-            square=self.square[:, outputs],
-            cosine=self.cosine[:, outputs],
-            sine=self.sine[:, outputs],
-            dropped=self.dropped[outputs],
-            values=tuple(values[:, outputs] for values in self.values),
-        )
 
 
 def pursue(
@@ -109,9 +62,8 @@ def pursue(
     True
     """
     rng = np.random.default_rng(0)
-    # some of the points lie on faces, edges and corners, where nothing else holds a fit
-    points = np.clip(1.1 * rng.random((SAMPLES, num_inputs)) - 0.05, 0, 1)
-    wanted, candidates = function(points), _candidates(num_inputs)
+    points = box_points(rng, SAMPLES, num_inputs)
+    wanted, candidates = function(points), integer_directions(num_inputs)
     along = points @ candidates.T
     lows = np.minimum(candidates, 0).sum(1)
     lengths = np.abs(candidates).sum(1)
@@ -119,22 +71,21 @@ def pursue(
     for per_unit in PER_UNIT:
         weights = np.ones(SAMPLES)
         for _ in range(ROUNDS):
-            pieces = per_unit * lengths[chosen]
-            if (pieces - 1).sum() > max_units:
+            if (per_unit * lengths[chosen] - 1).sum() > max_units:
                 return None
-            hats = _hats((along[:, chosen] - lows[chosen]) * per_unit, pieces)
-            profiles = _fit(hats, wanted, weights)
-            rest = wanted - hats @ profiles
+            places = [lows[k] + np.arange(per_unit * lengths[k] + 1) / per_unit for k in chosen]
+            shares = hats(along[:, chosen], places)
+            profiles = fit_profiles(shares, wanted, weights)
+            rest = wanted - shares @ profiles
             size = np.abs(rest).max(1)
             if size.max() <= budget:
-                found = _ridges(candidates[chosen], pieces, profiles)
+                found = PiecewiseRidges.of(candidates[chosen], places, profiles)
                 found = replace(found, dropped=_largest(function, found, num_inputs, max_samples))
                 if found.dropped.max() <= budget:
                     return found
-            weights *= 1 + size / max(size.max(), 1e-300)  # the largest error counts, not the mean one
-            weights /= weights.mean()
+            weights = raise_largest(weights, size)
             if len(chosen) < MOST:
-                gains = _gains(along, lows, lengths, rest * weights[:, None], weights)
+                gains = step_gains(along, lows, lengths, rest * weights[:, None], weights)
                 gains[chosen] = -1
                 chosen += _unlike(candidates, gains)
         if size.max() > FAR * budget:
@@ -142,7 +93,7 @@ def pursue(
     return None
 
 
-def _candidates(num_inputs: int) -> NDArray[np.int64]:
+def integer_directions(num_inputs: int) -> NDArray[np.int64]:
     """Integer directions without common divisor, the first entry that is not zero positive."""
     reach = {1: 1, 2: 6, 3: 3}.get(num_inputs, 2)
     every = np.array(list(product(range(-reach, reach + 1), repeat=num_inputs)), dtype=np.int64)
@@ -151,26 +102,9 @@ def _candidates(num_inputs: int) -> NDArray[np.int64]:
     return every[(first > 0) & (np.gcd.reduce(every, axis=1) == 1)]
 
 
-def _hats(places: Floats, pieces: NDArray[np.int64]) -> csr_array:
-    """Weights of the two knots around each place, ``(points, knots of all directions)``; places count in pieces."""
-    cell = np.clip(places.astype(np.int64), 0, pieces - 1)
-    share = places - cell
-    first = np.concatenate([[0], np.cumsum(pieces + 1)[:-1]]) + cell
-    n, count = places.shape
-    columns = np.stack([first, first + 1], axis=2).reshape(n, -1)
-    entries = np.stack([1 - share, share], axis=2).reshape(n, -1)
-    ends = 2 * count * np.arange(n + 1)
-    return csr_array((entries.ravel(), columns.ravel(), ends), shape=(n, int((pieces + 1).sum())))
-
-
-def _fit(hats: csr_array, wanted: Floats, weights: Floats) -> Floats:
-    weighted = hats.multiply(weights[:, None]).tocsr()
-    normal = (weighted.T @ hats).toarray()
-    normal[np.diag_indices_from(normal)] += RIDGE * np.trace(normal)
-    return np.asarray(solve(normal, weighted.T @ wanted, assume_a="pos"))
-
-
-def _gains(along: Floats, lows: NDArray[np.int64], lengths: NDArray[np.int64], rest: Floats, weights: Floats) -> Floats:
+def step_gains(
+    along: Floats, lows: NDArray[np.int64], lengths: NDArray[np.int64], rest: Floats, weights: Floats
+) -> Floats:
     """How much of the squares of what is left steps along each direction would take away, for the units they need."""
     gains = np.zeros(len(lows))
     for k in range(len(lows)):
@@ -190,23 +124,6 @@ def _unlike(candidates: NDArray[np.int64], gains: Floats) -> list[int]:
         if np.abs(units[found] @ units[k]).max(initial=0) < ALIKE:
             found.append(k)
     return found
-
-
-def _ridges(directions: NDArray[np.int64], pieces: NDArray[np.int64], profiles: Floats) -> PiecewiseRidges:
-    (num_inputs, count), none = (directions.shape[1], profiles.shape[1]), np.zeros(0, dtype=np.int64)
-    waves = np.zeros((0, count))
-    return PiecewiseRidges(
-        np.zeros(count),
-        np.zeros((num_inputs, count)),
-        directions,
-        np.zeros((len(directions), count)),
-        none,
-        none,
-        waves,
-        waves,
-        np.zeros(count),
-        tuple(np.split(profiles, np.cumsum(pieces + 1)[:-1])),
-    )
 
 
 def _largest(function: Callable[[Floats], Floats], found: PiecewiseRidges, num_inputs: int, max_samples: int) -> Floats:
