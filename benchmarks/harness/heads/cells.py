@@ -32,7 +32,7 @@ class Limits:
 
     memory: float = 6 * 2**30
     """Bytes of its statistics, in float64 and float32."""
-    work: float = 1.2e10
+    work: float = 6e10
     """Multiplications of one pass that looks for new atoms."""
     betas: int = 8
     ratio: float = 0.01

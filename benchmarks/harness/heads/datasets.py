@@ -74,7 +74,7 @@ def _vit(data: Path, quick: bool) -> Dataset:
     train = store.rows("train")
     rows = {"train": train[:2000], "val": train[2000:3000], "test": store.rows("test")[:2000]}
     said = "ViT-Ti/16 tokens of the CIFAR-10 subset, 196 patch tokens"
-    return Dataset("vit_tiny", said, store, store.labels, rows, Conditioner(), (64, 32, 16))
+    return Dataset("vit_tiny", said, store, store.labels, rows, Conditioner(), (64, 32, 16, 8))
 
 
 def _digits(data: Path, quick: bool) -> Dataset:
