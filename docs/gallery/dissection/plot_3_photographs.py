@@ -39,7 +39,7 @@ print(f"{model.name}: {model.depth} layers, patches in a grid of {model.grid}")
 made = overlays(model, batch, per_layer=2, per_head=2)
 layers = sorted({each.layer for each in made})
 fig, axes = plt.subplots(
-    len(layers), 5, figsize=(9, 2.1 * len(layers)), layout="constrained"
+    len(layers), 5, figsize=(9, 1.9 * len(layers)), layout="constrained"
 )
 for row, layer in zip(axes, layers, strict=True):
     row[0].imshow(temple.resize((96, 96)))
@@ -49,27 +49,26 @@ for row, layer in zip(axes, layers, strict=True):
     ):
         axis.imshow(np.stack([each.query_map, each.key_map, each.key_map], -1))
         axis.set_title(f"L{layer} H{each.head} M{each.mode}", fontsize=9)
-        axis.set_xlabel(
-            f"share {each.share:.2f}, cosine {each.cosine:.2f}", fontsize=8
-        )
+        axis.set_xlabel(f"share {each.share:.2f}, cosine {each.cosine:.2f}", fontsize=8)
 for axis in axes.ravel():
     axis.set(xticks=[], yticks=[])
 
 # %%
 # Maps are clipped at their 30th and 95th percentile, so that no single patch outshines
-# the rest; patches of high norm, which would, are labelled:
+# the rest. Patches of high norm are named besides, as their projections say more about
+# the norm than about the picture:
 
-for layer in layers:
-    marked = next(each.high_norm for each in made if each.layer == layer)
-    print(f"layer {layer}: {len(marked)} patches of high norm")
+print("patches of high norm:", sum(len(each.high_norm) for each in made))
 
 # %%
 # Pictures that excite a mode
 # ---------------------------
 # Six hundred crops of the two photographs go through the backbone once, and for every
-# mode of every attention head the best of them are kept. Below they are for the mode
-# above with the largest share, with both of its signs. Squares mark the patch that asks
-# (red) and the one that answers (cyan), numbers are scores.
+# mode of every attention head the best of them are kept, for both of its signs. Tokens
+# of a layer share a constant part, so that one of the signs may fire on none of them:
+# below is the mode with the largest share among those above that have examples of both.
+# Squares mark the patch that asks (red) and the one that answers (cyan), numbers are
+# scores.
 
 rng = np.random.default_rng(0)
 crops = []
@@ -83,12 +82,17 @@ for _ in range(600):
 modes = all_modes(model.query_keys())
 batches = [model.preprocess(crops[i : i + 100]) for i in range(0, 600, 100)]
 top = top_examples(model, batches, modes=modes)
-best = max(made, key=lambda each: each.share)
+
+
+def examples(each, sign):
+    return top[each.layer].of(each.head, each.mode, sign=sign)
+
+
+both = [each for each in made if all(len(examples(each, sign)) == 7 for sign in "+-")]
+best = max(both, key=lambda each: each.share)
 fig, axes = plt.subplots(2, 7, figsize=(9, 3), layout="constrained")
 for row, sign in zip(axes, "+-", strict=True):
-    for axis, example in zip(
-        row, top[best.layer].of(best.head, best.mode, sign=sign), strict=False
-    ):
+    for axis, example in zip(row, examples(best, sign), strict=True):
         axis.imshow(crops[example.sample])
         for place, colour in (
             (example.query_place, "red"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -116,7 +116,7 @@ def top_examples(
         begin=load_examples(keep) if keep is not None and Path(keep).exists() else None,
     )
     tell = announce or (lambda said: None)
-    total = len(batches) if hasattr(batches, "__len__") else 0
+    total = len(batches) if isinstance(batches, Sized) else 0
     skip = search.num_samples
     if skip:
         tell(f"examples of {skip} samples are in {keep}; the pass goes on after them")
