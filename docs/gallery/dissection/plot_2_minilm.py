@@ -140,6 +140,6 @@ for layer, head, mode in shown:
             print(f"  {side:7} {sign}  {listed}")
 
 # %%
-# Where tokens come no closer to a direction than to random ones, single words do not tell
-# what it is about: the first layer also reads the places of tokens, and later layers what
-# was written before them.
+# Where tokens come no closer to a direction than to random ones, single words do not
+# tell what it is about: the first layer also reads the places of tokens, and later
+# layers what was written before them.

@@ -9,7 +9,7 @@ answers. Here is one photograph, taken apart layer by layer.
 
 # %%
 # A photograph and a backbone, both there after installation
-# ---------------------------------------------------------
+# ----------------------------------------------------------
 
 import matplotlib.pyplot as plt
 import numpy as np
