@@ -26,6 +26,7 @@ def test_every_script_is_run_here():
     scripts = {path.name for path in BENCHMARKS.glob("*.py")}
     assert scripts == {
         "comparison.py",
+        "examples.py",
         "forecast.py",
         "heads_table.py",
         "layer_curves.py",
@@ -62,6 +63,12 @@ def test_heads_table_goes_on_where_it_stopped(tmp_path):
     fitted = [line for line in again.splitlines() if line.startswith(".. motifs")]
     assert fitted == [".. motifs: fno, linear, seed 0"]
     assert (tmp_path / "heads_vit_tiny.md").is_file()
+
+
+def test_examples():
+    said = run("examples.py", "--quick")
+    assert "12 pictures, 768 modes of 24 attention heads of embedded" in said
+    assert "| top images per mode / extraction |" in said
 
 
 def test_forecast(tmp_path):
