@@ -1,6 +1,9 @@
 """What every attention head of a backbone does: singular modes of its query-key interaction, with evidence."""
 
+from .cause import Effect, LayerEffect, effect
+from .compare import Comparison, LayerComparison, MatchedHeads, compare
 from .dissection import Dissection, Evidence, dissect
+from .editing import edited
 from .evidence import Overlay, overlays
 from .faithful import Faithful, check
 from .metrics import (
@@ -15,27 +18,43 @@ from .metrics import (
     weighted_cosine_band,
 )
 from .modes import Modes, all_modes, modes
+from .odd_images import OddImage, OddImages, odd_images, read_odd_images
+from .odd_one_out import OddOneOut, odd_one_out
 from .shares import variance_shares
 from .sinks import Served, Sinks, high_norm_tokens
 
 __all__ = [
+    "Comparison",
     "Dissection",
+    "Effect",
     "Evidence",
     "Faithful",
+    "LayerComparison",
+    "LayerEffect",
+    "MatchedHeads",
     "Modes",
+    "OddImage",
+    "OddImages",
+    "OddOneOut",
     "Overlay",
     "Served",
     "Sinks",
     "all_modes",
     "chance_band",
     "check",
+    "compare",
     "dissect",
+    "edited",
+    "effect",
     "effective_rank",
     "high_norm_tokens",
     "mode_cosines",
     "modes",
+    "odd_images",
+    "odd_one_out",
     "overlays",
     "permuted_weighted_cosine",
+    "read_odd_images",
     "subspace_cosines",
     "subspaces",
     "symmetric_share",
