@@ -35,6 +35,7 @@ sphinx_gallery_conf = {
         "gallery/blocks",
         "gallery/losses",
         "gallery/practice",
+        "gallery/dissection",
         "gallery/forecast",
         "gallery/mixers",
         "gallery/theory",

@@ -220,7 +220,8 @@ def _compare(one: Modes, two: Modes, leading: int, permuted: bool) -> LayerCompa
     if one.u.shape[-1] != two.u.shape[-1]:
         raise InputError(
             f"{where} have residual streams of width {one.u.shape[-1]} and {two.u.shape[-1]}, which share no "
-            "directions; singular values, weighted cosines and effective ranks (the rows of Dissection.heads) can still be compared"
+            "directions; singular values, weighted cosines and effective ranks can still be compared (the rows of "
+            "Dissection.heads)"
         )
     if one.norm_folded != two.norm_folded:
         raise InputError(f"{where}: the norm is folded into one of them alone; dissect both with the same fold")

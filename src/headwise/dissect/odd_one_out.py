@@ -244,8 +244,8 @@ def odd_one_out(
         if progress is not None:
             progress("odd-one-out test", num_images + len(left_out), of or num_images + len(left_out))
     if not num_images:
-        none = f"none of the {len(left_out)} images shows a target and a distractor"
-        raise InputError(f"{none if left_out else 'there are no images'}; give images from odd_images or read_odd_images")
+        none = f"none of the {len(left_out)} images shows" if left_out else "there are no images that show"
+        raise InputError(f"{none} a target and a distractor; give images from odd_images or read_odd_images")
     return OddOneOut(
         [torch.as_tensor(total) / count for total, count in zip(totals, runs, strict=True)],
         area / num_images,
