@@ -68,13 +68,14 @@ caused = {
     for factor in factors
 }
 row = caused[0].heads[0]
-print(f"attention before  {row['mass_before']:.6f}, predicted {1 / (1 + 8 * np.exp(-4)):.6f}")
-print(f"without mode {mode}    {row['mass_after']:.6f}, predicted {1 / 9:.6f}")
+predicted = 1 / (1 + 8 * np.exp(-4)), 1 / 9
+print(f"attention before  {row['mass_before']:.6f}, predicted {predicted[0]:.6f}")
+print(f"without mode {mode}    {row['mass_after']:.6f}, predicted {predicted[1]:.6f}")
 
 # %%
 # Dots are what the running model does when mode 5 is multiplied by a factor, the line is
-# the prediction. Grey dots change the same attention head by a random mode of the same
-# strength, added to it: forty for each factor.
+# the prediction. Grey dots: the same attention head with a random mode of the same
+# strength added instead, forty for each factor.
 
 fig, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 for factor, each in caused.items():

@@ -21,7 +21,7 @@ from headwise.dissect import odd_images, odd_one_out
 
 images = odd_images(48, size=96, rows=3, seed=0)
 fig, axes = plt.subplots(2, 4, figsize=(9, 4.6), layout="constrained")
-for (above, below), one in zip(axes.T, images):
+for (above, below), one in zip(axes.T, images, strict=False):
     above.imshow(one.image)
     above.set_title(one.differs)
     below.imshow(one.target * 1.0 + one.distractors * 0.4, cmap="gray", vmin=0, vmax=1)
