@@ -73,7 +73,7 @@ print(f"attention before  {row['mass_before']:.6f}, predicted {predicted[0]:.6f}
 print(f"without mode {mode}    {row['mass_after']:.6f}, predicted {predicted[1]:.6f}")
 
 # %%
-# Dots are what the running model does when mode 5 is multiplied by a factor, the line is
+# Dots: the running model when mode 5 is multiplied by a factor. The line is
 # the prediction. Grey dots: the same attention head with a random mode of the same
 # strength added instead, forty for each factor.
 

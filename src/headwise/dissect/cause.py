@@ -304,7 +304,7 @@ def _outputs(model: AttentionModel, inputs: Any) -> Tensor:
     with outputs_of(model.model, (), lambda path, output: None):  # for its float64
         (tokens,) = model.tokens(inputs)
     if takes_texts(model):
-        tokens = tokens * model.seen(inputs).to(tokens)[..., None]
+        tokens = tokens.masked_fill(~model.seen(inputs).to(tokens.device)[..., None], 0)
     return tokens
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,7 +90,7 @@ def edited(model: AttentionModel, edits: Sequence[Edit]) -> Iterator[None]:
         yield
 
 
-def edited_modes(model: AttentionModel, edits: Sequence[Edit]) -> tuple[list[QueryKey], dict[int, Modes]]:
+def edited_modes(model: AttentionModel, edits: Sequence[Any]) -> tuple[list[QueryKey], dict[int, Modes]]:
     """Records of a model, and the modes of the layers that edits name, after a check of both."""
     check_backbone(model, "query_keys")
     records = model.query_keys()

@@ -124,7 +124,7 @@ def odd_images(
     check_whole("count", count, least=1)
     check_whole("rows", rows, least=2)
     check_whole("seed", seed)
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
     for name, side in (("height", height), ("width", width)):
         check_whole(name, side, least=1)
     if min(height, width) < 8 * rows:
@@ -133,11 +133,11 @@ def odd_images(
             f"least {8 * rows}, or fewer rows"
         )
     kinds = tuple(differs)
+    if isinstance(differs, str) or not kinds:
+        raise InputError(f"differs is a list of attributes ({', '.join(ATTRIBUTES)}), got {differs!r}")
     for kind in kinds:
         if kind not in ATTRIBUTES:
             raise unknown_name("attribute", kind, ATTRIBUTES)
-    if isinstance(differs, str) or not kinds:
-        raise InputError(f"differs is a list of attributes ({', '.join(ATTRIBUTES)}), got {differs!r}")
     names = tuple(f"{i}-{kinds[i % len(kinds)]}" for i in range(count))
 
     def make(index: int) -> OddImage:
