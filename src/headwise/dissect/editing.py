@@ -190,7 +190,7 @@ def _writes(model: AttentionModel, record: QueryKey, head: int, terms: Sequence[
         )
     query, key = (side[head] for side in folded_weights(record))
     u, v = (torch.stack([getattr(term, side) for term in terms]).to(query) for side in ("u", "v"))
-    strengths = torch.tensor([term.strength for term in terms]).to(query)
+    strengths = torch.tensor([term.strength for term in terms], dtype=query.dtype, device=query.device)
     weight = places[0].to(query)
     # y and a of the notes; a mode is in the span of what the head reads, where the pseudo-inverse is an inverse
     reads = (u @ torch.linalg.pinv(query)) @ weight  # (terms, d), of tokens behind the norm: z . u and a constant
