@@ -39,7 +39,9 @@ def test_a_layer_against_itself(make_record, kind):
     torch.testing.assert_close(only.similarity.diagonal(), torch.ones(4, dtype=torch.float64))
     assert only.best == ((0, 0), (1, 1), (2, 2), (3, 3)) and only.distance.max() < 1e-12
     for row in made.heads:
-        assert row["similarity"] == pytest.approx(1) and row["weighted_cosine_change"] == row["effective_rank_change"] == 0
+        assert (
+            row["similarity"] == pytest.approx(1) and row["weighted_cosine_change"] == row["effective_rank_change"] == 0
+        )
         assert row["query_angle"] == pytest.approx(0, abs=1e-5) == row["mean_key_angle"]
         assert row["other_head"] == row["best_head"] == row["head"]
     for pair in only.pairs:
@@ -163,7 +165,7 @@ def test_what_cannot_be_compared():
     with pytest.raises(InputError, match="the norm is folded into one of them alone"):
         compare(one, Modes(0, one.sigma, one.u, one.v, False))
     for given in ([], ["modes"]):
-        with pytest.raises(InputError, match="compare takes two results of headwise.dissect"):
+        with pytest.raises(InputError, match=r"compare takes two results of headwise\.dissect"):
             compare(given, given)
     with pytest.raises(InputError, match="leading must be a whole number"):
         compare(one, one, leading=0)

@@ -245,9 +245,7 @@ class _Run:
         return None if self.region is None else torch.einsum("nhqk,nk,nhq->h", weights, self.region, self.rows)
 
 
-def _watch(
-    model: AttentionModel, inputs: Any, first: int, region: Tensor | None, queries: Tensor | None
-) -> list[_Run]:
+def _watch(model: AttentionModel, inputs: Any, first: int, region: Tensor | None, queries: Tensor | None) -> list[_Run]:
     """The layers from ``first`` on at work, in the order in which they run."""
     runs: list[_Run] = []
 

@@ -147,7 +147,7 @@ class OddOneOut:
 
     def _tables(self) -> dict[str, tuple[list[Tensor], int]]:
         """By the name of a column, the tables by layer and the place in them."""
-        found = {}
+        found: dict[str, tuple[list[Tensor], int]] = {}
         for version, ending in zip(VERSIONS, ("", "_others"), strict=True):
             for enriched, middle in ((False, ""), (True, "_enriched")):
                 tables = self.sides(version, enriched)
