@@ -355,7 +355,7 @@ def test_scores_with_and_without_the_mode():
 
     def score(given):
         assert given is model and next(given.model.parameters()).dtype == torch.float64
-        return float(given.tokens(tokens)[0].detach()[0, 0, ANSWERS[MODE]])  # what the asking token has read of the answer
+        return float(given.tokens(tokens)[0].detach()[0, 0, ANSWERS[MODE]])  # what it has read
 
     found = effect(model, tokens, [(0, 0, MODE, 0.0)], score, draws=20)
     before, after = found.scores

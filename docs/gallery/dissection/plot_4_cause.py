@@ -63,7 +63,7 @@ caused = {
         [(0, 0, mode, float(factor))],
         region=eighth,
         queries=first,
-        draws=40,
+        draws=20,
     )
     for factor in factors
 }
@@ -75,7 +75,7 @@ print(f"without mode {mode}    {row['mass_after']:.6f}, predicted {predicted[1]:
 # %%
 # Dots: the running model when mode 5 is multiplied by a factor. The line is
 # the prediction. Grey dots: the same attention head with a random mode of the same
-# strength added instead, forty for each factor.
+# strength added instead, twenty for each factor.
 
 fig, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 for factor, each in caused.items():
