@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,9 +13,9 @@ from ..checks import check_whole, takes_texts
 from ..contracts import AttentionModel
 from ..errors import InputError
 from .editing import Edit, Term, added, edited_modes, mode_terms, random_terms
-from .faithful import Seen, observe
+from .faithful import Seen, check, observe
 from .logits import in_windows
-from .running import in_float64, outputs_of
+from .running import in_float64, logits_of
 from .sinks import attention
 
 __all__ = ["Effect", "LayerEffect", "effect"]
@@ -162,8 +162,8 @@ def effect(
 
     Notes
     -----
-    Attention is what the model computes in float64, checked against its records each time; outputs are those of its own
-    kernels, in float64. The model is afterwards as it was, whatever ``score`` does.
+    Attention and outputs are what the model computes in float64, checked against its records before and after the edit.
+    The model is afterwards as it was, whatever ``score`` does.
 
     Examples
     --------
@@ -187,14 +187,17 @@ def effect(
     generator = torch.Generator().manual_seed(seed)
     controls = [random_terms(found, terms, generator) for _ in range(draws)]
     with in_float64(model.model), torch.no_grad():
-        before, outputs = _watch(model, inputs, first, region, queries), _outputs(model, inputs)
+        before = _watch(model, inputs, first, region, queries)
+        _, outputs = _against(model, inputs, before)
 
         def look(these: Sequence[Term]) -> tuple[dict[int, tuple[Tensor, Tensor | None]], float]:
             with added(model, model.query_keys(), these):
-                change = (_outputs(model, inputs) - outputs).square().mean().sqrt()
-                return _against(model, inputs, first, before), float(change / outputs.square().mean().sqrt())
+                changes, got = _against(model, inputs, before)
+            return changes, float((got - outputs).square().mean().sqrt() / outputs.square().mean().sqrt())
 
         after, shift = look(terms)
+        with added(model, model.query_keys(), terms):  # these logits are those of the records as well
+            check(model, model.query_keys()[first:], inputs)
         random = [look(these) for these in controls]
     scores, control_scores = None, None
     if score is not None:
@@ -231,15 +234,14 @@ def effect(
 
 @dataclass(frozen=True)
 class _Run:
-    """Attention of one layer at work; ``rows`` are the weights of its queries in a mean, by attention head."""
+    """A layer at work before the edit; ``rows`` are the weights of its queries in a mean, by attention head."""
 
-    number: int
-    weights: Tensor
+    seen: Seen
     rows: Tensor
     region: Tensor | None
 
-    def variation(self, other: Tensor) -> Tensor:
-        return torch.einsum("nhqk,nhq->h", (other - self.weights).abs(), self.rows) / 2
+    def variation(self, weights: Tensor) -> Tensor:
+        return torch.einsum("nhqk,nhq->h", (weights - attention(self.seen)).abs(), self.rows) / 2
 
     def mass(self, weights: Tensor) -> Tensor | None:
         return None if self.region is None else torch.einsum("nhqk,nk,nhq->h", weights, self.region, self.rows)
@@ -255,25 +257,33 @@ def _watch(model: AttentionModel, inputs: Any, first: int, region: Tensor | None
             rows = rows & _masked(seen, queries, "queries")[:, None]
         rows = rows.to(seen.logits)
         keys = None if region is None else _masked(seen, region, "region").to(rows)
-        runs.append(_Run(seen.number, attention(seen), rows / rows.sum((0, 2), keepdim=True).clamp(min=1), keys))
+        runs.append(_Run(seen, rows / rows.sum((0, 2), keepdim=True).clamp(min=1), keys))
 
     observe(model, model.query_keys()[first:], inputs, tell)
     return runs
 
 
 def _against(
-    model: AttentionModel, inputs: Any, first: int, before: list[_Run]
-) -> dict[int, tuple[Tensor, Tensor | None]]:
-    """Variation against ``before``, and mass, of each layer by its number among those; means where it runs often."""
+    model: AttentionModel, inputs: Any, before: list[_Run]
+) -> tuple[dict[int, tuple[Tensor, Tensor | None]], Tensor]:
+    """Variation against ``before``, and mass, of each layer by its number among those, and the model's outputs.
+
+    One pass, without the check that the layers have had. Means where a layer runs often.
+    """
     left = iter(before)
     found: dict[int, list[tuple[Tensor, Tensor | None]]] = {}
 
-    def tell(seen: Seen) -> None:
-        run, weights = next(left), attention(seen)
-        found.setdefault(seen.number, []).append((run.variation(weights), run.mass(weights)))
+    def tell(path: str, logits: Tensor) -> None:
+        run = next(left)
+        weights = attention(replace(run.seen, logits=logits.reshape(run.seen.logits.shape)))
+        found.setdefault(run.seen.number, []).append((run.variation(weights), run.mass(weights)))
 
-    observe(model, model.query_keys()[first:], inputs, tell)
-    return {number: (_mean(v for v, _ in runs), _mean(m for _, m in runs)) for number, runs in sorted(found.items())}
+    with logits_of(model.model, {run.seen.record.name for run in before}, tell):
+        (tokens,) = model.tokens(inputs)
+    if takes_texts(model):  # what padding gets does not matter
+        tokens = tokens.masked_fill(~model.seen(inputs).to(tokens.device)[..., None], 0)
+    means = {n: (_mean(v for v, _ in runs), _mean(m for _, m in runs)) for n, runs in sorted(found.items())}
+    return means, tokens
 
 
 def _mean(values: Any) -> Any:
@@ -283,7 +293,7 @@ def _mean(values: Any) -> Any:
 
 
 def _mass(runs: list[_Run], number: int) -> Tensor:
-    found: Tensor = _mean(run.mass(run.weights) for run in runs if run.number == number)
+    found: Tensor = _mean(run.mass(attention(run.seen)) for run in runs if run.seen.number == number)
     return found
 
 
@@ -295,15 +305,6 @@ def _masked(seen: Seen, mask: Tensor, name: str) -> Tensor:
             "tokens (prefix tokens included); give a mask of that shape"
         )
     return in_windows(seen.record, mask.to(seen.tokens.device))
-
-
-def _outputs(model: AttentionModel, inputs: Any) -> Tensor:
-    """The tokens that leave the model, those of padding zero."""
-    with outputs_of(model.model, (), lambda path, output: None):  # for its float64
-        (tokens,) = model.tokens(inputs)
-    if takes_texts(model):
-        tokens = tokens.masked_fill(~model.seen(inputs).to(tokens.device)[..., None], 0)
-    return tokens
 
 
 def _control(name: str, values: Tensor) -> dict[str, float]:

@@ -15,11 +15,11 @@ from torch import Tensor
 from ..checks import check_backbone, check_whole
 from ..contracts import Backbone, Progress
 from ..errors import InputError
-from .faithful import Seen, observe
+from .faithful import check
 from .metrics import weighted_cosine
 from .modes import all_modes
 from .odd_images import OddImage
-from .sinks import attention
+from .running import in_float64, logits_of
 
 __all__ = ["SIDES", "VERSIONS", "OddOneOut", "odd_one_out"]
 
@@ -192,7 +192,7 @@ def odd_one_out(
         A model that takes no images, or with a layer whose tokens are not the prefix and the patches (windows); no
         image, or none that shows a target and a distractor.
     HeadwiseError
-        A layer whose logits are not those of its record; see `headwise.dissect.check`.
+        A layer whose logits, on the first batch, are not those of its record; see `headwise.dissect.check`.
 
     Notes
     -----
@@ -219,6 +219,7 @@ def odd_one_out(
     totals: list[Tensor | float] = [0.0] * len(records)
     runs = [0] * len(records)
     area, num_images, left_out = torch.zeros(2, 2, 3, dtype=torch.float64), 0, []
+    numbers = {record.name: i for i, record in enumerate(records)}
     of = len(images) if isinstance(images, Sized) else 0
     for batch, shares in _batches(model, images, batch_size):
         shown = (shares[:, :2].amax(-1) > 0).all(-1)
@@ -229,16 +230,23 @@ def odd_one_out(
         shares = shares[shown]
         places = shares[:, :2].argmax(-1)  # of the two queries of each image, (n, 2)
 
-        def tell(seen: Seen, shares: Tensor = shares, places: Tensor = places) -> None:
-            if seen.logits.shape[0] != len(shares) or seen.logits.shape[-1] != prefix + patches:
+        def tell(path: str, logits: Tensor, shares: Tensor = shares, places: Tensor = places) -> None:
+            number, count = numbers[path], prefix + patches
+            if logits.shape[-2:] != (count, count):
                 raise InputError(
-                    f"{seen.record.name} sees {seen.logits.shape[-1]} tokens at a time and not the {prefix + patches} "
-                    f"of {model.name}: in windows, or after a merge, a patch cannot look at all others"
+                    f"{path} sees {logits.shape[-1]} tokens at a time and not the {count} of {model.name}: in windows, "
+                    "or after a merge, a patch cannot look at all others"
                 )
-            totals[seen.number] = totals[seen.number] + _masses(attention(seen)[..., prefix:], prefix, shares, places)
-            runs[seen.number] += len(shares)
+            logits = logits.reshape(len(shares), len(records[number].query), count, count)
+            weights = (logits - logits.logsumexp(-1, keepdim=True)).exp()
+            totals[number] = totals[number] + _masses(weights[..., prefix:], prefix, shares, places)
+            runs[number] += len(shares)
 
-        observe(model, records, model.preprocess([each.image for each in kept]), tell)
+        inputs = model.preprocess([each.image for each in kept])
+        if not num_images:
+            check(model, records, inputs)
+        with in_float64(model.model), logits_of(model.model, numbers, tell):
+            model.tokens(inputs)
         area += _areas(shares, places).sum(0)
         num_images += len(kept)
         if progress is not None:
