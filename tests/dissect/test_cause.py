@@ -392,6 +392,8 @@ def test_later_layers_are_measured_and_earlier_ones_left_out():
     found = effect(model, images(), [(0, 1, 0, 0.0), (1, 2, 0, 0.0)], draws=2)
     assert [each.layer for each in found.layers] == [0, 1] and all(row["variation"] > 0 for row in found.heads[3:])
     assert [row["edited"] for row in found.heads] == [False, True, False, False, False, True]
+    assert repr(found).startswith("Effect(2 edits; outputs change by 0.")
+    assert repr(found.layers[0]).startswith("LayerEffect(blocks.0.attn: attention varies by 0.")
     assert found.layers[0].name == "blocks.0.attn" and found.scores is None and found.layers[0].mass is None
     assert_untouched(kept, model.model)
     assert all(parameter.dtype == torch.float32 for parameter in model.model.parameters())

@@ -136,6 +136,8 @@ def test_a_change_of_one_head_is_found():
     cosines = [float(weighted_cosine(found.modes[1])[2]) for found in (before, after)]
     assert row["weighted_cosine_change"] == pytest.approx(cosines[1] - cosines[0])
     told = json.loads(json.dumps(made.to_dict(), allow_nan=False))
+    assert repr(made).startswith("Comparison(3 layers, 12 attention heads; distances")
+    assert repr(made.layers[1].pairs[2]) == "MatchedHeads(attention heads 2 and 2, 4 modes)"
     assert len(told["heads"]) == 12 and told["layers"][1]["best"] == [[0, 0], [1, 1], [2, 2], [3, 3]]
 
 
@@ -164,6 +166,8 @@ def test_what_cannot_be_compared():
         compare([one, one], one)
     with pytest.raises(InputError, match="the norm is folded into one of them alone"):
         compare(one, Modes(0, one.sigma, one.u, one.v, False))
+    with pytest.raises(InputError, match="the directions of 2 of 4 modes are known"):
+        compare(one, Modes(0, one.sigma, one.u[:, :2], one.v[:, :2], True))
     for given in ([], ["modes"]):
         with pytest.raises(InputError, match=r"compare takes two results of headwise\.dissect"):
             compare(given, given)

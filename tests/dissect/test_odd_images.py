@@ -65,6 +65,7 @@ def test_images_are_the_same_for_the_same_seed():
     assert np.array_equal(first[1].image, second[1].image) and np.array_equal(first[1].target, second[1].target)
     assert not np.array_equal(first[1].image, odd_images(2, size=64, seed=2)[1].image)
     assert [one.differs for one in first] == [*ATTRIBUTES, "colour", "shape"]
+    assert repr(first) == "OddImages(6 images)" and repr(first[1]) == "OddImage('1-shape', 64 x 64 pixels)"
     assert len(first) == 6 and first[-1].name == "5-shape" == first.names[5]
     with pytest.raises(IndexError, match="image 6 is asked for"):
         first[6]

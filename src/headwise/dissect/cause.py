@@ -15,13 +15,13 @@ from ..errors import InputError
 from .editing import Edit, Term, added, edited_modes, mode_terms, random_terms
 from .faithful import Seen, check, observe
 from .logits import in_windows
-from .running import in_float64, logits_of
+from .running import doubled, in_float64, logits_of
 from .sinks import attention
 
 __all__ = ["Effect", "LayerEffect", "effect"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerEffect:
     """What edits do to the attention of one layer.
 
@@ -48,8 +48,12 @@ class LayerEffect:
     mass: Tensor | None = None
     control_mass: Tensor | None = None
 
+    def __repr__(self) -> str:
+        means = self.variation.mean(), self.control_variation.mean()
+        return "LayerEffect({}: attention varies by {:.3f}, by {:.3f} with random modes)".format(self.name, *means)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Effect:
     """What changes when modes are edited, beside the same for random modes of the same strength.
 
@@ -72,6 +76,10 @@ class Effect:
     control_outputs: Tensor
     scores: tuple[float, float] | None = None
     control_scores: Tensor | None = None
+
+    def __repr__(self) -> str:
+        said = f"outputs change by {self.outputs:.3f}, by {float(self.control_outputs.mean()):.3f} with random modes"
+        return f"Effect({len(self.edits)} edits; {said})"
 
     @property
     def heads(self) -> list[dict[str, Any]]:
@@ -279,7 +287,7 @@ def _against(
         found.setdefault(run.seen.number, []).append((run.variation(weights), run.mass(weights)))
 
     with logits_of(model.model, {run.seen.record.name for run in before}, tell):
-        (tokens,) = model.tokens(inputs)
+        (tokens,) = model.tokens(doubled(inputs))
     if takes_texts(model):  # what padding gets does not matter
         tokens = tokens.masked_fill(~model.seen(inputs).to(tokens.device)[..., None], 0)
     means = {n: (_mean(v for v, _ in runs), _mean(m for _, m in runs)) for n, runs in sorted(found.items())}

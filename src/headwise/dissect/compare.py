@@ -25,7 +25,7 @@ _NOTHING = 1e-12
 """Modes with a smaller share of the largest singular value are rounding: they have no directions."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MatchedHeads:
     """One attention head beside its match, mode by mode.
 
@@ -56,6 +56,9 @@ class MatchedHeads:
     key_angles: Tensor
     dimensions: tuple[int, int]
 
+    def __repr__(self) -> str:
+        return f"MatchedHeads(attention heads {self.heads[0]} and {self.heads[1]}, {len(self.modes)} modes)"
+
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One row of plain numbers for each pair of modes."""
@@ -65,7 +68,7 @@ class MatchedHeads:
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerComparison:
     """Two layers beside each other.
 
@@ -92,6 +95,10 @@ class LayerComparison:
     weighted_cosine: Tensor
     effective_rank: Tensor
 
+    def __repr__(self) -> str:
+        one, two = self.layers
+        return f"LayerComparison(layers {one} and {two}, {len(self.pairs)} attention heads)"
+
     @property
     def heads(self) -> list[dict[str, Any]]:
         """One row of plain numbers for each pair of attention heads; see `Comparison.heads`."""
@@ -112,7 +119,7 @@ class LayerComparison:
         return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two models, or two layers, beside each other.
 
@@ -122,6 +129,11 @@ class Comparison:
     """
 
     layers: list[LayerComparison]
+
+    def __repr__(self) -> str:
+        distances = torch.cat([each.distance for each in self.layers])
+        said = f"distances {float(distances.min()):.2g} to {float(distances.max()):.2g}"
+        return f"Comparison({len(self.layers)} layers, {len(distances)} attention heads; {said})"
 
     @property
     def heads(self) -> list[dict[str, Any]]:
@@ -175,7 +187,8 @@ def compare(
     ------
     InputError
         Other numbers of layers or, unless ``permuted``, of attention heads; residual streams of other widths, whose
-        directions cannot be compared; the norm folded into one of the two alone.
+        directions cannot be compared; directions of some modes alone (a dissection that was saved with fewer); the norm
+        folded into one of the two alone.
 
     Notes
     -----
@@ -223,6 +236,12 @@ def _compare(one: Modes, two: Modes, leading: int, permuted: bool) -> LayerCompa
             "directions; singular values, weighted cosines and effective ranks can still be compared (the rows of "
             "Dissection.heads)"
         )
+    for each in (one, two):
+        if each.u.shape[1] < each.sigma.shape[1]:
+            raise InputError(
+                f"{where}: the directions of {each.u.shape[1]} of {each.sigma.shape[1]} modes are known, and all are "
+                "compared; give a dissection that was saved with all modes, or dissect the model again"
+            )
     if one.norm_folded != two.norm_folded:
         raise InputError(f"{where}: the norm is folded into one of them alone; dissect both with the same fold")
     sigma, u, v = (t.to(one.u) for t in (two.sigma, two.u, two.v))

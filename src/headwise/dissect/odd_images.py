@@ -31,7 +31,7 @@ _FOLDERS = {"targets": ("targets", "targ_images"), "distractors": ("distractors"
 """Names of the folders of masks; the second are those of the P3 and O3 data sets."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OddImage:
     """An image, and where its odd object and the others are.
 
@@ -51,8 +51,12 @@ class OddImage:
     distractors: NDArray[np.bool_]
     differs: str = ""
 
+    def __repr__(self) -> str:
+        height, width = self.target.shape
+        return f"OddImage({self.name!r}, {height} x {width} pixels)"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class OddImages:
     """A row of images, each made or read when it is asked for: ``len``, ``images[i]`` and iteration.
 
@@ -65,6 +69,9 @@ class OddImages:
 
     names: tuple[str, ...]
     make: Callable[[int], OddImage]
+
+    def __repr__(self) -> str:
+        return f"OddImages({len(self)} images)"
 
     def __len__(self) -> int:
         return len(self.names)

@@ -19,7 +19,7 @@ from .faithful import check
 from .metrics import weighted_cosine
 from .modes import all_modes
 from .odd_images import OddImage
-from .running import in_float64, logits_of
+from .running import doubled, in_float64, logits_of
 
 __all__ = ["SIDES", "VERSIONS", "OddOneOut", "odd_one_out"]
 
@@ -29,7 +29,7 @@ VERSIONS = ("all", "others")
 SIDES = ("same", "different", "background")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OddOneOut:
     """Where a patch of the odd object and a patch of the others look, in every attention head.
 
@@ -56,6 +56,11 @@ class OddOneOut:
     names: tuple[str, ...]
     num_images: int
     left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        first, last = (f"{float(side):.2f}" for side in self.preference()[[0, -1], 0])
+        said = f"preference for the same {first} in the first layer, {last} in the last"
+        return f"OddOneOut({self.num_images} images; {said})"
 
     def sides(self, version: str = "all", enriched: bool = True) -> list[Tensor]:
         """Attention to the same, to the different, and to the background, by layer, each ``(heads, 3)``.
@@ -246,7 +251,7 @@ def odd_one_out(
         if not num_images:
             check(model, records, inputs)
         with in_float64(model.model), logits_of(model.model, numbers, tell):
-            model.tokens(inputs)
+            model.tokens(doubled(inputs))
         area += _areas(shares, places).sum(0)
         num_images += len(kept)
         if progress is not None:

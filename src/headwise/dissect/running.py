@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..devices import has_float64
 from ..errors import InputError
 
-__all__ = ["in_float64", "logits_of", "observed", "outputs_of"]
+__all__ = ["doubled", "in_float64", "logits_of", "observed", "outputs_of"]
 
 _LOWER = (torch.float32, torch.float16, torch.bfloat16)
 _SOFTMAX = (torch.ops.aten._softmax, torch.ops.aten._safe_softmax)
@@ -70,6 +70,15 @@ def in_float64(model: nn.Module) -> Iterator[None]:
             tensor.data = data
         for module in training:
             module.training = True
+
+
+def doubled(inputs: Any) -> Any:
+    """Inputs of a model, a tensor or a mapping, with their numbers in float64."""
+    if isinstance(inputs, Tensor):
+        return inputs.double() if inputs.is_floating_point() else inputs
+    if isinstance(inputs, Mapping):
+        return {name: doubled(value) for name, value in inputs.items()}
+    return inputs
 
 
 @contextmanager
