@@ -225,3 +225,17 @@ def test_drawn_images_on_the_embedded_backbone():
     assert isinstance(found, OddOneOut) and len(found.mass) == 6 and len(found.heads) == 24
     for version in ("all", "others"):
         assert bool(found.preference(version).isfinite().all())
+    assert repr(found).startswith("OddOneOut(8 images; preference for the same 0.")
+
+
+@pytest.mark.slow
+def test_a_supervised_model_groups_early_and_not_late(data_dir):
+    """As the literature has it, on real weights: a preference for the same object that later layers lose."""
+    file = data_dir / "vit_tiny_patch16_224_in1k" / "model.safetensors"
+    model = headwise.load_backbone(f"timm/vit_tiny_patch16_224@{file}")
+    found = odd_one_out(model, odd_images(12))
+    same = found.preference()[:, 0]
+    assert same[:3].min() > 0.8 and same[-2:].max() < 0.5
+    assert found.correlation()["pearson"] > 0.4
+    others = found.preference("others")[:, 0]
+    assert others[1:3].min() > 0.75 and others[-2:].max() < 0.5
