@@ -15,7 +15,7 @@ from ..contracts import AttentionModel, QueryKey
 from ..errors import HeadwiseError, InputError
 from .logits import centred, mode_logits, record_logits
 from .modes import Modes
-from .running import in_float64, observed, outputs_of
+from .running import doubled, in_float64, observed, outputs_of
 from .turning import visible_pairs
 
 __all__ = ["BOUND", "Faithful", "Seen", "check", "observe"]
@@ -194,7 +194,7 @@ def observe(
         rows = seen.used.any(-1).any(1)
         outputs[path].append((rows, _values(output, record)))
 
-    inputs = _doubled(inputs)
+    inputs = doubled(inputs)
     with in_float64(root):
         with observed(root, softmax, {path: enters(path, record) for path, record in readers.items()}, left):
             model.tokens(inputs)
@@ -323,11 +323,3 @@ def _check_paths(model: AttentionModel, records: Sequence[QueryKey]) -> None:
         for path in (record.name, record.reads):
             if path not in paths and path:
                 raise InputError(f"{model.name} has no module {path}; are these its own records?")
-
-
-def _doubled(inputs: Any) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs.double() if inputs.is_floating_point() else inputs
-    if isinstance(inputs, Mapping):
-        return {name: _doubled(value) for name, value in inputs.items()}
-    return inputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..devices import has_float64
 from ..errors import InputError
 
-__all__ = ["in_float64", "observed", "outputs_of"]
+__all__ = ["doubled", "in_float64", "logits_of", "observed", "outputs_of"]
 
 _LOWER = (torch.float32, torch.float16, torch.bfloat16)
 _SOFTMAX = (torch.ops.aten._softmax, torch.ops.aten._safe_softmax)
@@ -72,6 +72,15 @@ def in_float64(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def doubled(inputs: Any) -> Any:
+    """Inputs of a model, a tensor or a mapping, with their numbers in float64."""
+    if isinstance(inputs, Tensor):
+        return inputs.double() if inputs.is_floating_point() else inputs
+    if isinstance(inputs, Mapping):
+        return {name: doubled(value) for name, value in inputs.items()}
+    return inputs
+
+
 @contextmanager
 def observed(
     model: nn.Module,
@@ -121,6 +130,26 @@ def observed(
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_Observer(lambda argument: softmax(argument, path)))
+        yield
+
+
+@contextmanager
+def logits_of(model: nn.Module, names: Collection[str], tell: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call back, while the model is `observed`, with the path of each of these modules and what its softmax took.
+
+    They are attention modules of one softmax each, as a check has shown.
+    """
+    taken: list[Tensor] = []
+
+    def softmax(argument: Tensor, path: list[str]) -> None:
+        if any(name in names for name in path):
+            taken.append(argument)
+
+    def left(path: str, output: Any) -> None:
+        if path in names:
+            tell(path, taken.pop())
+
+    with observed(model, softmax, {}, left):
         yield
 
 

@@ -1,0 +1,319 @@
+"""What modes cause: change them in the running model, and measure what changes, beside random modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks import check_whole, takes_texts
+from ..contracts import AttentionModel
+from ..errors import InputError
+from .editing import Edit, Term, added, edited_modes, mode_terms, random_terms
+from .faithful import Seen, check, observe
+from .logits import in_windows
+from .running import doubled, in_float64, logits_of
+from .sinks import attention
+
+__all__ = ["Effect", "LayerEffect", "effect"]
+
+
+@dataclass(frozen=True, repr=False)
+class LayerEffect:
+    """What edits do to the attention of one layer.
+
+    Attributes
+    ----------
+    layer : int
+    name : str
+        Path of the attention module.
+    variation : Tensor, shape (heads,)
+        Total variation between the attention of a query before and after (half the sum of absolute differences, 0 to
+        1), in the mean over queries.
+    control_variation : Tensor, shape (draws, heads)
+        The same for each draw of random modes.
+    mass : Tensor, shape (2, heads), or None
+        Attention to the region, in the mean over queries, before and after; None where no region was given.
+    control_mass : Tensor, shape (draws, heads), or None
+        After each draw of random modes.
+    """
+
+    layer: int
+    name: str
+    variation: Tensor
+    control_variation: Tensor
+    mass: Tensor | None = None
+    control_mass: Tensor | None = None
+
+    def __repr__(self) -> str:
+        means = self.variation.mean(), self.control_variation.mean()
+        return "LayerEffect({}: attention varies by {:.3f}, by {:.3f} with random modes)".format(self.name, *means)
+
+
+@dataclass(frozen=True, repr=False)
+class Effect:
+    """What changes when modes are edited, beside the same for random modes of the same strength.
+
+    Attributes
+    ----------
+    edits : tuple of (layer, head, mode, factor)
+    layers : list of LayerEffect
+        From the first edited layer on; those before it do not change.
+    outputs : float
+        Root mean square of the change of the model's outputs, over that of the outputs.
+    control_outputs : Tensor, shape (draws,)
+    scores : (float, float) or None
+        ``score(model)`` before and after; None where none was given.
+    control_scores : Tensor, shape (draws,), or None
+    """
+
+    edits: tuple[Edit, ...]
+    layers: list[LayerEffect]
+    outputs: float
+    control_outputs: Tensor
+    scores: tuple[float, float] | None = None
+    control_scores: Tensor | None = None
+
+    def __repr__(self) -> str:
+        said = f"outputs change by {self.outputs:.3f}, by {float(self.control_outputs.mean()):.3f} with random modes"
+        return f"Effect({len(self.edits)} edits; {said})"
+
+    @property
+    def heads(self) -> list[dict[str, Any]]:
+        """One row of plain numbers for each attention head, for a table: ``pandas.DataFrame(found.heads)``.
+
+        ``variation``, and where a region was given ``mass_before``, ``mass_after`` and ``mass_change``. What starts
+        with ``control_`` is the mean over random modes, and what ends with ``_spread`` their standard deviation.
+        """
+        named = {(layer, head) for layer, head, _, _ in self.edits}
+        rows = []
+        for each in self.layers:
+            for head in range(len(each.variation)):
+                row: dict[str, Any] = {
+                    "layer": each.layer,
+                    "head": head,
+                    "name": each.name,
+                    "edited": (each.layer, head) in named,
+                    "variation": float(each.variation[head]),
+                    **_control("variation", each.control_variation[:, head]),
+                }
+                if each.mass is not None and each.control_mass is not None:
+                    before, after = each.mass[:, head].tolist()
+                    row |= {"mass_before": before, "mass_after": after, "mass_change": after - before}
+                    row |= _control("mass_change", each.control_mass[:, head] - before)
+                rows.append(row)
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers for JSON: ``edits``, ``draws``, ``outputs``, ``score``, and the rows of `Effect.heads`."""
+        score = None
+        if self.scores is not None and self.control_scores is not None:
+            before, after = self.scores
+            score = {"before": before, "after": after, "change": after - before}
+            score |= _control("change", self.control_scores - before)
+        return {
+            "edits": [list(edit) for edit in self.edits],
+            "draws": len(self.control_outputs),
+            "outputs": self.outputs,
+            **_control("outputs", self.control_outputs),
+            "score": score,
+            "heads": self.heads,
+        }
+
+
+def effect(
+    model: AttentionModel,
+    inputs: Any,
+    edits: Sequence[Edit],
+    score: Callable[[AttentionModel], float] | None = None,
+    *,
+    region: Tensor | None = None,
+    queries: Tensor | None = None,
+    draws: int = 20,
+    seed: int = 0,
+) -> Effect:
+    """Edit modes in a running model and measure what changes, beside random modes of the same strength.
+
+    Parameters
+    ----------
+    model : AttentionModel
+        From `headwise.load_backbone`.
+    inputs : Tensor or mapping
+        A preprocessed batch, a few samples: their attention in all layers from the first edited one on is held in
+        memory, in float64.
+    edits : sequence of (layer, head, mode, factor)
+        As `headwise.dissect.edited` takes them.
+    score : callable, optional
+        ``score(model)``, a number. It is called with the model as it is, edited, and with each draw of random modes,
+        in the model's own precision.
+    region : Tensor, shape (n, s), optional
+        Keys to which attention is measured: a mask over all tokens, prefix tokens included, bool or shares from 0 to 1.
+    queries : Tensor of bool, shape (n, s), optional
+        Queries whose attention counts; all by default.
+    draws, seed : int
+        Random modes: each edit's u and v are replaced by random directions among those that the attention head
+        reads, and added to M with the strength ``(factor - 1) sigma`` of the edit.
+
+    Returns
+    -------
+    Effect
+
+    Raises
+    ------
+    InputError
+        What `headwise.dissect.edited` refuses; masks of another shape than the tokens, or no query at all.
+    HeadwiseError
+        A layer whose logits are not those of its record; see `headwise.dissect.check`.
+
+    Notes
+    -----
+    Attention and outputs are what the model computes in float64, checked against its records before and after the edit.
+    The model is afterwards as it was, whatever ``score`` does.
+
+    Examples
+    --------
+    >>> import headwise, torch
+    >>> from headwise.dissect import effect
+    >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, norm_first=True, batch_first=True)
+    >>> found = effect(headwise.load_backbone(layer), torch.randn(2, 5, 8), [(0, 1, 0, 0.0)], draws=3)
+    >>> [row["edited"] for row in found.heads], found.heads[0]["variation"] < 1e-9 < found.heads[1]["variation"]
+    ([False, True], True)
+    """
+    check_whole("draws", draws, least=2)
+    check_whole("seed", seed)
+    for name, mask in (("region", region), ("queries", queries)):
+        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
+            raise InputError(f"{name} is a mask over the tokens of each sample, (n, s)")
+    if queries is not None and not (queries.dtype == torch.bool and bool(queries.any())):
+        raise InputError("queries is a bool mask (n, s) that holds at least one token")
+    records, found = edited_modes(model, edits)
+    first = min(layer for layer, *_ in edits)
+    terms = mode_terms(found, edits)
+    generator = torch.Generator().manual_seed(seed)
+    controls = [random_terms(found, terms, generator) for _ in range(draws)]
+    with in_float64(model.model), torch.no_grad():
+        before = _watch(model, inputs, first, region, queries)
+        _, outputs = _against(model, inputs, before)
+
+        def look(these: Sequence[Term]) -> tuple[dict[int, tuple[Tensor, Tensor | None]], float]:
+            with added(model, model.query_keys(), these):
+                changes, got = _against(model, inputs, before)
+            return changes, float((got - outputs).square().mean().sqrt() / outputs.square().mean().sqrt())
+
+        after, shift = look(terms)
+        with added(model, model.query_keys(), terms):  # these logits are those of the records as well
+            check(model, model.query_keys()[first:], inputs)
+        random = [look(these) for these in controls]
+    scores, control_scores = None, None
+    if score is not None:
+        plain = float(score(model))
+        got = []
+        for these in (terms, *controls):
+            with added(model, records, these):
+                got.append(float(score(model)))
+        scores, control_scores = (plain, got[0]), torch.tensor(got[1:], dtype=torch.float64)
+    layers = []
+    for number, (variation, mass) in after.items():
+        own = [by_layer[number] for by_layer, _ in random]
+        masses = [other for _, other in own if other is not None]
+        layers.append(
+            LayerEffect(
+                first + number,
+                records[first + number].name,
+                variation,
+                torch.stack([other for other, _ in own]),
+                None if mass is None else torch.stack((_mass(before, number), mass)),
+                torch.stack(masses) if masses else None,
+            )
+        )
+    made = tuple((int(layer), int(head), int(mode), float(factor)) for layer, head, mode, factor in edits)
+    return Effect(
+        made,
+        layers,
+        shift,
+        torch.tensor([other for _, other in random], dtype=torch.float64),
+        scores,
+        control_scores,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A layer at work before the edit; ``rows`` are the weights of its queries in a mean, by attention head."""
+
+    seen: Seen
+    rows: Tensor
+    region: Tensor | None
+
+    def variation(self, weights: Tensor) -> Tensor:
+        return torch.einsum("nhqk,nhq->h", (weights - attention(self.seen)).abs(), self.rows) / 2
+
+    def mass(self, weights: Tensor) -> Tensor | None:
+        return None if self.region is None else torch.einsum("nhqk,nk,nhq->h", weights, self.region, self.rows)
+
+
+def _watch(model: AttentionModel, inputs: Any, first: int, region: Tensor | None, queries: Tensor | None) -> list[_Run]:
+    """The layers from ``first`` on at work, in the order in which they run."""
+    runs: list[_Run] = []
+
+    def tell(seen: Seen) -> None:
+        rows = seen.used.any(-1)
+        if queries is not None:
+            rows = rows & _masked(seen, queries, "queries")[:, None]
+        rows = rows.to(seen.logits)
+        keys = None if region is None else _masked(seen, region, "region").to(rows)
+        runs.append(_Run(seen, rows / rows.sum((0, 2), keepdim=True).clamp(min=1), keys))
+
+    observe(model, model.query_keys()[first:], inputs, tell)
+    return runs
+
+
+def _against(
+    model: AttentionModel, inputs: Any, before: list[_Run]
+) -> tuple[dict[int, tuple[Tensor, Tensor | None]], Tensor]:
+    """Variation against ``before``, and mass, of each layer by its number among those, and the model's outputs.
+
+    One pass, without the check that the layers have had. Means where a layer runs often.
+    """
+    left = iter(before)
+    found: dict[int, list[tuple[Tensor, Tensor | None]]] = {}
+
+    def tell(path: str, logits: Tensor) -> None:
+        run = next(left)
+        weights = attention(replace(run.seen, logits=logits.reshape(run.seen.logits.shape)))
+        found.setdefault(run.seen.number, []).append((run.variation(weights), run.mass(weights)))
+
+    with logits_of(model.model, {run.seen.record.name for run in before}, tell):
+        (tokens,) = model.tokens(doubled(inputs))
+    if takes_texts(model):  # what padding gets does not matter
+        tokens = tokens.masked_fill(~model.seen(inputs).to(tokens.device)[..., None], 0)
+    means = {n: (_mean(v for v, _ in runs), _mean(m for _, m in runs)) for n, runs in sorted(found.items())}
+    return means, tokens
+
+
+def _mean(values: Any) -> Any:
+    """Mean of tensors; None where these are None."""
+    given = list(values)
+    return None if given[0] is None else torch.stack(given).mean(0)
+
+
+def _mass(runs: list[_Run], number: int) -> Tensor:
+    found: Tensor = _mean(run.mass(attention(run.seen)) for run in runs if run.seen.number == number)
+    return found
+
+
+def _masked(seen: Seen, mask: Tensor, name: str) -> Tensor:
+    """A mask over the tokens of a layer, in its windows."""
+    if mask.shape != seen.tokens.shape[:2]:
+        raise InputError(
+            f"{name} is {tuple(mask.shape)}, and {seen.record.name} sees {tuple(seen.tokens.shape[:2])} samples and "
+            "tokens (prefix tokens included); give a mask of that shape"
+        )
+    return in_windows(seen.record, mask.to(seen.tokens.device))
+
+
+def _control(name: str, values: Tensor) -> dict[str, float]:
+    return {f"control_{name}": float(values.mean()), f"control_{name}_spread": float(values.std())}
