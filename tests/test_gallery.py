@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,5 +65,7 @@ def test_a_page_runs(path, tmp_path, request):
         request.getfixturevalue("minilm")  # or it is skipped
         command[-1:] = ["-c", f"import conftest, runpy; runpy.run_path({str(path)!r})"]  # for torchvision; see there
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), env.get("PYTHONPATH")]))
+    for numbers in path.parent.glob("*.json"):  # what a page reads from beside it
+        shutil.copy(numbers, tmp_path)
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
