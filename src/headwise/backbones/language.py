@@ -65,7 +65,7 @@ class LanguageBackbone(WrappedModule):
         pads = (getattr(config, "pad_token_id", None), getattr(tokenizer, "pad_token_id", None))
         self._pad = next((int(pad) for pad in pads if isinstance(pad, int) and pad >= 0), 0)
         self.preprocessing = TextPreprocessing(self._tokenizer_hash(), _longest(self.model, tokenizer))
-        self.num_prefix_tokens, self._blind = self._leading()
+        self.num_prefix_tokens, self._blind, self.num_suffix_tokens = self._frame()
 
     def encode(self, texts: Sequence[str], max_tokens: int | None = None) -> list[EncodedText]:
         """Numbers of the tokens of each text.
@@ -151,6 +151,21 @@ class LanguageBackbone(WrappedModule):
         )
         return [(int(start), int(stop)) for start, stop in found["offset_mapping"][0]]
 
+    def vocabulary(self) -> tuple[list[str], Tensor]:
+        """All tokens that there are, as the tokenizer writes them, and their rows ``(V, width)`` of the embedding.
+
+        Raises
+        ------
+        InputError
+            The model has no table of embeddings.
+        """
+        given: Any = self.model
+        table = getattr(given.get_input_embeddings() if hasattr(given, "get_input_embeddings") else None, "weight", None)
+        if not isinstance(table, Tensor) or table.ndim != 2:
+            raise InputError(f"{self.name} has no table of embeddings, one row a token")
+        known = sorted((number, token) for token, number in self._tokenizer.get_vocab().items() if number < len(table))
+        return [token for _, token in known], table[[number for number, _ in known]].detach()
+
     def _ids(self, texts: Sequence[str], **options: Any) -> list[list[int]]:
         if not len(texts):
             return []
@@ -162,11 +177,16 @@ class LanguageBackbone(WrappedModule):
         told = [sorted(self._tokenizer.get_vocab().items()), self._ids([_SENTENCE])]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
-    def _leading(self) -> tuple[int, int]:
-        """Tokens in front of a text: how many that see it, and how many that see nothing (one of the two is 0)."""
+    def _frame(self) -> tuple[int, int, int]:
+        """Tokens in front of a text: how many that see it, and how many that see nothing (one of the two is 0).
+
+        And how many are added at its end.
+        """
         (lone,) = self._ids(["a"])
         (bare,) = self._ids(["a"], add_special_tokens=False)
-        count = next((k for k in range(len(lone)) if lone[k : k + len(bare)] == bare), 0)
+        starts = [k for k in range(len(lone)) if lone[k : k + len(bare)] == bare]
+        count = starts[0] if starts else 0
+        behind = len(lone) - count - len(bare) if starts else 0
         with torch.no_grad():
             try:
                 some, others = (self.tokens(self.preprocess([text]))[0][0, :count] for text in ("a", "a b a b"))
@@ -174,8 +194,8 @@ class LanguageBackbone(WrappedModule):
                 first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
                 raise InputError(f"{self.name} does not run on the tokens of its tokenizer: {first}") from None
         if not count or float((some - others).abs().max()) <= _SAME * float(some.abs().max()):
-            return 0, count
-        return count, 0
+            return 0, count, behind
+        return count, 0, behind
 
     def _check_inputs(self, inputs: Any) -> None:
         if not isinstance(inputs, Mapping) or "input_ids" not in inputs:

@@ -117,6 +117,8 @@ class TextBackbone(Protocol):
     """The network itself, whose parameters `tokens` uses."""
     weights_hash: str
     num_prefix_tokens: int
+    num_suffix_tokens: int
+    """Tokens that the tokenizer adds at the end of each text; `seen` has them."""
     width: int
     depth: int
     num_heads: int
@@ -137,6 +139,10 @@ class TextBackbone(Protocol):
 
     def seen(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Mask of a batch, bool ``(B, s)``: True for tokens that are of the text, and not padding."""
+        ...
+
+    def vocabulary(self) -> tuple[list[str], Tensor]:
+        """All tokens that there are, as the tokenizer writes them, and their rows ``(V, width)`` of the embedding."""
         ...
 
     def spans(self, text: str, max_tokens: int | None = None) -> list[tuple[int, int]] | None:

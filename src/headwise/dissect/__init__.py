@@ -2,6 +2,8 @@
 
 from .dissection import Dissection, Evidence, dissect
 from .evidence import Overlay, overlays
+from .example_pass import top_examples
+from .examples import Example, Examples, load_examples, save_examples
 from .faithful import Faithful, check
 from .metrics import (
     chance_band,
@@ -15,31 +17,46 @@ from .metrics import (
     weighted_cosine_band,
 )
 from .modes import Modes, all_modes, modes
+from .projections import mode_maps
+from .search import ExampleSearch
 from .shares import variance_shares
 from .sinks import Served, Sinks, high_norm_tokens
+from .texts import Quotation, Quote, Vocabulary, quotations, vocabulary
 
 __all__ = [
     "Dissection",
     "Evidence",
+    "Example",
+    "ExampleSearch",
+    "Examples",
     "Faithful",
     "Modes",
     "Overlay",
+    "Quotation",
+    "Quote",
     "Served",
     "Sinks",
+    "Vocabulary",
     "all_modes",
     "chance_band",
     "check",
     "dissect",
     "effective_rank",
     "high_norm_tokens",
+    "load_examples",
     "mode_cosines",
+    "mode_maps",
     "modes",
     "overlays",
     "permuted_weighted_cosine",
+    "quotations",
+    "save_examples",
     "subspace_cosines",
     "subspaces",
     "symmetric_share",
+    "top_examples",
     "variance_shares",
+    "vocabulary",
     "weighted_cosine",
     "weighted_cosine_band",
 ]

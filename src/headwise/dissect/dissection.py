@@ -22,6 +22,7 @@ from .metrics import (
     weighted_cosine_band,
 )
 from .modes import Modes, all_modes, modes
+from .projections import default_context, num_prefix
 from .shares import variance_shares
 from .sinks import Sinks, find_sinks
 from .table import head_rows, layer_rows, lists, mode_rows
@@ -219,12 +220,11 @@ def dissect(
     check_whole("context", context, least=1, or_none=True)
     check_whole("draws", draws, least=1)
     records = model.query_keys()
-    if context is None and check is None and hasattr(model, "grid"):
-        context = getattr(model, "num_prefix_tokens", 0) + model.grid[0] * model.grid[1]
+    if context is None and check is None:
+        context = default_context(model)
     contexts: list[int | None] = [context] * len(records)
     found: dict[int, Modes] = {}
     evidence: dict[int, Evidence] = {}
-    prefix = getattr(model, "num_prefix_tokens", getattr(model.model, "num_prefix_tokens", 0))
 
     def tell(seen: Seen) -> Modes | None:
         if seen.number not in found:
@@ -236,7 +236,7 @@ def dissect(
         parts = logit_parts(seen.record, seen.tokens, each.turn)
         # of a layer that runs several times the last run is told
         evidence[seen.number] = Evidence(
-            variance_shares(parts, seen.used), find_sinks(seen, each, parts, prefix if isinstance(prefix, int) else 0)
+            variance_shares(parts, seen.used), find_sinks(seen, each, parts, num_prefix(model))
         )
         return each
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..checks import check_whole
 from ..contracts import Backbone
-from .logits import normalise
+from ..errors import InputError
 from .metrics import mode_cosines, subspaces
-from .modes import Modes, all_modes
+from .modes import Modes, all_modes, check_mode
+from .projections import layer_tokens
 from .sinks import high_norm_tokens
 
 __all__ = ["Overlay", "contributions", "overlays", "project"]
@@ -77,7 +80,16 @@ def _clipped(values: Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
-def overlays(model: Backbone, images: Tensor, *, per_layer: int = 1, max_layers: int = 6) -> list[Overlay]:
+def overlays(
+    model: Backbone,
+    images: Tensor,
+    *,
+    per_layer: int = 1,
+    max_layers: int = 6,
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    per_head: int = 1,
+) -> list[Overlay]:
     """The leading modes of each layer on each image.
 
     Parameters
@@ -86,53 +98,77 @@ def overlays(model: Backbone, images: Tensor, *, per_layer: int = 1, max_layers:
     images : Tensor
         A preprocessed batch, a few images.
     per_layer : int
-        Modes shown for each layer and image: of the attention heads whose leading mode has the largest share.
+        Attention heads shown for each layer and image: those whose leading mode has the largest share.
     max_layers : int
         Layers shown, spread evenly over the depth.
+    layers, heads : sequence of int, optional
+        The layers, and the attention heads of each, that are shown in place of these.
+    per_head : int
+        Modes shown for each attention head, those of the largest shares.
 
     Returns
     -------
     list of Overlay
-        By layer, then image.
+        By layer, then image, then attention head, then share.
+
+    Raises
+    ------
+    InputError
+        No such layer or attention head, or images that the model does not take.
 
     Notes
     -----
     The sign of a mode is free: of each pair the side is shown on which the product of the largest query and the largest
     key projection is greater. Prefix tokens are left out of the maps. Where a layer norms its queries and
     keys, projections are those at unit norm.
+
+    Examples
+    --------
+    >>> import headwise
+    >>> model, photographs = headwise.load_backbone("embedded"), headwise.tokens.read_photographs()
+    >>> made = overlays(model, model.preprocess([photographs.image(0)]), layers=[5], heads=[0, 2], per_head=3)
+    >>> [each.head for each in made], made[0].query_map.shape
+    ([0, 0, 0, 2, 2, 2], (8, 8))
     """
+    for name, value in (("per_layer", per_layer), ("max_layers", max_layers), ("per_head", per_head)):
+        check_whole(name, value, least=1)
     records = model.query_keys()
-    layers = np.unique(np.linspace(0, len(records) - 1, min(max_layers, len(records))).round().astype(int)).tolist()
+    if layers is None:
+        layers = np.unique(np.linspace(0, len(records) - 1, min(max_layers, len(records))).round().astype(int)).tolist()
+    for layer in layers:
+        check_whole("a layer", layer)
+        if layer >= len(records):
+            raise InputError(f"{model.name} has layers 0 to {len(records) - 1}, got {layer}")
+        for head in heads or ():
+            check_mode(layer, len(records[layer].query), 1, head, 0)
     inputs = model.tokens(images, layers, at="block_input")
-    found = all_modes(records, context=inputs[0].shape[1])
     made = []
     for layer, tokens in zip(layers, inputs, strict=True):
-        each = found[layer]
-        query, key = project(each, normalise(tokens.to(each.u.dtype), records[layer].input_norm))
+        (each,) = all_modes([records[layer]], context=tokens.shape[1])
+        query, key = project(each, layer_tokens(tokens.to(each.u.dtype), records[layer], each))
         share = contributions(each, query, key)
         cosines, of = mode_cosines(each), subspaces(each)
         high = high_norm_tokens(tokens, model.num_prefix_tokens)[:, model.num_prefix_tokens :]
         for image in range(len(images)):
-            best = share[image].max(1)
-            for head in best.values.argsort(descending=True)[:per_layer].tolist():
-                mode = int(best.indices[head])
-                q = query[image, head, mode, model.num_prefix_tokens :]
-                k = key[image, head, mode, model.num_prefix_tokens :]
-                sign = 1.0 if float(q.max() * k.max()) >= float(q.min() * k.min()) else -1.0
-                sigma = each.sigma[head]
-                made.append(
-                    Overlay(
-                        image,
-                        layer,
-                        head,
-                        mode,
-                        float(sigma[mode]),
-                        float(cosines[head, mode]),
-                        float(share[image, head, mode]),
-                        int((of[head] == of[head, mode]).sum()) > 1,
-                        _clipped(sign * q, model.grid),
-                        _clipped(sign * k, model.grid),
-                        tuple(high[image].nonzero()[:, 0].tolist()),
+            best = share[image].max(1).values.argsort(descending=True)[:per_layer].tolist()
+            for head in best if heads is None else heads:
+                for mode in share[image, head].argsort(descending=True, stable=True)[:per_head].tolist():
+                    q = query[image, head, mode, model.num_prefix_tokens :]
+                    k = key[image, head, mode, model.num_prefix_tokens :]
+                    sign = 1.0 if float(q.max() * k.max()) >= float(q.min() * k.min()) else -1.0
+                    made.append(
+                        Overlay(
+                            image,
+                            layer,
+                            head,
+                            mode,
+                            float(each.sigma[head, mode]),
+                            float(cosines[head, mode]),
+                            float(share[image, head, mode]),
+                            int((of[head] == of[head, mode]).sum()) > 1,
+                            _clipped(sign * q, model.grid),
+                            _clipped(sign * k, model.grid),
+                            tuple(high[image].nonzero()[:, 0].tolist()),
+                        )
                     )
-                )
     return made

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import check_whole
 from ..contracts import Norm, QueryKey
 from ..errors import InputError
 from .turning import Turn, relative_turn
 
-__all__ = ["Modes", "all_modes", "fold_norm", "folded_weights", "modes"]
+__all__ = ["Modes", "all_modes", "check_mode", "fold_norm", "folded_weights", "modes"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class Modes:
     leaves_out: str = ""
     about: str = ""
     turn: Turn | None = None
+
+
+def check_mode(layer: int, heads: int, modes: int, head: int, mode: int) -> None:
+    """Refuse an attention head or a mode that a layer does not have."""
+    check_whole("the attention head", head)
+    check_whole("the mode", mode)
+    if head >= heads:
+        raise InputError(f"layer {layer} has attention heads 0 to {heads - 1}, got {head}")
+    if mode >= modes:
+        raise InputError(f"attention head {head} of layer {layer} has modes 0 to {modes - 1} here, got {mode}")
 
 
 def fold_norm(weight: Tensor, norm: Norm | None) -> Tensor:
