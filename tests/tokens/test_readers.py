@@ -362,7 +362,7 @@ def test_a_table_without_labels(tree):
     assert data.ids == ("bee/1.png", "ant/0.png")
     assert np.isnan(data.labels).all() and data.split is None
     for text, message in {
-        "file\nant/0.png\n": "no column 'path'; the first line must name path ",
+        "file\nant/0.png\n": "no column 'path' of images and no column 'text' of texts; the first line must name one",
         "path\n../x.png\n": "leaves the folder",
         "path\nant/0.png\nant/0.png\n": "more than once",
     }.items():

@@ -19,13 +19,14 @@ from ..report.packing import ENOUGH, NOTHING, as_levels
 from ..tokens.feeds import Feed, TextFeed, read_samples
 from .pictures import as_seen
 
-__all__ = ["Batches", "mode_evidence", "modes_that_fit"]
+__all__ = ["Batches", "mode_evidence", "mode_words", "modes_that_fit"]
 
 SIDE = 128  # pixels of the longer side of a picture
 WINDOW = 48  # tokens of a text that are shown around both sides
 AROUND = 24  # around one side
 BEFORE = 8  # of these in front
 PERCENTILES = (30, 95)  # of a map, as in Pan et al. 2024 (arXiv 2405.14880)
+WORDS, WORDED = 8, 8  # along each direction, of so many leading modes
 SIGN = np.array([1.0, -1.0], dtype=np.float32)
 
 
@@ -240,3 +241,36 @@ def _small(picture: NDArray[Any]) -> NDArray[Any]:
         return picture
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+@torch.no_grad()
+def mode_words(
+    model: Any, modes: Sequence[Modes], layers: int, tell: Progress
+) -> list[list[list[dict[str, list[tuple[str, float]]]]] | None]:
+    """Words along the leading modes of each attention head, as `headwise.report.render_explorer` takes them.
+
+    Empty where the embedding has another width than the layers: then its rows are no directions of theirs.
+    """
+    names, table = model.vocabulary()
+    found: list[list[list[dict[str, list[tuple[str, float]]]]] | None] = [None] * layers
+    if table.shape[1] != modes[0].u.shape[-1]:
+        return found
+    unit = table.float() / table.float().norm(dim=1, keepdim=True).clamp(min=1e-12)
+    most = min(WORDS, len(unit))
+    for done, each in enumerate(modes, 1):
+        heads = []
+        for u, v in zip(each.u[:, :WORDED].to(unit), each.v[:, :WORDED].to(unit), strict=True):
+            cosines = torch.stack((u, -u, v, -v)) @ unit.T  # (4, modes, words)
+            values, at = (part.tolist() for part in cosines.topk(most))
+            heads.append(
+                [
+                    {
+                        side: [(names[i], round(c, 3)) for i, c in zip(at[s][m], values[s][m], strict=True)]
+                        for s, side in enumerate(("query+", "query-", "key+", "key-"))
+                    }
+                    for m in range(len(u))
+                ]
+            )
+        found[each.layer] = heads
+        tell("look for words along each mode", done, len(modes))
+    return found
