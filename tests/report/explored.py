@@ -39,6 +39,7 @@ def example(kind: str | None = "images", layers: int = LAYERS, heads: int = HEAD
     found: dict[str, Any] = {
         "format_version": 1,
         "title": "What the attention heads of a made-up model do",
+        "about": "made-up: a model that is not there.",
         "created": "2026-11-21T04:46:00+00:00",
         "headwise_version": "0.1.0",
         "command": "headwise dissect made-up --out folder",
@@ -92,6 +93,6 @@ def example(kind: str | None = "images", layers: int = LAYERS, heads: int = HEAD
             arrays[f"sample/{n}"] = rng.integers(0, 255, (24, 32, 3)).astype(np.uint8)
     else:
         sides = ("query+", "query-", "key+", "key-")
-        words = [[{side: [("win", 0.5), ("##ing", 0.4)] for side in sides}] for _ in range(heads)]
+        words = [[{side: [("win", 0.5), ("##ing", 0.4)] for side in sides}] * 3 for _ in range(heads)]
         found["vocabulary"] = [words] * layers
     return found, arrays

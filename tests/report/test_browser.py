@@ -12,10 +12,6 @@ from PIL import Image
 
 from headwise.report import render
 
-Math.min(...[...document.querySelectorAll('main *')].filter(e => e.childNodes.length && e.textContent.trim())
-  .map(e => parseFloat(getComputedStyle(e).fontSize)))
-"""
-
 
 @pytest.mark.parametrize(
     ("names", "width", "theme"),

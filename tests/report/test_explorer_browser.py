@@ -12,13 +12,16 @@ from PIL import Image
 
 from headwise.report import render_explorer
 
-FOCUSED = "document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.tagName"
+FOCUSED = (
+    "document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.tagName"
+)
 CELLS = "[...document.querySelectorAll('#map td')].map(c => c.textContent)"
 SELECTED = "[...document.querySelectorAll('#map td[aria-selected]')].map(c => c.getAttribute('aria-label'))"
 DRAWN = """
 [...document.querySelectorAll('#mode-body canvas')].map(c => {
   const seen = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-  return [c.width, c.height, Math.max(...seen.filter((_, i) => i % 4 === 0)), Math.max(...seen.filter((_, i) => i % 4 === 1))];
+  return [c.width, c.height,
+    ...[0, 1].map(k => seen.reduce((most, v, i) => i % 4 === k ? Math.max(most, v) : most, 0))];
 })
 """
 
@@ -85,7 +88,9 @@ def test_by_mouse_and_by_history(browser: Any, show: Any) -> None:
     browser.evaluate("document.getElementById('mode-1').click()")
     assert browser.evaluate("location.hash") == "#l2h0m1"
     browser.evaluate("history.back()")
-    browser.settle("location.hash === '#l2h0m4' && document.getElementById('title-mode').textContent.endsWith('mode 4')")
+    browser.settle(
+        "location.hash === '#l2h0m4' && document.getElementById('title-mode').textContent.endsWith('mode 4')"
+    )
     browser.evaluate("document.querySelector('#head-facts a.word').click()")  # a word leaves what is shown
     assert browser.evaluate("document.getElementById('title-mode').textContent").endswith("mode 4")
     assert browser.evaluate("location.hash").startswith("#word-")
@@ -118,7 +123,9 @@ def test_other_numbers_colour_the_map(browser: Any, show: Any) -> None:
     show()
     before = browser.evaluate("document.querySelector('#map td').style.cssText")
     assert browser.evaluate("document.querySelectorAll('#map td.hatched').length") == 1  # |0.027| is within chance
-    browser.evaluate("(s => { s.value = 'prefix_mass'; s.dispatchEvent(new Event('change')); })(document.getElementById('number'))")
+    browser.evaluate(
+        "(s => { s.value = 'prefix_mass'; s.dispatchEvent(new Event('change')); })(document.getElementById('number'))"
+    )
     assert browser.evaluate("location.hash") == "#/prefix_mass"
     assert browser.evaluate("document.querySelector('#map td').style.cssText") != before
     assert [text.strip() for text in browser.evaluate(CELLS)[:2]] == ["5\u202f%", "40\u202f%"]
@@ -137,7 +144,14 @@ def test_other_numbers_colour_the_map(browser: Any, show: Any) -> None:
     ],
 )
 def test_page(
-    browser: Any, browser_module: ModuleType, show: Any, tmp_path: Path, kind: str | None, width: int, theme: str, heads: int
+    browser: Any,
+    browser_module: ModuleType,
+    show: Any,
+    tmp_path: Path,
+    kind: str | None,
+    width: int,
+    theme: str,
+    heads: int,
 ) -> None:
     path = show(kind, width, theme, "#l1h1m2", heads=heads, modes=20)
     scroll, client = browser.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")

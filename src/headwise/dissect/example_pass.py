@@ -151,7 +151,9 @@ def top_examples(
     if keep is not None and timed:
         save_examples(search.found, keep)
     if search.filled:
-        tell(f"{search.filled} texts fill all {search.most_tokens} tokens that {model.name} takes; what they had beyond was cut off")
+        tell(
+            f"{search.filled} texts fill all {search.most_tokens} tokens that {model.name} takes; what they had beyond was cut off"
+        )
     return search.found
 
 

@@ -23,7 +23,6 @@ from .sinks import high_norm_tokens
 __all__ = ["ExampleSearch"]
 
 
-
 @dataclass(frozen=True)
 class _Layer:
     """One layer of the search: ``directions`` are ``(2 heads modes, d)``, queries first."""

@@ -1,4 +1,4 @@
-"""From a dissection with its evidence to one page that is explored: attention heads, their modes, what excites these."""
+"""From a dissection with its evidence to one page that is explored: attention heads, modes, what excites these."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def render_explorer(
     ----------
     found : mapping
         ``format_version`` (1), ``title``, ``dissection`` (as `headwise.Dissection.to_dict` gives it, ``heads`` with
-        it), and where there are any: ``created``, ``headwise_version``, ``command``, ``notes`` (sentences),
-        ``evidence`` and ``vocabulary``. Evidence is a mapping: ``kind`` ("images" or "texts"), ``what`` was looked at
+        it), and where there are any: ``about`` (the model, a sentence), ``created``, ``headwise_version``, ``command``,
+        ``notes`` (sentences), ``evidence`` and ``vocabulary``. Evidence is a mapping: ``kind`` ("images" or "texts"), ``what`` was looked at
         (a sentence), ``layers`` (numbers), ``by`` (names of the orders of examples), ``names`` of samples by their
         number as text, and the ``grid`` of the patches, or the ``tokens`` of each text. Vocabulary is a list of layers,
         of heads, of modes: mappings of ``query+``, ``query-``, ``key+``, ``key-`` to pairs of a word and its cosine.
@@ -165,6 +165,7 @@ class _Page:
         found = self._found
         html: str = page.render(
             title=str(found.get("title") or "headwise dissect"),
+            about=str(found.get("about") or ""),
             created=fmt.date(found["created"]) if found.get("created") else "",
             version=str(found.get("headwise_version") or ""),
             command=str(found.get("command") or ""),

@@ -134,7 +134,7 @@ def _examples(arrays: Mapping[str, NDArray[Any]], at: str) -> tuple[NDArray[Any]
     samples, scores, starts, queries, keys = (np.asarray(arrays[f"{at}/{name}"]) for name in names)
     if samples.ndim != 5 or any(a.shape[:5] != samples.shape for a in (scores, starts, queries, keys)):
         raise InputError(
-            f"the evidence of {at} has arrays of shapes {samples.shape}, {scores.shape}, {queries.shape}, {keys.shape}; "
+            f"the evidence of {at} has arrays of shape {samples.shape}, {scores.shape}, {queries.shape}, {keys.shape}; "
             "(orders, heads, modes, 2, examples) is needed, of maps with tokens at the end"
         )
     texts = np.full(samples.shape, "", dtype=object)

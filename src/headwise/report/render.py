@@ -114,9 +114,7 @@ def _page(
 @cache
 def environment() -> Environment:
     loader = PackageLoader("headwise.report", "templates")
-    made = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source, _, _ = loader.get_source(made, "style.css")
     made.globals["style"] = Markup(source)
     return made

@@ -7,4 +7,4 @@ from .prediction import predict
 from .result import Study
 from .run import study
 
-__all__ = ["Exploration", "Explanation", "Study", "explain", "explore", "predict", "study"]
+__all__ = ["Explanation", "Exploration", "Study", "explain", "explore", "predict", "study"]

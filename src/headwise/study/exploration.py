@@ -149,8 +149,8 @@ def explore(
     Raises
     ------
     InputError
-        As in `headwise.dissect`; data that the model does not take or that cannot be read, a folder that holds something
-        else, or a page that is too large without any evidence.
+        As in `headwise.dissect`; data that the model does not take or that cannot be read, a folder that holds
+        something else, or a page that is too large without any evidence.
 
     Examples
     --------
@@ -171,8 +171,6 @@ def explore(
     chosen = _layers(loaded, layers)
     samples = _samples(loaded, data, columns)
     notes: list[str] = []
-    if getattr(loaded, "description", ""):
-        notes.append(f"{loaded.name}: {loaded.description}.")
     feed = None if samples is None else _feed(loaded, samples, max_tokens)
     if feed is None:
         notes.append(
@@ -240,7 +238,8 @@ def explore(
         told["check"]["what"] = what
     page = {
         "format_version": FORMAT_VERSION,
-        "title": f"What the attention heads of {loaded.name} do",
+        "title": f"What the attention heads of {_short(loaded.name)} do",
+        "about": f"{loaded.name}: {about}." if (about := getattr(loaded, "description", "")) else loaded.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "headwise_version": __version__,
         "command": command,
@@ -260,12 +259,21 @@ def _quiet(*said: Any) -> None:
     """Nobody listens."""
 
 
+def _short(name: str) -> str:
+    """The name of a model without the folders in front of it."""
+    family, _, rest = name.partition("/")
+    parts = rest.rstrip("/").split("/")
+    return name if len(parts) <= 2 else f"{family}/…/{'/'.join(parts[-2:])}"
+
+
 def _layers(model: Any, layers: Sequence[int] | None) -> list[int]:
     """Numbers of layers from 0, each once."""
     count = len(model.query_keys())
     if layers is None:
         return list(range(count))
-    wrong = [i for i in layers if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not -count <= i < count]
+    wrong = [
+        i for i in layers if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not -count <= i < count
+    ]
     if wrong or not len(layers):
         raise InputError(
             f"{model.name} has layers 0 to {count - 1} (-1 is the last), got {wrong[0] if wrong else 'none'}"

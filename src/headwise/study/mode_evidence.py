@@ -1,4 +1,4 @@
-"""What excites each mode, for the explorer page: maps of the samples that were found, pictures of them, or their texts."""
+"""What excites each mode, for the explorer page: maps of the samples that were found, with pictures or texts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ class Batches:
         return self._inputs([self.feed.read(self.passed[n]) for n in numbers])
 
     def _inputs(self, read: Sequence[Any]) -> Any:
-        return self.feed.backbone.batch(read) if isinstance(self.feed, TextFeed) else self.feed.backbone.preprocess(read)
+        return (
+            self.feed.backbone.batch(read) if isinstance(self.feed, TextFeed) else self.feed.backbone.preprocess(read)
+        )
 
 
 def modes_that_fit(examples: Sequence[Examples], tokens: int, room: int) -> int:

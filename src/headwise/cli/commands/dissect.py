@@ -83,7 +83,9 @@ def command(
     examples: Annotated[
         int,
         typer.Option(
-            "--examples", min=0, help="With --out: images or texts among which those that excite each mode are looked for"
+            "--examples",
+            min=0,
+            help="With --out: images or texts among which those that excite each mode are looked for",
         ),
     ] = 1000,
     modes: Annotated[

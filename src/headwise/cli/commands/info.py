@@ -14,7 +14,10 @@ from .forecast import NUMBERS as FORECAST
 
 def command(
     what: Annotated[
-        str, typer.Argument(metavar="PATH|BACKBONE", help="A study, store, head, forecast or dissection folder, or a backbone")
+        str,
+        typer.Argument(
+            metavar="PATH|BACKBONE", help="A study, store, head, forecast or dissection folder, or a backbone"
+        ),
     ],
     json: JsonOption = False,
 ) -> None:
@@ -95,8 +98,8 @@ def _facts(what: str) -> dict[str, Any]:
 
     if what.partition("/")[0] not in list_backbones():
         raise InputError(
-            f"{what} is neither a folder made by headwise (a study, a token store, a head, a forecast, a dissection) nor a backbone; "
-            f"backbones are {', '.join(list_backbones())}"
+            f"{what} is neither a folder made by headwise (study, token store, head, forecast, dissection) nor a "
+            f"backbone; backbones are {', '.join(list_backbones())}"
         )
     model: Any = load_backbone(what)
     seen = getattr(model, "preprocessing", None)  # none of a module alone

@@ -158,8 +158,8 @@ def _find(
         if columns is None and not {"path", TEXT_COLUMNS[0]} & set(named):
             raise InputError(
                 f"{path} has no column 'path' of images and no column 'text' of texts; the first line must name one of "
-                f"them (it says {', '.join(named) or 'nothing'}). Texts and labels in other columns: columns=(TEXT, LABEL), "
-                "or --text-column on the command line, and --label-column where labels are read"
+                f"them (it says {', '.join(named) or 'nothing'}). Other columns of texts and labels: "
+                "columns=(TEXT, LABEL), or --text-column on the command line, and --label-column where labels are read"
             )
         if columns is not None or "path" not in named:
             return read_texts(path, columns or TEXT_COLUMNS, labelled)
