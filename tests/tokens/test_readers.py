@@ -349,7 +349,8 @@ def test_images_without_labels(tree, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         open_samples(tmp_path / "empty")
-    for path in (tree / "ant" / "notes.txt", tmp_path / "none"):
+    (tmp_path / "notes.pdf").write_text("no data")
+    for path in (tmp_path / "notes.pdf", tmp_path / "none"):
         with pytest.raises(InputError, match="an image or a folder of images"):
             open_samples(path)
     with pytest.raises(InputError, match="not data that headwise knows"):

@@ -86,8 +86,8 @@ def _reading(cosines: Matrix, chance: float | None, inside: Sequence[Sequence[bo
             each = "; each has its own, no wider than this" if own else ""
             said += (
                 f"{sum(map(sum, inside))} of {len(flat)} attention heads lie in the chance band of "
-                f"±{fmt.significant(chance, 2)} (hatched{each}): their cosine "
-                " is no larger than that of unrelated weights."
+                f"±{fmt.significant(chance, 2)} (hatched{each}): their cosine is "
+                "no larger than that of unrelated weights."
             )
     return said.strip()
 
