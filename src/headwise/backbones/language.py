@@ -159,10 +159,8 @@ class LanguageBackbone(WrappedModule):
         InputError
             The model has no table of embeddings.
         """
-        given: Any = self.model
-        table = getattr(
-            given.get_input_embeddings() if hasattr(given, "get_input_embeddings") else None, "weight", None
-        )
+        own = getattr(self.model, "get_input_embeddings", None)
+        table = None if own is None else getattr(own(), "weight", None)
         if not isinstance(table, Tensor) or table.ndim != 2:
             raise InputError(f"{self.name} has no table of embeddings, one row a token")
         known = sorted((number, token) for token, number in self._tokenizer.get_vocab().items() if number < len(table))

@@ -140,7 +140,7 @@ def overlays(
         if layer >= len(records):
             raise InputError(f"{model.name} has layers 0 to {len(records) - 1}, got {layer}")
         for head in heads or ():
-            check_mode(layer, len(records[layer].query), 1, head, 0)
+            check_mode(layer, (len(records[layer].query), 1), head, 0)
     inputs = model.tokens(images, layers, at="block_input")
     made = []
     for layer, tokens in zip(layers, inputs, strict=True):

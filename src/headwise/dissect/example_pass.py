@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -52,7 +52,7 @@ def top_examples(
         Of modes that are made here, as in `headwise.dissect`: by default as many tokens as an image has.
     high_norm : bool
         Let tokens of high norm (`high_norm_tokens`) count. By default they are left out, and ``left_out`` says how many
-        there were: in many models they are registers and sinks, which fire on hundreds of modes in every sample.
+        there were: what they fire on is often the same in every sample (registers, sinks).
     keep : path, optional
         File for what was found so far: written about once a minute, when the pass is stopped, and at its end. Where it
         is there already, the pass goes on after the samples that it has seen; give the same batches, in any sizes.
@@ -104,7 +104,8 @@ def top_examples(
             f"batches are what preprocess gives, one after the other, got {type(batches).__name__}; put a single batch "
             "into a list"
         )
-    begin = load_examples(keep) if keep is not None and Path(keep).exists() else None
+    if keep is not None and not Path(keep).parent.is_dir():
+        raise InputError(f"the folder of {keep} is not there; make it, or give another file")
     search = ExampleSearch(
         model,
         modes=modes,
@@ -112,32 +113,32 @@ def top_examples(
         most_modes=most_modes,
         context=context,
         high_norm=high_norm,
-        begin=begin,
+        begin=load_examples(keep) if keep is not None and Path(keep).exists() else None,
     )
     tell = announce or (lambda said: None)
-    total = len(batches) if hasattr(batches, "__len__") else 0
+    total = len(batches) if isinstance(batches, Sized) else 0
     skip = search.num_samples
     if skip:
         tell(f"examples of {skip} samples are in {keep}; the pass goes on after them")
-    timed, written = False, perf_counter()
+    new, written = False, perf_counter()
     try:
         for done, inputs in enumerate(batches, 1):
             rest, skip = _after(inputs, skip)
             if rest is not None:
                 before = perf_counter()
                 search.update(rest)
-                if total and not timed:
+                if total and not new:
                     minutes = (perf_counter() - before) * (total - done + 1) / 60
                     took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute or less"
                     tell(f"examples of the modes of {len(search.found)} layers in {total} batches: {took}")
-                timed = True
+                new = True
             if progress is not None:
                 progress("look for examples", done, max(total, done))
-            if keep is not None and perf_counter() - written > _EVERY:
+            if keep is not None and new and perf_counter() - written > _EVERY:
                 save_examples(search.found, keep)
                 written = perf_counter()
-    except KeyboardInterrupt:
-        if keep is not None and search.num_samples:
+    except BaseException:  # stopped, or a sample that cannot be read
+        if keep is not None and new:
             save_examples(search.found, keep)
             tell(f"examples of {search.num_samples} samples are kept in {keep}; the same call goes on from there")
         raise
@@ -148,12 +149,11 @@ def top_examples(
         )
     if not search.num_samples:
         raise InputError("there are no samples to look at: the batches are empty")
-    if keep is not None and timed:
+    if keep is not None and new:
         save_examples(search.found, keep)
     if search.filled:
-        tell(
-            f"{search.filled} texts fill all {search.most_tokens} tokens that {model.name} takes; what they had beyond was cut off"
-        )
+        most = search.most_tokens
+        tell(f"{search.filled} texts fill all {most} tokens that {model.name} takes: what they had beyond was cut off")
     return search.found
 
 

@@ -94,8 +94,7 @@ class Examples:
         InputError
             No such attention head or mode here, or an unknown ``by`` or ``sign``.
         """
-        _, heads, modes, _, _ = self.scores.shape
-        check_mode(self.layer, heads, modes, head, mode)
+        check_mode(self.layer, self.scores.shape[1:3], head, mode)
         for name, value, known in (("ranking", by, BY), ("sign", sign, SIGNS)):
             if value not in known:
                 raise unknown_name(name, value, known)

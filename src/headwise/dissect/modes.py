@@ -57,8 +57,9 @@ class Modes:
         return f"Modes(layer {self.layer}: {heads} attention heads, {modes} modes of width {self.u.shape[-1]})"
 
 
-def check_mode(layer: int, heads: int, modes: int, head: int, mode: int) -> None:
-    """Refuse an attention head or a mode that a layer does not have."""
+def check_mode(layer: int, shape: Sequence[int], head: int, mode: int) -> None:
+    """Refuse an attention head or a mode that a layer of ``(heads, modes)`` does not have."""
+    heads, modes = shape
     check_whole("the attention head", head)
     check_whole("the mode", mode)
     if head >= heads:

@@ -98,7 +98,7 @@ def mode_maps(
     check_backbone(model, "query_keys")
     record, found = _of_layer(model, layer, modes)
     for head, mode in pairs:
-        check_mode(layer, *found.sigma.shape, head, mode)
+        check_mode(layer, found.sigma.shape, head, mode)
     (tokens,) = model.tokens(inputs, [layer], at="block_input")
     at = torch.tensor(list(pairs), dtype=torch.long).reshape(-1, 2)
     x = layer_tokens(tokens.to(found.u.dtype), record, found)

@@ -175,8 +175,8 @@ class ExampleSearch:
             counted = counted & ~high
         # Scores begin at 0, so that a token of zeros is as good as none.
         x = torch.where(counted[..., None], layer_tokens(x, layer.record, layer.found), 0)
-        projected = x @ layer.directions.to(x).T
-        (most, most_at), (least, least_at) = projected.max(1), projected.min(1)
+        projected = layer.directions.to(x) @ x.mT  # (B, 2 heads modes, s): maxima run along what lies side by side
+        (most, most_at), (least, least_at) = projected.max(-1), projected.min(-1)
         sides = torch.stack((most, -least), -1).clamp(min=0)
         places = torch.stack((most_at, least_at), -1).where(sides > 0, -1)
         # (2 sides, heads, modes, 2 signs, B)

@@ -171,7 +171,7 @@ def vocabulary(model: TextBackbone, found: Modes, head: int, mode: int, k: int =
     """
     _check_texts(model)
     check_whole("k", k, least=1)
-    check_mode(found.layer, *found.sigma.shape, head, mode)
+    check_mode(found.layer, found.sigma.shape, head, mode)
     names, table = model.vocabulary()
     if table.shape[1] != found.u.shape[-1]:
         raise InputError(

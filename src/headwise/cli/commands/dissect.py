@@ -124,6 +124,9 @@ def command(
         raise InputError(f"{model} takes no images; leave --images out")
     if texts is not None and not hasattr(loaded, "preprocess"):
         raise InputError(f"{model} takes no texts (its folder holds no tokenizer); leave --text out")
+    about = getattr(loaded, "description", "")
+    if "stored in" in about:
+        say(f"{model}: {about}")
     if images is None and texts is None and not hasattr(loaded, "grid"):
         what = "no texts are given (--text FILE)" if hasattr(loaded, "encode") else f"{model} takes no images"
         say(f"{what}: nothing is checked or measured; from Python, give its inputs (check=...)")
