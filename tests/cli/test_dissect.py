@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from headwise.dissect import Dissection, load_examples
+from headwise.study import exploration
 
 
 @pytest.fixture
@@ -134,12 +135,12 @@ def test_a_stop_keeps_the_dissection(call, photos, tmp_path, monkeypatch):
 
     out = tmp_path / "made"
     with monkeypatch.context() as during:
-        during.setattr("headwise.study.exploration.top_examples", stop)
+        during.setattr(exploration, "top_examples", stop)
         code, _, error = call("dissect", "embedded", "--images", photos, "--out", out)
     assert code == 130 and "what is written there is kept: the same command goes on from it" in error
     assert not (out / "explorer.html").exists()
     before = Dissection.load(out).to_dict()
-    monkeypatch.setattr("headwise.study.exploration.dissect", stop)  # is not called again
+    monkeypatch.setattr(exploration, "dissect", stop)  # is not called again
     code, _, error = call("dissect", "embedded", "--images", photos, "--out", out)
     assert code == 0, error
     assert Dissection.load(out).to_dict() == before and (out / "explorer.html").exists()

@@ -56,7 +56,7 @@ class Exploration:
     """
 
     dissection: Dissection
-    examples: list[Examples]
+    examples: list[Examples] = field(repr=False)
     data: dict[str, Any] = field(repr=False)
     arrays: dict[str, NDArray[Any]] = field(repr=False)
     path: Path | None = None
