@@ -84,7 +84,7 @@ def texts(tmp_path_factory, save_text_model, draw_texts):
 
 
 def test_quotations_show_what_excites_a_side(texts):
-    model, lines, made = texts
+    _, lines, made = texts
     evidence, found = made.data["evidence"], made.examples[1]
     assert evidence["by"] == ["both", "query", "key"] and evidence["kind"] == "texts"
     samples = made.arrays["layer/1/samples"]

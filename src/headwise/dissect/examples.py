@@ -89,8 +89,8 @@ class Examples:
     def __repr__(self) -> str:
         _, heads, modes, _, most = self.scores.shape
         return (
-            f"Examples(layer {self.layer}: {heads} attention heads, {modes} modes, the best {most} of {self.num_samples} "
-            "samples)"
+            f"Examples(layer {self.layer}: {heads} attention heads, {modes} modes, the best {most} of "
+            f"{self.num_samples} samples)"
         )
 
     def of(self, head: int, mode: int, by: str = "both", sign: str = "+") -> list[Example]:

@@ -76,10 +76,11 @@ def render_explorer(
     found : mapping
         ``format_version`` (1), ``title``, ``dissection`` (as `headwise.Dissection.to_dict` gives it, ``heads`` with
         it), and where there are any: ``about`` (the model, a sentence), ``created``, ``headwise_version``, ``command``,
-        ``notes`` (sentences), ``evidence`` and ``vocabulary``. Evidence is a mapping: ``kind`` ("images" or
-        "texts"), ``what`` was looked at (a sentence), ``layers`` (numbers), ``by`` (names of the orders of examples), ``names`` of samples by their
-        number as text, and the ``grid`` of the patches, or the ``tokens`` of each text. Vocabulary is a list of layers,
-        of heads, of modes: mappings of ``query+``, ``query-``, ``key+``, ``key-`` to pairs of a word and its cosine.
+        ``notes`` (sentences), ``evidence`` and ``vocabulary``. Evidence is a mapping: ``kind`` ("images" or "texts"),
+        ``what`` was looked at (a sentence), ``layers`` (numbers), ``by`` (names of the orders of examples), ``names``
+        of samples by their number as text, and the ``grid`` of the patches, or the ``tokens`` of each text. Vocabulary
+        is a list of layers, of heads, of modes: mappings of ``query+``, ``query-``, ``key+``, ``key-`` to pairs of a
+        word and its cosine.
     arrays : mapping of str to array
         For each layer i ``layer/i/sigma`` ``(heads, modes)``, ``layer/i/cosine`` ``(heads, modes with directions)`` and
         ``layer/i/subspace`` (the first mode of each mode's subspace). For a layer with evidence ``layer/i/samples`` (-1
