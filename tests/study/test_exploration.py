@@ -180,3 +180,16 @@ def test_only_modes_that_may_fit_are_drawn(images):
     _, made = images
     assert modes_that_fit(made.examples, 64, 10**9) == 3
     assert modes_that_fit(made.examples, 64, 1) == 1
+
+
+@pytest.mark.parametrize("config", ["GPT2Config", "LlamaConfig"])
+def test_causal_models(save_text_model, draw_texts, tmp_path, config):
+    options = {"num_key_value_heads": 2} if config == "LlamaConfig" else {}
+    model = headwise.load_backbone(f"hf/{save_text_model(tmp_path / 'model', config, **options)}")
+    (tmp_path / "lines.txt").write_text("\n".join(text for text, _ in draw_texts(8)))
+    made = headwise.explore(model, tmp_path / "lines.txt", tmp_path / "made", checked=4, modes=2)
+    samples = made.arrays["layer/1/samples"]
+    assert samples.shape == (3, 4, 2, 2, 7) and (samples >= 0).any()
+    page = made.page.read_text()
+    assert '"kind":"texts"' in page
+    assert ("the mean over the pairs of places" in page) == (config == "LlamaConfig")

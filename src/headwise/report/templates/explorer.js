@@ -433,7 +433,7 @@
   document.documentElement.classList.add("scripted");
   find("number").addEventListener("change", (event) => go({ number: numbers.findIndex((number) => number.key === event.target.value) }));
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || now.layer === null) return;
+    if (event.key !== "Escape" || now.layer === null || event.target.tagName === "SELECT") return;
     const { layer, head, mode } = now;
     if (mode !== null) go({ mode: null }, () => find(`mode-${mode}`));
     else go({ layer: null, head: null }, () => cells[layer][head]);
