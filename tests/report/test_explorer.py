@@ -160,3 +160,11 @@ def test_what_is_missing_is_said(explored: Any) -> None:
     arrays["layer/1/scores"] = arrays["layer/1/scores"][0]
     with pytest.raises(InputError, match="orders, heads, modes, 2, examples"):
         render_explorer(found, arrays)
+
+
+def test_what_was_never_drawn_is_counted_too(explored: Any) -> None:
+    found, arrays = explored()
+    found["evidence"] |= {"modes": 50, "examples": 9999}
+    page = render_explorer(found, arrays)
+    kept = len(examples_of(payload(page)))
+    assert f"evidence of the first 6 modes of each attention head, of 50: {kept} of 9,999 examples" in page

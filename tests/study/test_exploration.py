@@ -178,8 +178,8 @@ def test_options_of_the_wrong_kind(photos, options, said):
 
 def test_only_modes_that_may_fit_are_drawn(images):
     _, made = images
-    assert modes_that_fit(made.examples, 64, 10**9) == 3
-    assert modes_that_fit(made.examples, 64, 1) == 1
+    assert modes_that_fit(made.examples, 1, 64, 10**9) == 3
+    assert modes_that_fit(made.examples, 1, 64, 1) == 1
 
 
 @pytest.mark.parametrize("config", ["GPT2Config", "LlamaConfig"])

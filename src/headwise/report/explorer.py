@@ -77,7 +77,8 @@ def render_explorer(
         ``format_version`` (1), ``title``, ``dissection`` (as `headwise.Dissection.to_dict` gives it, ``heads`` with
         it), and where there are any: ``about`` (the model, a sentence), ``created``, ``headwise_version``, ``command``,
         ``notes`` (sentences), ``evidence`` and ``vocabulary``. Evidence is a mapping: ``kind`` ("images" or "texts"),
-        ``what`` was looked at (a sentence), ``layers`` (numbers), ``by`` (names of the orders of examples), ``names``
+        ``what`` was looked at (a sentence), ``layers`` (numbers), for how many ``modes`` of a head and in all how many
+        ``examples`` there are, where that is more than is given, ``by`` (names of the orders of examples), ``names``
         of samples by their number as text, and the ``grid`` of the patches, or the ``tokens`` of each text. Vocabulary
         is a list of layers, of heads, of modes: mappings of ``query+``, ``query-``, ``key+``, ``key-`` to pairs of a
         word and its cosine.
@@ -214,21 +215,24 @@ class _Page:
         ]
 
     def _left_out(self, examples: int, modes: int, spectrum: int) -> list[str]:
-        packed, said = self._packed, []
-        most = packed.most_examples, packed.most_modes
-        if (examples, modes) < most and modes < most[1]:
+        packed, said, evidence = self._packed, [], self._found.get("evidence") or {}
+        # there may be more than was given: what could not fit was never drawn
+        most = packed.most_examples, max(packed.most_modes, evidence.get("modes", 0))
+        if not modes and most[1]:
+            said.append("no evidence of modes")
+        elif modes < most[1]:
             said.append(f"evidence of the first {modes:,} modes of each attention head, of {most[1]:,}")
-        if examples < most[0]:
+        if modes and examples < most[0]:
             said.append(f"at most {examples:,} examples of each mode and sign, of {most[0]:,}")
         if spectrum < self._most:
             said.append(f"the first {spectrum:,} modes of each spectrum, of {self._most:,}")
         if not said:
             return []
-        kept, whole = packed.count(examples, modes), packed.count(*most)
+        kept, whole = packed.count(examples, modes), evidence.get("examples", packed.count(*most))
         shown, of = len(packed.samples(examples, modes)), len(packed.samples(*most))
         what = "images" if packed.pictures else "texts"
         told = f": {kept:,} of {whole:,} examples, of {shown:,} of {of:,} {what}" if whole else ""
-        return [f"To keep this page within its size, it has {' and '.join(said)}{told}."]
+        return [f"To keep this page within its size, it has {', and '.join(said)}{told}."]
 
 
 _SIZE = "@SIZE-OF-THE-PAGE@"

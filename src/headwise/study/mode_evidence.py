@@ -77,10 +77,10 @@ class Batches:
         )
 
 
-def modes_that_fit(examples: Sequence[Examples], tokens: int, room: int) -> int:
+def modes_that_fit(examples: Sequence[Examples], orders: int, tokens: int, room: int) -> int:
     """Leading modes of each attention head whose evidence may find room on a page; what is beyond is not drawn."""
-    each = 2 * tokens + 24
-    slots = sum(e.scores.shape[1] * e.scores.shape[0] * 2 * min(ENOUGH, e.scores.shape[4]) for e in examples)
+    each = 2 * tokens + 16
+    slots = sum(2 * orders * e.scores.shape[1] * min(ENOUGH, e.scores.shape[4]) for e in examples)
     most = max(e.scores.shape[2] for e in examples)
     return max(1, min(most, room // max(1, slots * each)))
 
@@ -113,7 +113,7 @@ def mode_evidence(
     texts = takes_texts(model)
     orders = [0, 1, 2] if texts else [0]  # texts show each side in its own context, images both
     tokens = WINDOW if texts else model.grid[0] * model.grid[1]
-    kept = modes_that_fit(examples, tokens, room)
+    kept = modes_that_fit(examples, len(orders), tokens, room)
     for each in examples:
         at = f"layer/{each.layer}"
         found = {name: getattr(each, name)[orders, :, :kept].numpy() for name in ("samples", "scores")}
@@ -151,6 +151,8 @@ def mode_evidence(
         "kind": "texts" if texts else "images",
         "layers": [each.layer for each in examples],
         "by": ["both", "query", "key"] if texts else ["both"],
+        "modes": max(each.samples.shape[2] for each in examples),
+        "examples": sum(int((each.samples[orders] >= 0).sum()) for each in examples),
         "names": {str(n): samples.ids[batches.passed[n]] for n in used},
         "grid": None if texts else list(model.grid),
         "tokens": pieces,
