@@ -352,7 +352,7 @@
   }
 
   const ORDERS = {
-    both: "both sides in the same one",
+    both: "both sides in the same text",
     query: "the query side alone: what asks",
     key: "the key side alone: what is looked for",
   };
