@@ -17,6 +17,7 @@ from headwise.contracts import Norm, Preprocessing, QueryKey
 from headwise.dissect import (
     ExampleSearch,
     all_modes,
+    example_pass,
     load_examples,
     mode_maps,
     modes,
@@ -272,6 +273,29 @@ def test_a_pass_that_fails_keeps_what_it_has_seen(model, tmp_path):
     with pytest.raises(InputError, match=r"sample 9 that enter blocks\.0\.attn hold NaN or infinity"):
         top_examples(model, images.split(4), keep=tmp_path / "kept.safetensors")
     assert load_examples(tmp_path / "kept.safetensors")[0].num_samples == 8
+
+
+def test_a_long_pass_is_kept_in_between(model, tmp_path, monkeypatch):
+    images, file, seen = pictures(), tmp_path / "kept.safetensors", []
+    monkeypatch.setattr(example_pass, "_EVERY", 0.0)
+
+    def watched():
+        for batch in images.split(6):
+            seen.append(load_examples(file)[0].num_samples if file.exists() else 0)
+            yield batch
+
+    top_examples(model, watched(), keep=file)
+    assert seen == [0, 6, 12] and load_examples(file)[0].num_samples == 17
+
+
+def test_half_precision_is_ranked_in_single():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, norm_first=True, batch_first=True).eval().bfloat16()
+    model, tokens = headwise.load_backbone(layer), torch.randn(6, 5, 8)
+    (found,) = top_examples(model, tokens.split(4), high_norm=True)
+    (record,) = model.query_keys()
+    x = normalise(tokens.bfloat16().double(), record.input_norm)
+    wanted = reference(x, torch.ones(6, 5, dtype=torch.bool), modes(record), 1, 0, "both", "+", 7)
+    assert wanted == [told(example) for example in found.of(1, 0)]
 
 
 def test_a_search_goes_on_from_another(model):
