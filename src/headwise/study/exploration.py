@@ -17,7 +17,7 @@ from ..contracts import AttentionModel, Progress
 from ..dissect import Dissection, Examples, Modes, dissect, mode_cosines, subspaces, top_examples
 from ..dissect.saving import NUMBERS, TENSORS, kept_modes, write
 from ..errors import InputError
-from ..files import claim_folder, replacing
+from ..files import claim_folder, read_json, replacing
 from ..report import render_explorer
 from ..report.explorer import MAX_BYTES
 from ..tokens import Augmentation, ImageSamples, TextSamples, open_samples, read_photographs
@@ -196,27 +196,20 @@ def explore(
         if not claim_folder(path, "dissection", settings, overwrite):
             for name in (NUMBERS, TENSORS, EXAMPLES, PAGE):
                 (path / name).unlink(missing_ok=True)
-    what = ""
     if path is not None and (path / NUMBERS).exists():
         found = Dissection.load(path)
         say(f"the dissection in {path} was made with the same settings: it is read and not made again")
     else:
         tell("dissect", 0, 1)
-        found = dissect(loaded, None if feed is None else _inputs(feed, checked, strict), fold=fold, context=context,
-                        seed=seed)  # fmt: skip
+        inputs = None if feed is None else _inputs(feed, checked, strict)
+        found = dissect(loaded, inputs, fold=fold, context=context, seed=seed)
         tell("dissect", 1, 1)
         if path is not None:
-            left_out = write(found, path, modes, EXPORT, loaded.query_keys())
-            if left_out:
-                say(left_out)
-                notes.append(f"{left_out}.")
-    if feed is not None:
-        kind = "texts" if isinstance(feed, TextFeed) else "images"
-        first = f" (at most their first {CHECKED_TOKENS} tokens)" if kind == "texts" else ""
-        what = (
-            "The logits rebuilt from the modes were compared with those that the model computes on "
-            f"{min(checked, len(feed.samples)):,} of the {kind}{first}."
-        )
+            write(found, path, modes, EXPORT, loaded.query_keys())
+    left_out = "" if path is None else read_json(path / NUMBERS).get("left_out", "")
+    if left_out:
+        say(left_out)
+        notes.append(f"{left_out}.")
     most = kept_modes(found, modes, None if path is None else EXPORT)
     kept = [_leading(found.modes[i], most) for i in chosen]
     searched: list[Examples] = []
@@ -234,8 +227,8 @@ def explore(
     elif feed is not None and examples:
         notes.append("Modes without the norm folded in have no examples: tokens enter a layer through its norm.")
     told = dissection_facts(found)
-    if told["check"] is not None:
-        told["check"]["what"] = what
+    if feed is not None:
+        told["check"]["what"] = _compared(feed, checked)
     page = {
         "format_version": FORMAT_VERSION,
         "title": f"What the attention heads of {_short(loaded.name)} do",
@@ -326,6 +319,14 @@ def _spectra(found: Dissection) -> dict[str, NDArray[Any]]:
         for name, values in (("sigma", each.sigma), ("cosine", mode_cosines(each)), ("subspace", subspaces(each))):
             arrays[f"layer/{i}/{name}"] = values.numpy(force=True)
     return arrays
+
+
+def _compared(feed: Feed, count: int) -> str:
+    kind, first = ("texts", f" (at most their first {CHECKED_TOKENS} tokens)") if feed.masked else ("images", "")
+    return (
+        "The logits rebuilt from the modes were compared with those that the model computes on "
+        f"{min(count, len(feed.samples)):,} of the {kind}{first}."
+    )
 
 
 def _what(feed: Feed, searched: Sequence[Examples]) -> str:

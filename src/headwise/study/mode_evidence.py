@@ -51,17 +51,17 @@ class Batches:
     """
 
     def __init__(self, feed: Feed, rows: Sequence[int], size: int, strict: bool) -> None:
-        self.feed, self._rows, self._size, self._strict = feed, list(rows), size, strict
+        self.feed, self._rows, self.size, self._strict = feed, list(rows), size, strict
         self.passed: list[int] = []
         self.skipped: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // self._size)
+        return -(-len(self._rows) // self.size)
 
     def __iter__(self) -> Iterator[Any]:
         self.passed, self.skipped = [], []
-        for start in range(0, len(self._rows), self._size):
-            read, bad = read_samples(self.feed, self._rows[start : start + self._size], self._strict)
+        for start in range(0, len(self._rows), self.size):
+            read, bad = read_samples(self.feed, self._rows[start : start + self.size], self._strict)
             self.skipped += bad
             self.passed += [row for row, _ in read]
             if read:
@@ -122,16 +122,14 @@ def mode_evidence(
         for side in ("queries", "keys"):
             arrays[f"{at}/{side}"] = np.full((*found["samples"].shape, tokens), NOTHING, dtype=np.uint8)
     used = sorted({int(n) for e in examples for n in np.unique(arrays[f"layer/{e.layer}/samples"]) if n >= 0})
-    pieces: dict[str, list[str]] = {}
-    size = 32
-    for start in range(0, len(used), size):
-        numbers = used[start : start + size]
+    records = model.query_keys()
+    for start in range(0, len(used), batches.size):
+        numbers = used[start : start + batches.size]
         inputs = batches.of(numbers)
         if not texts:
             pictures = as_seen(inputs, model.preprocessing)
             arrays |= {f"sample/{n}": _small(picture) for n, picture in zip(numbers, pictures, strict=True)}
         entered = model.tokens(inputs, [each.layer for each in examples], at="block_input")
-        records = model.query_keys()
         own = _own(model, inputs) if texts else None
         for each, layer, values in zip(examples, modes, entered, strict=True):
             x = layer_tokens(values.to(torch.promote_types(values.dtype, torch.float32)), records[each.layer], layer)
@@ -143,17 +141,16 @@ def mode_evidence(
                 _draw(arrays, each, numbers, [side[..., model.num_prefix_tokens :] for side in sides])
             else:
                 _quote(arrays, each, numbers, sides, own)
-        tell("draw what excites each mode", min(start + size, len(used)), len(used))
-    if isinstance(batches.feed, TextFeed):
-        pieces = {str(n): _pieces(batches.feed, batches.passed[n]) for n in used}
-    samples = batches.feed.samples
+        tell("draw what excites each mode", min(start + batches.size, len(used)), len(used))
+    feed = batches.feed
+    pieces = {str(n): _pieces(feed, batches.passed[n]) for n in used} if isinstance(feed, TextFeed) else {}
     return {
         "kind": "texts" if texts else "images",
         "layers": [each.layer for each in examples],
         "by": ["both", "query", "key"] if texts else ["both"],
         "modes": max(each.samples.shape[2] for each in examples),
         "examples": sum(int((each.samples[orders] >= 0).sum()) for each in examples),
-        "names": {str(n): samples.ids[batches.passed[n]] for n in used},
+        "names": {str(n): feed.samples.ids[batches.passed[n]] for n in used},
         "grid": None if texts else list(model.grid),
         "tokens": pieces,
     }
