@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         verify,
     )
     from .solvers import Certificate, Status
-    from .study import Explanation, Study, explain, predict, study
+    from .study import Explanation, Exploration, Study, explain, explore, predict, study
     from .tokens import Augmentation, TokenStore, extract, open_data
 
 _HOMES = {
@@ -78,7 +78,7 @@ _HOMES = {
         "verify",
     ),
     "solvers": ("Certificate", "Status"),
-    "study": ("Explanation", "Study", "explain", "predict", "study"),
+    "study": ("Explanation", "Exploration", "Study", "explain", "explore", "predict", "study"),
     "tokens": ("Augmentation", "TokenStore", "extract", "open_data"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -94,6 +94,7 @@ __all__ = [
     "Conditioner",
     "Dissection",
     "Explanation",
+    "Exploration",
     "Forecast",
     "GateClusters",
     "Head",
@@ -117,6 +118,7 @@ __all__ = [
     "dissect",
     "evaluate",
     "explain",
+    "explore",
     "extract",
     "forecast",
     "list_backbones",

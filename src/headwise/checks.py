@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .contracts import TextBackbone  # which imports torch
 
 __all__ = [
+    "as_bytes",
     "check_backbone",
     "check_flag",
     "check_nonnegative",
@@ -73,6 +75,27 @@ def check_unmasked(name: str, values: Any) -> None:
             f"{name} are a NumPy masked array with hidden values; leave these samples out, or give plain numbers and, "
             "for tokens, a boolean mask (n, s) that is True where a token is real"
         )
+
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def as_bytes(name: str, size: int | str | None) -> int | None:
+    """A size in bytes, from a number or from words such as ``"900MB"``, ``"1.5 GiB"`` (units of 1,024); None for none.
+
+    Examples
+    --------
+    >>> as_bytes("max_memory", "1.5 GiB"), as_bytes("max_memory", None)
+    (1610612736, None)
+    """
+    if isinstance(size, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", size.upper())
+        if found is None:
+            raise InputError(f"{name} is {size!r}; give bytes, or a size such as 900MB or 1.5GB")
+        size = int(float(found[1]) * _UNITS[found[2]])
+    if size is not None and (not _is(size, Integral) or size <= 0):
+        raise InputError(f"{name} must be a positive number of bytes, a size such as '1GB', or None, got {size!r}")
+    return size
 
 
 def check_backbone(given: Any, needs: str) -> None:

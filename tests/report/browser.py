@@ -30,6 +30,20 @@ MOVE = (
 )
 
 
+# Everything that sticks out of the window on the right, except what scrolls inside its own box.
+STICKS_OUT = """
+[...document.querySelectorAll('body *')]
+  .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .filter(e => !e.closest('.scroll, pre, .unseen'))
+  .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
+"""
+# Text of less than 10 pixels, as it is drawn.
+SMALLEST_TEXT = """
+Math.min(...[...document.querySelectorAll('main *')].filter(e => e.childNodes.length && e.textContent.trim())
+  .map(e => parseFloat(getComputedStyle(e).fontSize)))
+"""
+
+
 def find_chromium() -> str | None:
     """Path of a Chromium: the variable CHROMIUM, or a usual name on PATH."""
     names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
@@ -112,8 +126,19 @@ class Browser:
             raise RuntimeError(result["exceptionDetails"])
         return result["result"].get("value")
 
-    def open(self, path: Path, width: int, theme: str, sharpness: int = 1) -> None:
+    def settle(self, condition: str, timeout: float = 20) -> None:
+        """Wait until a JavaScript condition holds."""
+        deadline = time.monotonic() + timeout
+        while not self.evaluate(condition):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"never came true: {condition}")
+            time.sleep(0.02)
+
+    def open(self, path: Path, width: int, theme: str, sharpness: int = 1, fragment: str = "") -> None:
         """Load a file at a viewport ``width`` pixels wide, in theme "light" or "dark"."""
+        self.events.clear()
+        self.call("Page.navigate", url="about:blank")  # else another fragment of the same file loads nothing
+        self.wait_for("Page.loadEventFired")
         self.events.clear()
         phone = width < 600
         self.call(
@@ -124,8 +149,19 @@ class Browser:
             mobile=phone,
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=path.as_uri() + fragment)
         self.wait_for("Page.loadEventFired")
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, by their names ("Enter", "ArrowDown", "Tab")."""
+        codes = {"Enter": 13, "Escape": 27, " ": 32, "Tab": 9, "End": 35, "Home": 36}
+        codes |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        for key in keys:
+            told = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": codes[key]}
+            if key in ("Enter", " "):
+                told["text"] = "\r" if key == "Enter" else key
+            self.call("Input.dispatchKeyEvent", type="keyDown", **told)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **{k: v for k, v in told.items() if k != "text"})
 
     def screenshot(self, path: Path) -> None:
         """The whole page as a PNG."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,6 +49,19 @@ def browser_module() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def browser(browser_module: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    binary = browser_module.find_chromium()
+    if binary is None:
+        if os.environ.get("HEADWISE_REQUIRE_BROWSER"):
+            pytest.fail("HEADWISE_REQUIRE_BROWSER is set and no Chromium was found")
+        pytest.skip(
+            "no Chromium found; install one (Debian: apt-get install chromium) or name one: CHROMIUM=/path/to/it"
+        )
+    with browser_module.Browser(binary, tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def hostile() -> Callable[[Any], Any]:
     """Puts text that tries to break out of HTML in front of every name of a study."""
     return spoil
@@ -64,3 +78,9 @@ def spoil(value: Any) -> Any:
     if isinstance(value, list):
         return [spoil(v) for v in value]
     return EVIL + value if isinstance(value, str) else value
+
+
+@pytest.fixture(scope="session")
+def explored() -> Callable[..., Any]:
+    """A dissection with its evidence as the explorer page takes it, and its arrays."""
+    return _load("explored").example

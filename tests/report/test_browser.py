@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,32 +11,6 @@ import pytest
 from PIL import Image
 
 from headwise.report import render
-
-# Everything that sticks out of the window on the right, except what scrolls inside its own box.
-STICKS_OUT = """
-[...document.querySelectorAll('body *')]
-  .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
-  .filter(e => !e.closest('.scroll, pre, .unseen'))
-  .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
-"""
-# Text of less than 10 pixels, as it is drawn.
-SMALLEST_TEXT = """
-Math.min(...[...document.querySelectorAll('main *')].filter(e => e.childNodes.length && e.textContent.trim())
-  .map(e => parseFloat(getComputedStyle(e).fontSize)))
-"""
-
-
-@pytest.fixture(scope="module")
-def browser(browser_module: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    binary = browser_module.find_chromium()
-    if binary is None:
-        if os.environ.get("HEADWISE_REQUIRE_BROWSER"):
-            pytest.fail("HEADWISE_REQUIRE_BROWSER is set and no Chromium was found")
-        pytest.skip(
-            "no Chromium found; install one (Debian: apt-get install chromium) or name one: CHROMIUM=/path/to/it"
-        )
-    with browser_module.Browser(binary, tmp_path_factory.mktemp("profile")) as running:
-        yield running
 
 
 @pytest.mark.parametrize(
@@ -55,6 +27,7 @@ def browser(browser_module: ModuleType, tmp_path_factory: pytest.TempPathFactory
 )
 def test_page(
     browser: Any,
+    browser_module: ModuleType,
     study: dict[str, Any],
     arrays: dict[str, np.ndarray],
     hostile: Any,
@@ -72,9 +45,9 @@ def test_page(
     browser.open(path, width, theme)
 
     scroll, client = browser.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert scroll <= client, browser.evaluate(STICKS_OUT)
-    assert browser.evaluate(STICKS_OUT) == []
-    assert browser.evaluate(SMALLEST_TEXT) >= 10
+    assert scroll <= client, browser.evaluate(browser_module.STICKS_OUT)
+    assert browser.evaluate(browser_module.STICKS_OUT) == []
+    assert browser.evaluate(browser_module.SMALLEST_TEXT) >= 10
     assert browser.complaints() == []
     assert [url for url in browser.requests() if not url.startswith(("data:", path.as_uri()))] == []
     assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")

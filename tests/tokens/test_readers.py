@@ -349,7 +349,8 @@ def test_images_without_labels(tree, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         open_samples(tmp_path / "empty")
-    for path in (tree / "ant" / "notes.txt", tmp_path / "none"):
+    (tmp_path / "notes.pdf").write_text("no data")
+    for path in (tmp_path / "notes.pdf", tmp_path / "none"):
         with pytest.raises(InputError, match="an image or a folder of images"):
             open_samples(path)
     with pytest.raises(InputError, match="not data that headwise knows"):
@@ -362,7 +363,7 @@ def test_a_table_without_labels(tree):
     assert data.ids == ("bee/1.png", "ant/0.png")
     assert np.isnan(data.labels).all() and data.split is None
     for text, message in {
-        "file\nant/0.png\n": "no column 'path'; the first line must name path ",
+        "file\nant/0.png\n": "no column 'path' of images and no column 'text' of texts; the first line must name one",
         "path\n../x.png\n": "leaves the folder",
         "path\nant/0.png\nant/0.png\n": "more than once",
     }.items():

@@ -64,7 +64,7 @@ def test_other_columns_splits_and_groups(tmp_path):
     data = open_data(file, columns=("body", "kind"))
     assert data.split.tolist() == ["train", "train", "val", "val", "test", "test"]
     assert data.groups.tolist() == ["g0", "g0", "g1", "g1", "g2", "g2"]
-    with pytest.raises(InputError, match=r"no column 'path'; .* --text-column"):
+    with pytest.raises(InputError, match=r"no column 'path' of images .* --text-column"):
         open_data(file)
     with pytest.raises(InputError, match="no column 'topic'; the first line must name body, topic and maybe split"):
         open_data(file, columns=("body", "topic"))

@@ -9,6 +9,7 @@ import sys
 __all__ = ["main"]
 
 STOPPED = {
+    "dissect": "; with --out what is written there is kept: the same command goes on from it",
     "extract": "; finished shards are kept: the same command goes on from them",
     "fit": "; solutions of the beta path that were finished are kept: the same command goes on from them",
     "study": "; finished shards of tokens and finished solutions of the beta paths are kept: the same command goes on "

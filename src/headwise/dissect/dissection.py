@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_backbone, check_whole
+from ..checks import as_bytes, check_backbone, check_flag, check_whole
 from ..contracts import AttentionModel, QueryKey
 from .faithful import Faithful, Seen, observe
 from .logits import logit_parts
@@ -30,7 +31,7 @@ from .table import head_rows, layer_rows, lists, mode_rows
 __all__ = ["Dissection", "Evidence", "dissect"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """What was measured on the inputs of the check, in one layer.
 
@@ -45,8 +46,12 @@ class Evidence:
     shares: dict[str, Tensor]
     sinks: Sinks
 
+    def __repr__(self) -> str:
+        heads = len(next(iter(self.shares.values())))
+        return f"Evidence({heads} attention heads: shares of {', '.join(self.shares)}; {self.sinks})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Dissection:
     """Modes and metrics of every attention head, layer by layer.
 
@@ -81,6 +86,11 @@ class Dissection:
     names: tuple[str, ...]
     weighted_band: Tensor
     evidence: list[Evidence] | None = None
+
+    def __repr__(self) -> str:
+        heads = sum(len(each.sigma) for each in self.modes)
+        checked = "not checked" if self.check is None else f"logits within {self.check.largest:.1e} of their spread"
+        return f"Dissection({len(self.modes)} layers, {heads} attention heads; {checked})"
 
     @property
     def difference(self) -> float | None:
@@ -139,8 +149,27 @@ class Dissection:
             "heads": self.heads,
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write ``dissection.json`` and ``dissection.safetensors``, with all modes, into a folder, which is made.
+    def save(
+        self,
+        path: str | Path,
+        modes: int | None = None,
+        max_bytes: int | str | None = None,
+        records: Sequence[QueryKey] = (),
+    ) -> None:
+        """Write ``dissection.json`` and ``dissection.safetensors`` into a folder, which is made.
+
+        Parameters
+        ----------
+        path : path
+        modes : int, optional
+            Leading modes of each attention head whose directions are written, all by default. Singular values and
+            cosines of all of them always are, so that the numbers of a dissection that was loaded are the same.
+        max_bytes : int or str, optional
+            What directions and factors may take, in bytes or as ``"500MB"``: fewer modes are written where it is too
+            little. What was left out stands in ``dissection.json``.
+        records : sequence of QueryKey
+            ``model.query_keys()``: the two factors of each query-key matrix, norm folded in, are written too (float32;
+            ``layers.i.query`` and ``layers.i.key``, of shape ``(heads, head_dim, d)``), where they fit.
 
         Raises
         ------
@@ -149,7 +178,8 @@ class Dissection:
         """
         from .saving import save
 
-        save(self, Path(path))
+        check_whole("modes", modes, least=1, or_none=True)
+        save(self, Path(path), modes=modes, max_bytes=as_bytes("max_bytes", max_bytes), records=records)
 
     @classmethod
     def load(cls, path: str | Path) -> Dissection:
@@ -217,8 +247,10 @@ def dissect(
     ['chance', 'content_share', 'effective_rank']
     """
     check_backbone(model, "query_keys")
+    check_flag("fold", fold)
     check_whole("context", context, least=1, or_none=True)
     check_whole("draws", draws, least=1)
+    check_whole("seed", seed)
     records = model.query_keys()
     if context is None and check is None:
         context = default_context(model)

@@ -50,7 +50,7 @@ class Example:
     key_place: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Examples:
     """The samples that excite each mode of one layer most.
 
@@ -85,6 +85,13 @@ class Examples:
     num_samples: int
     left_out: int = 0
     origin: str = ""
+
+    def __repr__(self) -> str:
+        _, heads, modes, _, most = self.scores.shape
+        return (
+            f"Examples(layer {self.layer}: {heads} attention heads, {modes} modes, the best {most} of "
+            f"{self.num_samples} samples)"
+        )
 
     def of(self, head: int, mode: int, by: str = "both", sign: str = "+") -> list[Example]:
         """The examples of one mode, best first; fewer than k where fewer samples excite it.

@@ -30,7 +30,7 @@ _NO_WEIGHT = -69.0
 """Logarithm of a share of attention that is none: some models hide pairs by a finite number (Swin adds -100)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Faithful:
     """Differences between the logits that a model computes and those of its records (and modes).
 
@@ -52,6 +52,9 @@ class Faithful:
     differences: tuple[Tensor, ...]
     left_out: tuple[str, ...] = ()
     outputs: tuple[float, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Faithful({len(self.names)} layers, logits within {self.largest:.1e} of their spread)"
 
     @property
     def largest(self) -> float:

@@ -30,7 +30,7 @@ DEGENERATE = 1.05
 
 def mode_cosines(found: Modes) -> Tensor:
     """``u_n . v_n`` of each mode, ``(heads, modes)``: 1 groups equal features, 0 brings in context, -1 avoids."""
-    return (found.u * found.v).sum(-1)
+    return (found.u * found.v).sum(-1) if found.cosines is None else found.cosines
 
 
 def weighted_cosine(found: Modes) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import check_whole
+from ..checks import check_flag, check_whole
 from ..contracts import Norm, QueryKey
 from ..errors import InputError
 from .turning import Turn, relative_turn
@@ -16,7 +17,7 @@ from .turning import Turn, relative_turn
 __all__ = ["Modes", "all_modes", "check_mode", "fold_norm", "folded_weights", "modes"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Modes:
     """``M = sum_n sigma_n u_n v_n^T`` of each attention head of one layer.
 
@@ -28,6 +29,7 @@ class Modes:
         less.
     u, v : Tensor, shape (heads, modes, d)
         Query and key directions in the coordinates of the residual stream, of unit length. The sign of a pair is free.
+        Those of the leading modes alone, where a dissection was saved with fewer.
     norm_folded : bool
         Whether M contains the gain and centring of the norm in front of the layer.
     leaves_out : str
@@ -36,6 +38,8 @@ class Modes:
         What M leaves out of the logits, in words; empty where the logits are those of M and of the query's bias.
     turn : Turn or None
         What stands between queries and keys in M, where rotary embeddings turn them.
+    cosines : Tensor or None, shape (heads, modes)
+        ``u_n . v_n`` of all modes, where ``u`` and ``v`` hold fewer.
     """
 
     layer: int
@@ -46,6 +50,11 @@ class Modes:
     leaves_out: str = ""
     about: str = ""
     turn: Turn | None = None
+    cosines: Tensor | None = None
+
+    def __repr__(self) -> str:
+        heads, modes = self.sigma.shape
+        return f"Modes(layer {self.layer}: {heads} attention heads, {modes} modes of width {self.u.shape[-1]})"
 
 
 def check_mode(layer: int, shape: Sequence[int], head: int, mode: int) -> None:
@@ -199,7 +208,8 @@ def all_modes(
     Raises
     ------
     InputError
-        A record with positional queries, by name, or rotary embeddings and neither context nor places.
+        A record with positional queries, by name; rotary embeddings and neither context nor places; values of the wrong
+        kind.
 
     Notes
     -----
@@ -211,12 +221,23 @@ def all_modes(
     over a context. Biases by place and windows are added, and M is that of the content beside them. Norms of queries
     and keys divide each by a positive number of its token: their gain and centring are part of M, the division is not.
     """
+    check_flag("fold", fold)
+    check_whole("context", context, least=1, or_none=True)
+    if places is not None:
+        _check_places(places)
     found = []
     for record in records:  # a layer at a time: what is in work stays in the processor's cache
         turn = relative_turn(record, context, places)
         u, sigma, v = decompose(*_weights(record, fold, dtype, turn), record.groups)
         found.append(Modes(record.layer, sigma, u, v, fold, record.leaves_out, _about(record, context, places), turn))
     return found
+
+
+def _check_places(places: Any) -> None:
+    if not isinstance(places, (tuple, list)) or len(places) != 2:
+        raise InputError(f"places are one of a query and one of a key, two whole numbers from 0, got {places!r}")
+    for name, place in zip(("query", "key"), places, strict=True):
+        check_whole(f"the place of the {name}", place)
 
 
 def _about(record: QueryKey, context: int | None, places: tuple[int, int] | None) -> str:

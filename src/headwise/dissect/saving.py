@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +10,80 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..contracts import QueryKey
 from ..errors import InputError
 from ..files import claim_folder, read_json, write_json, write_tensors
 from ..version import __version__
 from .dissection import Dissection, Evidence
 from .faithful import Faithful
-from .modes import Modes
+from .metrics import mode_cosines
+from .modes import Modes, folded_weights
 from .sinks import Served, Sinks
 from .turning import Turn
 
-__all__ = ["FORMAT_VERSION", "NUMBERS", "TENSORS", "load", "save"]
+__all__ = ["FORMAT_VERSION", "NUMBERS", "TENSORS", "kept_modes", "load", "save", "write"]
 
 FORMAT_VERSION = 1
 NUMBERS, TENSORS = "dissection.json", "dissection.safetensors"
 
 _TABLES = ("weighted_cosine", "effective_rank", "symmetric_share", "weighted_chance", "weighted_band")
-_MODES = ("sigma", "u", "v")
+_DIRECTIONS = ("u", "v")
 
 
-def save(found: Dissection, path: Path) -> None:
-    """Write a dissection into a folder; one that is there is replaced."""
+def save(found: Dissection, path: Path, **options: Any) -> None:
+    """Write a dissection into a folder; one that is there is replaced. Options are those of `write`."""
     claim_folder(path, "dissection", {}, overwrite=True)
+    write(found, path, **options)
+
+
+def write(
+    found: Dissection,
+    path: Path,
+    modes: int | None = None,
+    max_bytes: int | None = None,
+    records: Sequence[QueryKey] = (),
+) -> str:
+    """Write a dissection into a folder that is ours.
+
+    Parameters
+    ----------
+    found : Dissection
+    path : Path
+    modes : int, optional
+        The leading modes of each attention head whose directions are written; all, or as many as fit, by default. The
+        singular values and cosines of all of them always are.
+    max_bytes : int, optional
+        What directions and factors may take.
+    records : sequence of QueryKey
+        Those of the layers: the two factors of each query-key matrix are written in float32, where they fit.
+
+    Returns
+    -------
+    left_out : str
+        What was left out, as a sentence; empty where nothing was.
+    """
+    most, each_takes = _sizes(found)
+    kept = kept_modes(found, modes, max_bytes)
+    factors = sum(4 * (record.query.numel() + record.key.numel()) for record in records)
+    holds = bool(records) and (max_bytes is None or factors <= max_bytes - kept * each_takes)
+    said = []
+    if kept < most:
+        said.append(f"the directions of modes {kept} to {most - 1} of each attention head")
+    if records and not holds:
+        said.append("the factors of the query-key matrices")
+    left_out = f"{TENSORS} leaves out {' and '.join(said)}: {_bound(modes, max_bytes)}" if said else ""
     tensors: dict[str, Tensor] = {name: getattr(found, name) for name in _TABLES}
     layers: list[dict[str, Any]] = []
     for i, each in enumerate(found.modes):
         at = f"layers.{i}"
-        tensors |= {f"{at}.{name}": getattr(each, name) for name in _MODES}
+        tensors[f"{at}.sigma"] = each.sigma
+        tensors |= {f"{at}.{name}": getattr(each, name)[:, :kept] for name in _DIRECTIONS}
+        if kept < each.sigma.shape[1]:
+            tensors[f"{at}.cosines"] = mode_cosines(each)
+        if holds:
+            query, key = folded_weights(records[i], each.norm_folded, turn=each.turn)
+            # grouped keys once
+            tensors |= {f"{at}.query": query.float(), f"{at}.key": key[:: records[i].groups].float()}
         told: dict[str, Any] = {
             "layer": each.layer,
             "norm_folded": each.norm_folded,
@@ -51,8 +100,27 @@ def save(found: Dissection, path: Path) -> None:
             told["places"] = [list(places.items()) for places in found.evidence[i].sinks.places]
         layers.append(told)
     write_tensors(path / TENSORS, {name: value.contiguous().clone() for name, value in tensors.items()})
-    numbers = {"format_version": FORMAT_VERSION, "headwise_version": __version__, "layers": layers}
-    write_json(path / NUMBERS, numbers | {"dissection": found.to_dict()})
+    numbers = {"format_version": FORMAT_VERSION, "headwise_version": __version__, "left_out": left_out}
+    write_json(path / NUMBERS, numbers | {"layers": layers, "dissection": found.to_dict()})
+    return left_out
+
+
+def kept_modes(found: Dissection, modes: int | None = None, max_bytes: int | None = None) -> int:
+    """Leading modes of each attention head whose directions `write` keeps; at least one."""
+    most, each_takes = _sizes(found)
+    kept = most if modes is None else min(modes, most)
+    return kept if max_bytes is None else max(1, min(kept, max_bytes // each_takes))
+
+
+def _sizes(found: Dissection) -> tuple[int, int]:
+    """Modes with directions, and bytes that those of one mode of all attention heads take."""
+    takes = sum(2 * m.u.shape[0] * m.u.shape[2] * m.u.element_size() for m in found.modes)
+    return max(m.u.shape[1] for m in found.modes), takes
+
+
+def _bound(modes: int | None, max_bytes: int | None) -> str:
+    said = [] if modes is None else [f"{modes} modes were asked for"]
+    return ", ".join([*said, *([] if max_bytes is None else [f"they may take {max_bytes / 2**20:.0f} MiB"])])
 
 
 def load(path: Path) -> Dissection:
@@ -73,8 +141,9 @@ def load(path: Path) -> Dissection:
     for i, (layer, about) in enumerate(zip(layers, told["about"], strict=True)):
         own = {k.removeprefix(f"layers.{i}."): v for k, v in tensors.items() if k.startswith(f"layers.{i}.")}
         turn = Turn(own["turn.cos"], own["turn.sin"], layer["layout"]) if "layout" in layer else None
-        sigma, u, v = (own[name] for name in _MODES)
-        modes.append(Modes(layer["layer"], sigma, u, v, layer["norm_folded"], layer["leaves_out"], about, turn))
+        directions = own["sigma"], own["u"], own["v"]
+        said = layer["norm_folded"], layer["leaves_out"], about
+        modes.append(Modes(layer["layer"], *directions, *said, turn, own.get("cosines")))
         if "difference" in own:
             differences.append(own["difference"])
         if "places" in layer:

@@ -23,7 +23,7 @@ KINDS = ("prefix", "sink", "high_norm")
 """Prefix tokens; sinks, by what attention does; patches (tokens that are no prefix) of high norm, by what they are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Served:
     """How an attention head comes to prefer one kind of token.
 
@@ -44,6 +44,9 @@ class Served:
     modes: Tensor
     apart: dict[str, Tensor]
 
+    def __repr__(self) -> str:
+        return f"Served({len(self.mass)} attention heads: {float(self.mass.mean()):.2f} of their attention)"
+
     def leading(self, head: int) -> tuple[str, float]:
         """What adds most, "mode 3" or the name of a part, and its share of all that is added (not taken away)."""
         added = {f"mode {n}": float(value) for n, value in enumerate(self.modes[head])}
@@ -53,7 +56,7 @@ class Served:
         return (name, added[name] / total) if total > 0 else ("", 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sinks:
     """Tokens that soak up attention in one layer.
 
@@ -71,6 +74,10 @@ class Sinks:
     served: dict[str, Served]
     places: tuple[dict[int, float], ...]
     high_norm: Tensor
+
+    def __repr__(self) -> str:
+        masses = (f"{kind} {float(each.mass.mean()):.2f}" for kind, each in self.served.items())
+        return f"Sinks({len(self.places)} attention heads; attention on {', '.join(masses) or 'none'})"
 
 
 def high_norm_tokens(tokens: Tensor, prefix: int = 0, real: Tensor | None = None) -> Tensor:

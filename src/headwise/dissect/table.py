@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ..checks import check_whole
 from ..errors import InputError
 from .metrics import chance_band, mode_cosines, subspace_cosines, subspaces
 from .sinks import KINDS, SINK, Served
@@ -88,10 +89,12 @@ def layer_rows(found: Dissection) -> list[dict[str, Any]]:
 
 def mode_rows(found: Dissection, layer: int, head: int) -> list[dict[str, Any]]:
     """One row for each mode of an attention head; see `Dissection.modes_of`."""
-    if not 0 <= layer < len(found.modes):
+    check_whole("layer", layer)
+    check_whole("head", head)
+    if layer >= len(found.modes):
         raise InputError(f"layers are 0 to {len(found.modes) - 1}, got {layer}")
     each = found.modes[layer]
-    if not 0 <= head < len(each.sigma):
+    if head >= len(each.sigma):
         raise InputError(f"layer {layer} has attention heads 0 to {len(each.sigma) - 1}, got {head}")
     sigma, of = each.sigma[head].tolist(), subspaces(each)[head].tolist()
     cosines, together = mode_cosines(each)[head].tolist(), subspace_cosines(each)[head].tolist()
@@ -102,7 +105,7 @@ def mode_rows(found: Dissection, layer: int, head: int) -> list[dict[str, Any]]:
             "mode": n,
             "sigma": sigma[n],
             "share": sigma[n] / total,
-            "cosine": cosines[n] if n < len(cosines) else None,
+            "cosine": cosines[n],
             "subspace": of[n],
             "dimension": of.count(of[n]),
             "subspace_cosine": together[n],

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checks import as_bytes
 from ..errors import InputError
 
 __all__ = ["Memory", "as_memory"]
 
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 CHUNK_SHARE = 128  # about ten times a chunk is at work at once, and the allocator keeps as much again
 WORK = 192 * 2**20
 """What passes and solvers take whatever the number of samples: chunks, libraries that load late, kept pieces."""
@@ -67,14 +66,8 @@ def as_memory(limit: int | str | None) -> Memory:
     >>> as_memory("100GB").limit == 100 * 2**30
     True
     """
-    if isinstance(limit, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", limit.upper())
-        if found is None:
-            raise InputError(f"max_memory is {limit!r}; give bytes, or a size such as 900MB or 1.5GB")
-        limit = int(float(found[1]) * UNITS[found[2]])
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0):
-        raise InputError(f"max_memory must be a positive number of bytes, a size such as '1GB', or None, got {limit!r}")
-    return Memory(limit, 0 if limit is None else resident())
+    size = as_bytes("max_memory", limit)
+    return Memory(size, 0 if size is None else resident())
 
 
 def resident() -> int:

@@ -99,7 +99,7 @@ def _page(
             linker = Linker(unlinked={*unknown, *OTHER_SENSES.get(name, ())})
             sections.append({"id": name, "title": title, "view": values, "link": linker})
     words = sorted(((f"word-{key}", word, meaning) for key, (word, meaning, _) in glossary.items()), key=lambda w: w[1])
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         kicker=kicker,
         title=str(study.get("title") or kicker),
@@ -112,11 +112,9 @@ def _page(
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     loader = PackageLoader("headwise.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source, _, _ = loader.get_source(environment, "style.css")
-    environment.globals["style"] = Markup(source)
-    return environment
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source, _, _ = loader.get_source(made, "style.css")
+    made.globals["style"] = Markup(source)
+    return made

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-__all__ = ["WORDS", "Linker"]
+__all__ = ["EXPLORER_WORDS", "WORDS", "Linker"]
 
 # id: (word, meaning, other spellings that link to it)
 WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -127,6 +127,73 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("weighted cosines",),
     ),
 }
+
+EXPLORER_WORDS: dict[str, tuple[str, str]] = {
+    "attention-head": (
+        "attention head",
+        "One of the parallel attention units of a layer. It compares each token, as a query, with the tokens that it "
+        "may see, as keys, and takes from those with the largest logits.",
+    ),
+    "mode": (
+        "mode",
+        "One singular triple of an attention head's query–key matrix: a direction that queries ask with (the query "
+        "side), a direction of the keys that answers (the key side), and a strength, sigma.",
+    ),
+    "sigma": ("sigma", "The strength of a mode: its singular value, without the scale of the logits."),
+    "cosine": (
+        "cosine",
+        "Between the query and the key direction of a mode. Near 1: tokens ask for tokens like themselves; near 0: for "
+        "something else; below 0: for their opposite.",
+    ),
+    "weighted-cosine": (
+        "weighted cosine",
+        "The mean cosine of an attention head's modes, weighted by sigma: tr(M) over the sum of all sigma.",
+    ),
+    "chance-band": (
+        "chance band",
+        "Where 99 % of such cosines of unrelated directions lie. Of an attention head it comes from permutations of "
+        "the features of its keys, and from a closed form (random rotations); of a mode from the width alone. Inside "
+        "it a cosine says nothing.",
+    ),
+    "effective-rank": (
+        "effective rank",
+        "How many modes share the work of an attention head: the exponential of the entropy of its sigma.",
+    ),
+    "symmetric-share": (
+        "symmetric share",
+        "The share of the query–key matrix that stays when queries and keys change places; 50 % for unrelated "
+        "directions.",
+    ),
+    "logit-shares": (
+        "logits from …",
+        "Shares of the variance of an attention head's logits on the inputs of the check: from what tokens hold "
+        "together (content), from a preference for some keys that is the same for all queries (keys alone), from "
+        "biases by place (position), and from what rotary embeddings add to the mean (rotation). They sum to 1.",
+    ),
+    "prefix-token": (
+        "prefix token",
+        "A token in front of all others that belongs to no part of the input: class token, register.",
+    ),
+    "sink": (
+        "sink",
+        "A token that gets at least 30 % of the attention of those that see it, in the mean.",
+    ),
+    "high-norm": (
+        "high-norm token",
+        "A token with more than three times the median norm of its sample. Such tokens are left out of the evidence.",
+    ),
+    "subspace": (
+        "subspace",
+        "Modes whose sigma are closer than 5 %. Each of them alone is arbitrary; what they span together is not, and "
+        "neither is their mean cosine.",
+    ),
+    "sign": (
+        "+ and −",
+        "The sign of a mode is free: it raises the logit where both sides are positive, and as much where both are "
+        "negative. The two show different things, so each has its examples.",
+    ),
+}
+"""Words of the page on which a dissection is explored; some mean more there than in the report of a study."""
 
 _SPELLINGS = {spelling: key for key, (word, _, others) in WORDS.items() for spelling in (word, *others)}
 _PATTERN = re.compile(

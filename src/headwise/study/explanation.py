@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..contracts import Backbone, Preprocessing, TextBackbone, Tokens
+from ..contracts import Backbone, TextBackbone, Tokens
 from ..errors import InputError
 from ..files import replacing
 from ..heads import Atoms, Head
@@ -26,6 +26,7 @@ from ..tokens.feeds import read_samples
 from ..version import __version__
 from . import facts
 from .origin import backbone_of, check_store
+from .pictures import as_seen
 from .prediction import feed_of, none_left, tell_left_out
 from .quotations import Span, quoted
 from .result import FORMAT_VERSION
@@ -199,14 +200,7 @@ def _open(
         spans = [model.spans(found.texts[i], head.facts.num_tokens) for i, _ in read]
         known = None if None in spans else [(found.texts[i], each) for (i, _), each in zip(read, spans, strict=True)]
         return _Samples(names, batch, texts=known)
-    return _Samples(names, batch, _as_seen(model.preprocess([image for _, image in read]), model.preprocessing))
-
-
-def _as_seen(batch: torch.Tensor, told: Preprocessing) -> list[NDArray[Any]]:
-    """The pictures as the backbone saw them, resized and cropped, so that patches lie where they belong."""
-    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (told.mean, told.std))
-    pixels = (batch.cpu().float() * std + mean).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return [image.permute(1, 2, 0).numpy() for image in pixels]
+    return _Samples(names, batch, as_seen(model.preprocess([image for _, image in read]), model.preprocessing))
 
 
 def _sample_facts(head: Head, shown: _Samples, found: Atoms, arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:

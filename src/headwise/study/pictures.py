@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from ..contracts import Backbone, Progress
+from ..contracts import Backbone, Preprocessing, Progress
 from ..dissect import Dissection, dissect, overlays
 from ..heads.compare import HeadResult, Splits
 from ..heads.explain import TokenUse, token_use
 from ..tokens import ImageSamples, TokenStore, read_photographs
 
-__all__ = ["dissection_facts", "dissection_pictures", "shown_head", "token_use_pictures", "use_facts"]
+__all__ = ["as_seen", "dissection_facts", "dissection_pictures", "shown_head", "token_use_pictures", "use_facts"]
 
 MOST_EXAMPLES = 12  # one a class; with more classes the page would be mostly these
 
@@ -116,10 +118,17 @@ def dissection_pictures(model: Backbone, arrays: dict[str, NDArray[Any]], tell: 
 def dissection_facts(found: Dissection) -> dict[str, Any]:
     """Numbers of a dissection, with the chance band that the report draws."""
     # the map shows weighted cosines, so its band is theirs: the widest of the permutation bands
-    return {**found.to_dict(), "chance": float(found.weighted_chance.max()), "mode_chance": found.chance}
+    return {**found.to_dict(), "chance": float(found.weighted_chance.nan_to_num(0).max()), "mode_chance": found.chance}
 
 
 def _square(image: Image.Image) -> Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
+
+
+def as_seen(batch: Tensor, told: Preprocessing) -> list[NDArray[Any]]:
+    """The pictures as the backbone saw them, resized and cropped, so that patches lie where they belong."""
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (told.mean, told.std))
+    pixels = (batch.cpu().float() * std + mean).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return [image.permute(1, 2, 0).numpy() for image in pixels]

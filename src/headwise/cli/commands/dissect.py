@@ -1,14 +1,26 @@
-"""``headwise dissect``: what every attention head of a model does, as a table."""
+"""``headwise dissect``: what every attention head of a model does, as a table and as a page to explore."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from ..console import out, paragraph, print_json, say
-from ..options import DeviceOption, JsonOption, SeedOption
+from ..console import out, paragraph, print_json, progress_bars, say
+from ..options import (
+    BatchOption,
+    DeviceOption,
+    JsonOption,
+    MaxTokensOption,
+    OverwriteOption,
+    SeedOption,
+    StrictOption,
+    TextColumnOption,
+    text_columns,
+)
 
 if TYPE_CHECKING:
     from ...dissect import Dissection
@@ -38,12 +50,24 @@ def command(
     ],
     images: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--images", metavar="PATH", help="Images to check on; without it, photographs of the package"),
+        typer.Option("--images", metavar="PATH", help="Images to look at; without it, photographs of the package"),
     ] = None,
-    num_images: Annotated[int, typer.Option("--num-images", min=1, help="Images used, spread over those given")] = 8,
+    texts: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--text", metavar="FILE", help="Texts to look at: a table (CSV, TSV) with a column text, or a line each"
+        ),
+    ] = None,
+    text_column: TextColumnOption = None,
+    max_tokens: MaxTokensOption = None,
+    checked: Annotated[
+        int, typer.Option("--check", min=1, help="Images or texts on which the logits are checked, spread over all")
+    ] = 8,
     layers: Annotated[
-        Optional[list[int]],  # noqa: UP045
-        typer.Option("--layer", min=0, help="Layer to print, from 0; may be repeated. Without it, all"),
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--layers", "--layer", metavar="0,5,-1", help="Layers to print and to show examples of; -1 is the last"
+        ),
     ] = None,
     context: Annotated[
         Optional[int],  # noqa: UP045
@@ -52,58 +76,107 @@ def command(
     fold: Annotated[bool, typer.Option(help="Fold the norm in front of each layer into its modes")] = True,
     folder: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", "-o", metavar="DIR", help="Folder for dissection.json and dissection.safetensors"),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for the dissection (JSON, safetensors), examples and the page"
+        ),
     ] = None,
+    examples: Annotated[
+        int,
+        typer.Option(
+            "--examples",
+            min=0,
+            help="With --out: images or texts among which those that excite each mode are looked for",
+        ),
+    ] = 1000,
+    modes: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--modes", min=1, help="With --out: leading modes whose directions are written; as many as fit 512 MiB"
+        ),
+    ] = None,
+    page_size: Annotated[
+        str, typer.Option("--page-size", metavar="SIZE", help="With --out: what the page may take (900KB, 20MB)")
+    ] = "20MB",
+    batch_size: BatchOption = 32,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
+    strict: StrictOption = False,
     json: JsonOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    """Take the query-key interaction of every attention head apart, and prove it on images.
+    """Take the query-key interaction of every attention head apart, and prove it on images or texts.
 
     Weighted cosine (1: tokens look for their like, 0: for something else) beside its chance band, effective rank, what
-    the logits' variance comes from, and how much attention prefix tokens, sinks and high-norm patches take.
+    the logits' variance comes from, and how much attention prefix tokens, sinks and high-norm patches take. With --out
+    also a page to explore in a browser: each attention head, its modes, and what excites them. A run that is stopped
+    goes on from what is in the folder.
     """
     from ...backbones import load_backbone
-    from ...dissect import dissect
+    from ...checks import as_bytes
     from ...errors import InputError
+    from ...study import explore
 
+    if images is not None and texts is not None:
+        raise InputError("--images and --text are both given; a model takes one of them")
+    numbers, room = _numbers(layers), as_bytes("--page-size", page_size)
     loaded: Any = load_backbone(model, device)
-    batch = None
-    if hasattr(loaded, "preprocess"):
-        batch = loaded.preprocess(_pictures(images, num_images)).to(loaded.device)
-    elif images is not None:
+    if images is not None and not hasattr(loaded, "preprocess"):
         raise InputError(f"{model} takes no images; leave --images out")
-    else:
-        say(f"{model} takes no images: nothing is checked or measured; from Python, give its inputs (check=...)")
-    found = dissect(loaded, batch, fold=fold, context=context, seed=seed)
-    for layer in layers or ():
-        if layer >= len(found.modes):
-            raise InputError(f"{model} has layers 0 to {len(found.modes) - 1}, got {layer}")
-    if folder is not None:
-        found.save(folder)
+    if texts is not None and not hasattr(loaded, "preprocess"):
+        raise InputError(f"{model} takes no texts (its folder holds no tokenizer); leave --text out")
+    about = getattr(loaded, "description", "")
+    if "stored in" in about:
+        say(f"{model}: {about}")
+    if images is None and texts is None and not hasattr(loaded, "grid"):
+        what = "no texts are given (--text FILE)" if hasattr(loaded, "encode") else f"{model} takes no images"
+        say(f"{what}: nothing is checked or measured; from Python, give its inputs (check=...)")
+    with progress_bars(quiet=folder is None) as progress:
+        made = explore(
+            loaded,
+            images if texts is None else texts,
+            folder,
+            columns=text_columns(text_column, None),
+            layers=numbers,
+            checked=checked,
+            examples=0 if folder is None else examples,
+            modes=modes,
+            context=context,
+            fold=fold,
+            max_tokens=max_tokens,
+            max_bytes=room or 0,
+            batch_size=batch_size,
+            seed=seed,
+            strict=strict,
+            overwrite=overwrite,
+            progress=progress,
+            announce=say,
+            command=shlex.join(["headwise", *sys.argv[1:]]),
+        )
+    found = made.dissection
     if json:
         print_json(found.to_dict())
         return
-    _print(found, layers)
+    _print(found, numbers)
     if folder is not None:
         out.print(f"dissection: {folder}", markup=False, soft_wrap=True)
+        out.print(f"page: {made.page}", markup=False, soft_wrap=True)
 
 
-def _pictures(path: str | None, count: int) -> list[Any]:
-    import numpy as np
-
+def _numbers(layers: list[str] | None) -> list[int] | None:
+    """Numbers of layers, from options that may each hold several."""
     from ...errors import InputError
-    from ...tokens import ImageSamples, open_samples, read_photographs
 
-    samples = read_photographs() if path is None else open_samples(path)
-    if not isinstance(samples, ImageSamples):
-        raise InputError(f"{path} holds no images; give an image, a folder of images or a list of them")
-    rows = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
-    return [samples.image(int(i)) for i in rows]
+    if layers is None:
+        return None
+    try:
+        return [int(part) for option in layers for part in option.split(",")]
+    except ValueError:
+        raise InputError(f"--layers takes numbers such as 0,5,-1, got {','.join(layers)}") from None
 
 
 def _print(found: Dissection, layers: list[int] | None) -> None:
-    rows = [row for row in found.heads if not layers or row["layer"] in layers]
+    shown = range(len(found.modes)) if not layers else [i % len(found.modes) for i in layers]
+    rows = [row for row in found.heads if row["layer"] in shown]
     columns = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
     lines = [[COLUMNS[name] for name in columns], *([_written(row.get(name)) for name in columns] for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]

@@ -14,11 +14,14 @@ from .forecast import NUMBERS as FORECAST
 
 def command(
     what: Annotated[
-        str, typer.Argument(metavar="PATH|BACKBONE", help="A study, store, head or forecast folder, or a backbone")
+        str,
+        typer.Argument(
+            metavar="PATH|BACKBONE", help="A study, store, head, forecast or dissection folder, or a backbone"
+        ),
     ],
     json: JsonOption = False,
 ) -> None:
-    """Describe a study, a token store, a saved head, a forecast or a backbone."""
+    """Describe a study, a token store, a saved head, a forecast, a dissection or a backbone."""
     facts = _facts(what)
     if json:
         print_json(facts)
@@ -86,15 +89,17 @@ def _facts(what: str) -> dict[str, Any]:
         }
     if (path / FORECAST).exists():
         return _forecast_facts(path)
+    if (path / "dissection.json").exists():
+        return _dissection_facts(path)
     if path.exists():
-        raise InputError(f"{what} is no study, token store, head or forecast made by headwise")
+        raise InputError(f"{what} is no study, token store, head, forecast or dissection made by headwise")
     from ...backbones import list_backbones, load_backbone
     from ...contracts import TextPreprocessing
 
     if what.partition("/")[0] not in list_backbones():
         raise InputError(
-            f"{what} is neither a folder made by headwise (a study, a token store, a head, a forecast) nor a backbone; "
-            f"backbones are {', '.join(list_backbones())}"
+            f"{what} is neither a folder made by headwise (study, token store, head, forecast, dissection) nor a "
+            f"backbone; backbones are {', '.join(list_backbones())}"
         )
     model: Any = load_backbone(what)
     seen = getattr(model, "preprocessing", None)  # none of a module alone
@@ -130,6 +135,30 @@ def _forecast_facts(path: Path) -> dict[str, Any]:
         "modes above the noise": data["spectrum"]["visible_modes"],
         **{f"probe of depth {curve['depth']}": _probe(curve) for curve in data["curves"]},
         "headwise": data["headwise_version"],
+    }
+
+
+def _dissection_facts(path: Path) -> dict[str, Any]:
+    from ...dissect import Dissection, load_examples
+    from ...files import MARKER, read_json
+
+    found = Dissection.load(path)
+    settings = read_json(path / MARKER).get("config", {}) if (path / MARKER).exists() else {}
+    examples = path / "examples.safetensors"
+    page = path / "explorer.html"
+    means = [sum(row) / len(row) for row in found.to_dict()["weighted_cosine"] if None not in row]
+    return {
+        "kind": "dissection",
+        "model": settings.get("model"),
+        "layers": len(found.modes),
+        "attention heads": sum(len(each.sigma) for each in found.modes),
+        "modes of an attention head": max(each.sigma.shape[1] for each in found.modes),
+        "of these with directions": max(each.u.shape[1] for each in found.modes),
+        "norm folded in": found.modes[0].norm_folded,
+        "largest difference of logits": None if found.difference is None else float(f"{found.difference:.2g}"),
+        "weighted cosine": f"{means[0]:+.2f} in the first layer, {means[-1]:+.2f} in the last" if means else None,
+        "samples with examples": load_examples(examples)[0].num_samples if examples.exists() else 0,
+        "page": str(page) if page.exists() else None,
     }
 
 

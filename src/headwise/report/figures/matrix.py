@@ -23,7 +23,7 @@ def matrix_table(
     text: Callable[[float | None], str],
     colour: Callable[[float, str], str],
     corner: str = "",
-    marked: Callable[[float], bool] | None = None,
+    marked: Callable[[int, int], bool] | None = None,
     class_: str = "",
 ) -> Markup:
     """Table with a coloured cell for each number.
@@ -36,7 +36,7 @@ def matrix_table(
     text : what is printed in a cell
     colour : background ``#rrggbb`` of a value in theme "light" or "dark"
     corner : printed in the corner, for example "layer \\ head"
-    marked : which values are hatched
+    marked : which cells, by row and column, are hatched
     class_ : another class of the table
     """
     # Long column names stand upright, so that cells stay narrow.
@@ -44,10 +44,10 @@ def matrix_table(
     names = (tag("th", tag("span", _cut(c, 20)), scope="col", title=c, class_=upright) for c in columns)
     head = tag("tr", [tag("th", corner, scope="col"), *names])
     body = []
-    for name, line in zip(rows, values, strict=True):
+    for row, (name, line) in enumerate(zip(rows, values, strict=True)):
         cells = []
-        for value in line:
-            hatched = value is not None and marked is not None and marked(value)
+        for column, value in enumerate(line):
+            hatched = value is not None and marked is not None and marked(row, column)
             style = None if value is None else cell_style(colour(value, "light"), colour(value, "dark"))
             said = [text(value), tag("span", " in the chance band", class_="unseen")] if hatched else text(value)
             cells.append(tag("td", said, style=style, class_="hatched" if hatched else None))

@@ -23,6 +23,8 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     chance = fmt.finite(dissection.get("chance"))
     # The scale is symmetric about 0 and never finer than ±0.5, so that noise does not shine.
     reach = max([0.5, *(abs(v) for line in cosines for v in line if v is not None)])
+    bands = _matrix(dissection.get("weighted_chance"))
+    inside = _inside(cosines, bands, chance)
     rows, columns = _names(cosines)
     table = matrix_table(
         cosines,
@@ -32,11 +34,13 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         fmt.signed,
         lambda v, theme: diverging(v / reach, theme),
         corner="layer ╲ head",
-        marked=None if chance is None else lambda v: abs(v) <= chance,
+        marked=lambda i, j: inside[i][j],
     )
     return {
         "table": table,
-        "reading": " ".join(filter(None, (_reading(cosines, chance), _about(dissection.get("about"))))),
+        "reading": " ".join(
+            filter(None, (_reading(cosines, chance, inside, bool(bands)), _about(dissection.get("about"))))
+        ),
         "chance": None if chance is None else fmt.significant(chance, 2),
         "reach": fmt.significant(reach, 2),
         "ramp": {theme: ",".join(diverging(i / 4 - 1, theme) for i in range(9)) for theme in ("light", "dark")},
@@ -55,7 +59,17 @@ def _names(values: Matrix) -> tuple[list[str], list[str]]:
     return [str(i) for i in range(len(values))], [str(i) for i in range(len(values[0]))]
 
 
-def _reading(cosines: Matrix, chance: float | None) -> str:
+def _inside(cosines: Matrix, bands: Matrix, chance: float | None) -> list[list[bool]]:
+    """Which attention heads lie in their chance bands: each in its own where that is known."""
+
+    def within(i: int, j: int) -> bool:
+        value, band = cosines[i][j], bands[i][j] if bands else chance
+        return value is not None and band is not None and abs(value) <= band
+
+    return [[within(i, j) for j in range(len(line))] for i, line in enumerate(cosines)]
+
+
+def _reading(cosines: Matrix, chance: float | None, inside: Sequence[Sequence[bool]], own: bool) -> str:
     means = [sum(known) / len(known) if (known := [v for v in line if v is not None]) else None for line in cosines]
     first, last = means[0], means[-1]
     said = ""
@@ -69,11 +83,11 @@ def _reading(cosines: Matrix, chance: float | None) -> str:
         (high, i, j), (low, k, m) = max(flat), min(flat)
         said += f"Highest: layer {i}, head {j} ({fmt.signed(high)}); lowest: layer {k}, head {m} ({fmt.signed(low)}). "
         if chance is not None:
-            inside = sum(abs(v) <= chance for v, _, _ in flat)
+            each = "; each has its own, no wider than this" if own else ""
             said += (
-                f"{inside} of {len(flat)} attention heads lie in the chance band of ±{fmt.significant(chance, 2)} "
-                "(hatched): their cosine is no "
-                "larger than that of unrelated weights."
+                f"{sum(map(sum, inside))} of {len(flat)} attention heads lie in the chance band of "
+                f"±{fmt.significant(chance, 2)} (hatched{each}): their cosine is "
+                "no larger than that of unrelated weights."
             )
     return said.strip()
 

@@ -16,7 +16,7 @@ from .arrays import image_array_samples, read_arrays
 from .digits import read_digits, read_photographs
 from .folder import IMAGE_SUFFIXES, read_folder
 from .table import read_table, table_columns
-from .texts import TEXT_COLUMNS, read_texts
+from .texts import TEXT_COLUMNS, read_lines, read_texts
 from .unlabelled import read_images
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "read_digits",
     "read_folder",
     "read_images",
+    "read_lines",
     "read_photographs",
     "read_table",
     "read_texts",
@@ -43,7 +44,8 @@ _ACCEPTED = (
 )
 _ACCEPTED_UNLABELLED = (
     f"one of the built-in sets ({', '.join(DATA_SETS)}), a token store, an image or a folder of images, "
-    "a .csv or .tsv list of images (path) or of texts (text), or arrays (.npy, .npz, .safetensors)"
+    "a .csv or .tsv list of images (path) or of texts (text), a .txt file of texts, one a line, or arrays (.npy, .npz, "
+    ".safetensors)"
 )
 
 
@@ -89,7 +91,8 @@ def open_samples(
     ----------
     path_or_name : path or str
         What `open_data` takes, and without labels: one image, a folder of images in any subfolders, a list of images
-        with the column ``path`` or of texts with the column ``text``, a file of arrays.
+        with the column ``path`` or of texts with the column ``text``, a ``.txt`` file of texts, one a line, a file of
+        arrays.
     columns : (str, str), optional
         As in `open_data`; labels are not read.
 
@@ -154,13 +157,15 @@ def _find(
         named = table_columns(path)
         if columns is None and not {"path", TEXT_COLUMNS[0]} & set(named):
             raise InputError(
-                f"{path} has no column 'path'; the first line must name path (of images) or text (it says "
-                f"{', '.join(named) or 'nothing'}). Other columns of texts and labels: columns=(TEXT, LABEL), or "
-                "--text-column and --label-column on the command line"
+                f"{path} has no column 'path' of images and no column 'text' of texts; the first line must name one of "
+                f"them (it says {', '.join(named) or 'nothing'}). Other columns of texts and labels: "
+                "columns=(TEXT, LABEL), or --text-column on the command line, and --label-column where labels are read"
             )
         if columns is not None or "path" not in named:
             return read_texts(path, columns or TEXT_COLUMNS, labelled)
         return read_table(path, labelled)
+    if not labelled and suffix == ".txt":
+        return read_lines(path)
     if suffix in (".npy", ".npz", ".safetensors"):
         return read_arrays(path, labelled=labelled)
     raise InputError(f"{path} is not data that headwise knows; give {accepted}")

@@ -1,9 +1,10 @@
-"""A CSV or TSV file of texts and their labels."""
+"""A CSV or TSV file of texts and their labels, or a plain file of texts, one a line."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..table import as_splits, hash_samples, no_labels
 from .folder import join_fingerprint, plain_name
 from .table import class_codes, table_rows
 
-__all__ = ["TEXT_COLUMNS", "read_texts"]
+__all__ = ["TEXT_COLUMNS", "read_lines", "read_texts"]
 
 TEXT_COLUMNS = ("text", "label")
 """Names of the columns of texts and of labels, where no others are given."""
@@ -70,11 +71,8 @@ def read_texts(
     faults = {i: "empty" for i, value in enumerate(texts) if not value}
     if len(faults) == len(texts):
         raise InputError(f"{file}: all {len(texts)} texts in column {text!r} are empty")
-    content = np.array(list(hashlib.sha256("\0".join(texts).encode()).digest()), dtype=np.uint8)
     if not labelled:
-        none = no_labels(len(ids))
-        known = join_fingerprint(hash_samples(ids, none, (), None, None), content)
-        return TextSamples(ids, none, (), texts, said, known, faults=faults)
+        return _unlabelled(file, texts, lines)
     for line, row in rows:
         empty = [name for name in (label, "group") if row.get(name) == ""]
         if empty:
@@ -88,5 +86,55 @@ def read_texts(
     labels, names = class_codes([row[label] for _, row in rows], file)
     split = as_splits([row["split"] for _, row in rows], len(rows)) if "split" in rows[0][1] else None
     groups = np.array([row["group"] for _, row in rows]) if "group" in rows[0][1] else None
-    known = join_fingerprint(hash_samples(ids, labels, names, split, groups), content)
+    known = join_fingerprint(hash_samples(ids, labels, names, split, groups), _content(texts))
     return TextSamples(ids, labels, names, texts, f"{said}, {len(names)} classes", known, split, groups, faults)
+
+
+def read_lines(path: str | os.PathLike[str]) -> TextSamples:
+    """Read texts without labels from a plain file, one a line. Empty lines are left out, and named.
+
+    Parameters
+    ----------
+    path : path
+        A file in UTF-8.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is no text in UTF-8, or has no line with a text.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "notes.txt")
+    ...     _ = file.write_text("see you\\n\\nwin now\\n")
+    ...     notes = read_lines(file)
+    >>> notes.text(2), dict(notes.faults)
+    ('win now', {1: 'empty'})
+    """
+    file = Path(path)
+    try:
+        with file.open(encoding="utf-8-sig") as handle:
+            texts = tuple(line.strip() for line in handle)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no text in UTF-8: {error.reason}; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    if not any(texts):
+        raise InputError(f"{file} holds no texts; one is needed, and each line is one")
+    return _unlabelled(file, texts, range(1, len(texts) + 1))
+
+
+def _unlabelled(file: Path, texts: tuple[str, ...], lines: Iterable[int]) -> TextSamples:
+    ids = tuple(f"line {line}" for line in lines)
+    none = no_labels(len(ids))
+    known = join_fingerprint(hash_samples(ids, none, (), None, None), _content(texts))
+    said = f"texts {plain_name(file.name)}: {len(texts)} texts"
+    faults = {i: "empty" for i, value in enumerate(texts) if not value}
+    return TextSamples(ids, none, (), texts, said, known, faults=faults)
+
+
+def _content(texts: Sequence[str]) -> np.ndarray:
+    return np.array(list(hashlib.sha256("\0".join(texts).encode()).digest()), dtype=np.uint8)
