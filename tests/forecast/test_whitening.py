@@ -94,3 +94,12 @@ def test_other_features_do_not_fit():
         found(np.ones((3, 5)))
     with pytest.raises(InputError, match="leave nothing over"):
         found.adapted(gaussian(5, 4))
+
+
+def test_a_sample_that_is_alone_in_a_direction_says_nothing_of_others():
+    rng = np.random.default_rng(0)
+    features = np.concatenate([rng.normal(size=(400, 20)), np.zeros((400, 2))], axis=1)
+    features[7, 20] = features[9, 21] = 5.0
+    found = whiten(features)
+    assert found.num_directions == 22
+    assert found.unseen == pytest.approx(400 / (400 - 22), rel=0.05)

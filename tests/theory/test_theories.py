@@ -77,3 +77,13 @@ def test_modules_of_the_room_need_no_import():
 def test_unknown_theory():
     with pytest.raises(InputError, match="did you mean deep_linear"):
         THEORIES.get("deep_liner")
+
+
+@pytest.mark.parametrize("name", THEORIES.names())
+def test_what_is_no_configuration_is_refused(name):
+    theory = THEORIES.get(name)
+    for wrong in (None, theory.config, "deep_linear"):
+        with pytest.raises(InputError, match=rf"takes a {theory.config.__name__}, got"):
+            theory.predict(wrong)
+        with pytest.raises(InputError, match=rf"takes a {theory.config.__name__}, got"):
+            theory.simulate(wrong, [0])

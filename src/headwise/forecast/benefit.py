@@ -78,6 +78,8 @@ class Benefit:
             return "nothing of the first label set is visible at this sample size, so no benefit can be forecast"
         if not self.visible_modes:
             return "nothing of the auxiliary labels is visible at their sample size; they can only add noise"
+        if abs(self.value) < 5e-4:
+            return "joint training is forecast to make no difference"
         if self.value > 0:
             return f"joint training is forecast to lower the least error by {self.value:.1%} of the signal"
         return f"joint training is forecast to raise the least error by {-self.value:.1%} of the signal"

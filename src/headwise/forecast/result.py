@@ -87,8 +87,8 @@ class Forecast:
             f"{found.num_visible} of {len(found.values)} {self.status.value}"
             if found.num_visible
             else self.status.value,
-            f"of the labels' variance {found.signal:.1%} is linear in the features, {found.noise_share:.1%} is noise "
-            "to a linear probe",
+            f"of the labels' variance {found.signal / (found.signal + found.noise_share):.1%} is linear in the "
+            "features, the rest is noise to a linear probe",
         ]
         for curve in self.curves:
             said.append(_said(curve))

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 FLOOR = 1e-8
 """Directions with less than this share of the largest variance are the rounding of stored tokens."""
 FOLDS = 10
+ALONE = 0.9
+"""Leverage from which a sample is alone in a direction, where the others hold at least two samples for each."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,10 @@ def whiten(features: ArrayLike, n_components: int | None = None) -> Whitening:
     `Whitening.unseen` is needed because the held-out error is measured on samples that the whitening has not seen.
     Where all directions are kept it follows exactly from the leverages: without sample i the squared length of its
     whitened features is ``n l / (1 - l)`` with the leverage ``l`` of the sample; the factor ``1 / (1 - r / n)`` of
-    Gaussian features takes it from n - 1 samples to n. Where directions are chosen by their variance the choice itself
-    fits the samples, so it is measured on held-out tenths.
+    Gaussian features takes it from n - 1 samples to n. With at least two samples a direction, those with a leverage
+    above 0.9 are left out of the mean: each is alone in a direction (a pixel that is dark everywhere else), which
+    would not be there without it, so that nothing would be learned along it. Where directions are chosen by their
+    variance the choice itself fits the samples, so it is measured on held-out tenths.
 
     Raises
     ------
@@ -226,6 +230,8 @@ def _left_out(whitened: Floats) -> float:
     """Mean squared coordinate of each sample after whitening without it, from the leverages, taken to all samples."""
     n, r = whitened.shape
     leverage = (whitened**2).sum(1) / (n - 1)
+    if n >= 2 * r:
+        leverage = leverage[leverage <= ALONE]
     lengths = n * leverage / np.maximum(1 - leverage, 1 / n)
     return float(lengths.mean() / r * (1 - r / (n - 1)) / (1 - r / n))
 

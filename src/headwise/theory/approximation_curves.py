@@ -15,7 +15,7 @@ from ..errors import InputError
 from . import THEORIES
 from .cosine_ridges import KINDS, CosineSeries, Kind, Ridges, cosine_series, ridges
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_one_of
+from .inputs import as_row, check_one_of, on
 from .measured_layer import ApproximateLayer, compile_layer, measure
 
 __all__ = ["TARGETS", "Approximation", "predict", "simulate"]
@@ -96,6 +96,7 @@ class Approximation:
             raise InputError(f"knots must be increasing whole numbers of at least 1, got {self.knots!r}")
 
 
+@on(Approximation)
 def predict(config: Approximation) -> Curves:
     r"""Bounds of the error, by source, against the number of hidden units.
 
@@ -136,6 +137,7 @@ def predict(config: Approximation) -> Curves:
     return _curves(config, layers, [astuple(layer.bound) for layer in layers])
 
 
+@on(Approximation)
 def simulate(config: Approximation, seeds: Sequence[int] = range(5)) -> Curves:
     """Errors that a search over the box finds, by source, for the same layers; the mean over searches.
 

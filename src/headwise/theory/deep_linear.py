@@ -26,7 +26,7 @@ from ..errors import InputError
 from . import THEORIES
 from .curves import Curves, Floats, Theory, over_seeds
 from .gradient_flow import small_layers, train
-from .inputs import as_row, check_one_of, check_rank
+from .inputs import as_row, check_one_of, check_rank, check_strength, on
 from .mode_growth import mode_strengths, time_to_learn
 from .random_matrix import Imprint, draw, imprint
 from .stopping import Stop, best_stop, draw_error, learning_end, teacher_error
@@ -96,7 +96,7 @@ class DeepLinear:
         for name in ("num_inputs", "num_outputs", "hidden", "depth"):
             check_whole(name, getattr(self, name), 1)
         check_whole("num_times", self.num_times, 2)
-        object.__setattr__(self, "strengths", as_row("strengths", self.strengths))
+        object.__setattr__(self, "strengths", as_row("strengths", self.strengths, check=check_strength))
         for name in ("start", "leak") if self.end is None else ("start", "leak", "end"):
             check_number(name, getattr(self, name))
         check_one_of("labels", self.labels, get_args(Labels))
@@ -160,6 +160,7 @@ def best_stopping(config: DeepLinear) -> Stop:
     return best_stop(lambda t: teacher_error(seen, *_student(config, seen, t)), end)
 
 
+@on(DeepLinear)
 def predict(config: DeepLinear) -> Curves:
     """Training and test error over time in closed form; random labels have no test error.
 
@@ -199,6 +200,7 @@ def modes(config: DeepLinear) -> Curves:
     return Curves(title, "time", times, series, unit="tau", value="strength of the mode (noise = 1)")
 
 
+@on(DeepLinear)
 def simulate(config: DeepLinear, seeds: Sequence[int] = range(5)) -> Curves:
     """The same errors of students trained on drawn teachers and noise; the mean over seeds.
 

@@ -23,7 +23,7 @@ from ..checks import check_nonnegative, check_number, check_whole
 from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import check_one_of
+from .inputs import check_one_of, on
 from .integration import integrate
 
 __all__ = ["GrowthLaw", "margin", "predict", "signal", "simulate", "snap_time"]
@@ -168,6 +168,7 @@ def snap_time(config: GrowthLaw) -> float:
     return (2 * (config.vocabulary - 1) * x - 1) * config.num_classes / (config.vocabulary * config.rate_y)
 
 
+@on(GrowthLaw)
 def predict(config: GrowthLaw) -> Curves:
     r"""Logits of the common token and of the distinct tokens of a class in time, in closed form.
 
@@ -213,6 +214,7 @@ def predict(config: GrowthLaw) -> Curves:
     return _curves(config, -growth, distinct_tokens.compete(config.probabilities, growth / config.num_classes))
 
 
+@on(GrowthLaw)
 def simulate(config: GrowthLaw, seeds: Sequence[int] = range(5)) -> Curves:
     """Gradient flow of the model itself, decoder and attention together, integrated numerically; the mean over seeds.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from numbers import Real
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,34 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import check_number
 from ..errors import InputError, unknown_name
 
-__all__ = ["as_row", "check_cosine", "check_one_of", "check_rank", "not_negative"]
+__all__ = ["as_row", "check_cosine", "check_one_of", "check_rank", "check_strength", "not_negative", "on"]
+
+STRONGEST = 1e6
+"""Of a mode, in units of the noise: its square and its exponentials are numbers still."""
+MOST_ENTRIES = 10**8
+"""Of a matrix that is drawn and decomposed."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def on(config: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator of ``predict`` and ``simulate``: refuses what is no ``config`` in the first place."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = args[0] if args else kwargs.get("config")
+            if not isinstance(given, config):
+                raise InputError(
+                    f"{function.__module__}.{function.__name__} takes a {config.__name__}, got "
+                    f"{given.__name__ if isinstance(given, type) else type(given).__name__}"
+                )
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def not_negative(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -60,8 +88,18 @@ def check_cosine(name: str, value: Any) -> None:
         raise InputError(f"{name} is a cosine, from -1 to 1, got {value!r}")
 
 
+def check_strength(name: str, value: Any) -> None:
+    """Refuse what is no strength of a mode: a positive number below a million, in units of the noise."""
+    check_number(name, value, below=STRONGEST)
+
+
 def check_rank(rank: int, num_inputs: int, num_outputs: int) -> None:
-    """Refuse more singular values than a matrix of these sides has."""
+    """Refuse a matrix that is too large to be drawn, and more singular values than one of these sides has."""
+    if num_inputs * num_outputs > MOST_ENTRIES:
+        raise InputError(
+            f"a {num_outputs:,} x {num_inputs:,} matrix has more than {MOST_ENTRIES:,} entries; the theory is one of "
+            "large matrices, and some hundred inputs and outputs show it"
+        )
     smaller = min(num_inputs, num_outputs)
     if rank > smaller:
         raise InputError(

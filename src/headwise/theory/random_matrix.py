@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import check_number, check_whole
 from . import THEORIES
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_rank, not_negative
+from .inputs import as_row, check_rank, check_strength, not_negative, on
 from .marchenko_pastur import bulk_edges, bulk_quantiles
 
 __all__ = [
@@ -210,9 +210,10 @@ class RandomMatrix:
     def __post_init__(self) -> None:
         check_whole("num_inputs", self.num_inputs, 1)
         check_whole("num_outputs", self.num_outputs, 1)
-        object.__setattr__(self, "strengths", as_row("strengths", self.strengths))
+        object.__setattr__(self, "strengths", as_row("strengths", self.strengths, check=check_strength))
 
 
+@on(RandomMatrix)
 def predict(config: RandomMatrix) -> Curves:
     """Singular value and overlaps of the strongest mode of the data, in the limit of large matrices.
 
@@ -225,6 +226,7 @@ def predict(config: RandomMatrix) -> Curves:
     return _curves(config, outlier(s, aspect), output_overlap(s, aspect), input_overlap(s, aspect))
 
 
+@on(RandomMatrix)
 def simulate(config: RandomMatrix, seeds: Sequence[int] = range(5)) -> Curves:
     """The same of drawn teachers and noise, by singular value decomposition; the mean over seeds.
 

@@ -24,7 +24,7 @@ from ..checks import check_flag, check_nonnegative, check_number, check_whole
 from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_one_of
+from .inputs import as_row, check_one_of, on
 from .optimizers import adam, heavy_ball
 
 __all__ = ["ScanAndSnap", "entropy_of_rates", "predict", "simulate", "winners"]
@@ -121,6 +121,7 @@ class ScanAndSnap:
         return weights / weights.sum(1, keepdims=True)
 
 
+@on(ScanAndSnap)
 def predict(config: ScanAndSnap) -> Curves:
     r"""Training on the exact mean gradient of infinitely long sequences.
 
@@ -158,6 +159,7 @@ def predict(config: ScanAndSnap) -> Curves:
     return _train(replace(config, start_spread=0.0), lambda: exact, np.random.default_rng(0))
 
 
+@on(ScanAndSnap)
 def simulate(config: ScanAndSnap, seeds: Sequence[int] = range(5)) -> Curves:
     """Training on sampled batches of sequences of the configured length: the curves of `predict`, mean over seeds.
 

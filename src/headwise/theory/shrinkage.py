@@ -24,7 +24,7 @@ from ..errors import InputError
 from . import THEORIES
 from .curves import Curves, Floats, Theory, over_seeds
 from .deep_linear import DeepLinear, best_stopping
-from .inputs import as_row, not_negative
+from .inputs import as_row, check_strength, not_negative, on
 from .marchenko_pastur import bulk_edges, noise_scale
 from .random_matrix import draw, imprint, threshold
 from .stopping import least_draw_error
@@ -142,10 +142,11 @@ class Shrinkage:
     def __post_init__(self) -> None:
         for name in ("num_inputs", "num_outputs", "depth"):
             check_whole(name, getattr(self, name), 1)
-        object.__setattr__(self, "strengths", as_row("strengths", self.strengths))
+        object.__setattr__(self, "strengths", as_row("strengths", self.strengths, check=check_strength))
         check_number("start", self.start)
 
 
+@on(Shrinkage)
 def predict(config: Shrinkage) -> Curves:
     """Error of the shrunk estimate, and the least error of gradient descent over its time.
 
@@ -165,6 +166,7 @@ def predict(config: Shrinkage) -> Curves:
     return _curves(config, shrunk, stopped)
 
 
+@on(Shrinkage)
 def simulate(config: Shrinkage, seeds: Sequence[int] = range(5)) -> Curves:
     """The same on drawn teachers and noise; the mean over seeds.
 

@@ -23,7 +23,7 @@ from ..checks import check_number, check_whole
 from ..errors import InputError
 from . import THEORIES
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_cosine, check_one_of
+from .inputs import as_row, check_cosine, check_one_of, check_strength, on
 from .joint_teacher import JointTeacher, Share, best_on_task, pair
 from .stopping import least_draw_error
 
@@ -74,7 +74,7 @@ class Transfer:
             check_whole(name, getattr(self, name), 1)
         for name in ("strength", "start"):
             check_number(name, getattr(self, name))
-        object.__setattr__(self, "auxiliary", as_row("auxiliary", self.auxiliary))
+        object.__setattr__(self, "auxiliary", as_row("auxiliary", self.auxiliary, check=check_strength))
         alignments = as_row("alignments", self.alignments, "numbers from -1 to 1", check_cosine)
         object.__setattr__(self, "alignments", alignments)
         check_one_of("share", self.share, get_args(Share))
@@ -88,6 +88,7 @@ class Transfer:
         return shared, (own, self.auxiliary_size), (shared / self.num_inputs) ** 0.5
 
 
+@on(Transfer)
 def predict(config: Transfer) -> Curves:
     """Benefit of the auxiliary task over alignment, a curve for each of its strengths.
 
@@ -110,6 +111,7 @@ def predict(config: Transfer) -> Curves:
     return _curves(config, np.array(found))
 
 
+@on(Transfer)
 def simulate(config: Transfer, seeds: Sequence[int] = range(5)) -> Curves:
     """The same from drawn teachers and noise, with students along the modes of each draw; the mean over seeds.
 
