@@ -9,7 +9,11 @@ from typing import Any
 
 import headwise
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(Path(__file__).parents[1] / "benchmarks")]
+
+from harness.machine import declare_torchvision_operators  # noqa: E402 - beside the benchmarks
+
+torchvision_operators = declare_torchvision_operators()  # kept: the page about a text model imports transformers
 
 project = "headwise"
 author = "The headwise authors"

@@ -138,7 +138,7 @@ def test_modes_by_name():
         ({"strengths": 3.0}, "row of positive numbers"),
         ({"strengths": (1.0,) * 51}, "rank 51"),
         ({"strengths": (1e200,)}, r"below 1e\+06"),
-        ({"num_inputs": 10**6, "num_outputs": 10**6}, "more than 100,000,000 entries"),
+        ({"num_inputs": 10**6, "num_outputs": 10**6}, "at most 100,000,000"),
         ({"start": -1}, "start"),
         ({"end": float("inf")}, "end"),
         ({"num_times": 1}, "num_times"),

@@ -87,3 +87,14 @@ def test_what_is_no_configuration_is_refused(name):
             theory.predict(wrong)
         with pytest.raises(InputError, match=rf"takes a {theory.config.__name__}, got"):
             theory.simulate(wrong, [0])
+
+
+@pytest.mark.parametrize("name", THEORIES.names())
+def test_sizes_that_no_memory_holds_are_refused_at_once(name):
+    theory = THEORIES.get(name)
+    sizes = [
+        f.name for f in fields(theory.config) if f.name.startswith("num_") or f.name in ("grid", "batch", "length")
+    ]
+    for size in sizes:
+        with pytest.raises(InputError):
+            theory.simulate(theory.config(**{size: 10**9}), [0])

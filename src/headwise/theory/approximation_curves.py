@@ -86,7 +86,7 @@ class Approximation:
         check_whole("grid", self.grid, 16)
         check_number("drop", self.drop)
         check_number("sharpness", self.sharpness, below=701)
-        if self.grid & (self.grid - 1) or self.grid**self.num_tokens > 2**20:
+        if self.grid & (self.grid - 1) or (self.grid.bit_length() - 1) * self.num_tokens > 20:
             raise InputError(
                 f"grid must be a power of two with at most {2**20:,} cells in all, got {self.grid} for "
                 f"{self.num_tokens} tokens"

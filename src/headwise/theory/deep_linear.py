@@ -26,7 +26,7 @@ from ..errors import InputError
 from . import THEORIES
 from .curves import Curves, Floats, Theory, over_seeds
 from .gradient_flow import small_layers, train
-from .inputs import as_row, check_one_of, check_rank, check_strength, on
+from .inputs import as_row, check_entries, check_one_of, check_rank, check_strength, on
 from .mode_growth import mode_strengths, time_to_learn
 from .random_matrix import Imprint, draw, imprint
 from .stopping import Stop, best_stop, draw_error, learning_end, teacher_error
@@ -96,6 +96,7 @@ class DeepLinear:
         for name in ("num_inputs", "num_outputs", "hidden", "depth"):
             check_whole(name, getattr(self, name), 1)
         check_whole("num_times", self.num_times, 2)
+        check_entries("the table of outputs over times", self.num_times * self.num_outputs)
         object.__setattr__(self, "strengths", as_row("strengths", self.strengths, check=check_strength))
         for name in ("start", "leak") if self.end is None else ("start", "leak", "end"):
             check_number(name, getattr(self, name))

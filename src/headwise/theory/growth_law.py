@@ -23,7 +23,7 @@ from ..checks import check_nonnegative, check_number, check_whole
 from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import check_one_of, on
+from .inputs import check_entries, check_one_of, on
 from .integration import integrate
 
 __all__ = ["GrowthLaw", "margin", "predict", "signal", "simulate", "snap_time"]
@@ -86,6 +86,7 @@ class GrowthLaw:
     def __post_init__(self) -> None:
         for name, least in (("num_classes", 2), ("vocabulary", 3), ("num_distinct", 1), ("num_times", 2)):
             check_whole(name, getattr(self, name), least)
+        check_entries("the table of tokens over times", self.num_times * self.num_distinct)
         for name in ("rate_y", "rate_z", "contrast") if self.end is None else ("rate_y", "rate_z", "contrast", "end"):
             check_number(name, getattr(self, name))
         distinct_tokens.check_lowest(self.lowest)

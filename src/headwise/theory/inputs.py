@@ -13,12 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import check_number
 from ..errors import InputError, unknown_name
 
-__all__ = ["as_row", "check_cosine", "check_one_of", "check_rank", "check_strength", "not_negative", "on"]
+__all__ = [
+    "as_row",
+    "check_cosine",
+    "check_entries",
+    "check_one_of",
+    "check_rank",
+    "check_strength",
+    "not_negative",
+    "on",
+]
 
 STRONGEST = 1e6
 """Of a mode, in units of the noise: its square and its exponentials are numbers still."""
 MOST_ENTRIES = 10**8
-"""Of a matrix that is drawn and decomposed."""
+"""Of a matrix or table that is made: 0.8 GB."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,13 +102,20 @@ def check_strength(name: str, value: Any) -> None:
     check_number(name, value, below=STRONGEST)
 
 
+def check_entries(what: str, count: int) -> None:
+    """Refuse a table of more than a hundred million numbers.
+
+    Examples
+    --------
+    >>> check_entries("a 100 x 50 matrix", 5000)
+    """
+    if count > MOST_ENTRIES:
+        raise InputError(f"{what} would have {count:.0e} entries, and at most {MOST_ENTRIES:,} are made; give less")
+
+
 def check_rank(rank: int, num_inputs: int, num_outputs: int) -> None:
     """Refuse a matrix that is too large to be drawn, and more singular values than one of these sides has."""
-    if num_inputs * num_outputs > MOST_ENTRIES:
-        raise InputError(
-            f"a {num_outputs:,} x {num_inputs:,} matrix has more than {MOST_ENTRIES:,} entries; the theory is one of "
-            "large matrices, and some hundred inputs and outputs show it"
-        )
+    check_entries(f"a {num_outputs:,} x {num_inputs:,} matrix", num_inputs * num_outputs)
     smaller = min(num_inputs, num_outputs)
     if rank > smaller:
         raise InputError(

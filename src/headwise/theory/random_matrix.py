@@ -210,6 +210,7 @@ class RandomMatrix:
     def __post_init__(self) -> None:
         check_whole("num_inputs", self.num_inputs, 1)
         check_whole("num_outputs", self.num_outputs, 1)
+        check_rank(1, self.num_inputs, self.num_outputs)
         object.__setattr__(self, "strengths", as_row("strengths", self.strengths, check=check_strength))
 
 

@@ -24,7 +24,7 @@ from ..checks import check_flag, check_nonnegative, check_number, check_whole
 from ..errors import InputError
 from . import THEORIES, distinct_tokens
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_one_of, on
+from .inputs import as_row, check_entries, check_one_of, on
 from .optimizers import adam, heavy_ball
 
 __all__ = ["ScanAndSnap", "entropy_of_rates", "predict", "simulate", "winners"]
@@ -95,6 +95,9 @@ class ScanAndSnap:
         for name in ("num_steps", "batch"):
             check_whole(name, getattr(self, name), 1)
         check_whole("num_common", self.num_common)
+        check_entries("the table of classes and tokens", self.num_classes * self.vocabulary)
+        check_entries("the table of tokens over steps", self.num_steps * self.vocabulary)
+        check_entries("a batch of sequences", self.batch * self.length)
         check_flag("shared_query", self.shared_query)
         distinct_tokens.check_lowest(self.lowest)
         for name in ("rate_y", "rate_z"):

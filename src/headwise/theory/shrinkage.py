@@ -24,7 +24,7 @@ from ..errors import InputError
 from . import THEORIES
 from .curves import Curves, Floats, Theory, over_seeds
 from .deep_linear import DeepLinear, best_stopping
-from .inputs import as_row, check_strength, not_negative, on
+from .inputs import as_row, check_rank, check_strength, not_negative, on
 from .marchenko_pastur import bulk_edges, noise_scale
 from .random_matrix import draw, imprint, threshold
 from .stopping import least_draw_error
@@ -142,6 +142,7 @@ class Shrinkage:
     def __post_init__(self) -> None:
         for name in ("num_inputs", "num_outputs", "depth"):
             check_whole(name, getattr(self, name), 1)
+        check_rank(1, self.num_inputs, self.num_outputs)
         object.__setattr__(self, "strengths", as_row("strengths", self.strengths, check=check_strength))
         check_number("start", self.start)
 

@@ -23,7 +23,7 @@ from ..checks import check_number, check_whole
 from ..errors import InputError
 from . import THEORIES
 from .curves import Curves, Floats, Theory, over_seeds
-from .inputs import as_row, check_cosine, check_one_of, check_strength, on
+from .inputs import as_row, check_cosine, check_one_of, check_rank, check_strength, on
 from .joint_teacher import JointTeacher, Share, best_on_task, pair
 from .stopping import least_draw_error
 
@@ -72,6 +72,8 @@ class Transfer:
     def __post_init__(self) -> None:
         for name in ("num_inputs", "num_outputs", "auxiliary_size", "depth"):
             check_whole(name, getattr(self, name), 1)
+        one, other = (self.num_inputs, self.num_outputs)[:: 1 if self.share == "inputs" else -1]
+        check_rank(1, one, other + self.auxiliary_size)
         for name in ("strength", "start"):
             check_number(name, getattr(self, name))
         object.__setattr__(self, "auxiliary", as_row("auxiliary", self.auxiliary, check=check_strength))
