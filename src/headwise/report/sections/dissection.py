@@ -75,8 +75,8 @@ def _reading(cosines: Matrix, chance: float | None, inside: Sequence[Sequence[bo
     said = ""
     if len(means) > 1 and first is not None and last is not None:
         said += (
-            f"The mean weighted cosine is {fmt.signed(first)} in the first layer ({_kind(first, chance)}) and "
-            f"{fmt.signed(last)} in the last ({_kind(last, chance)}). "
+            f"The mean weighted cosine is {fmt.signed(first)} in the first layer ({_kind(first, all(inside[0]))}) and "
+            f"{fmt.signed(last)} in the last ({_kind(last, all(inside[-1]))}). "
         )
     flat = [(v, i, j) for i, line in enumerate(cosines) for j, v in enumerate(line) if v is not None]
     if flat:
@@ -98,8 +98,9 @@ def _about(about: Sequence[str] | None) -> str:
     return f"The modes are {', or '.join(said)}." if said else ""
 
 
-def _kind(value: float, chance: float | None) -> str:
-    if chance is not None and abs(value) <= chance:
+def _kind(value: float, inside: bool) -> str:
+    """A layer by its mean, and whether all of its attention heads lie in their chance bands."""
+    if inside:
         return "within chance"
     if value < 0:
         return "tokens avoid their like"
