@@ -162,7 +162,9 @@ def load_examples(path: str | Path) -> list[Examples]:
                 Examples(**{name: file.get_tensor(f"{i}.{name}") for name in _TENSORS}, **numbers)
                 for i, numbers in enumerate(told["layers"])
             ]
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None

@@ -136,12 +136,27 @@ def load(path: Path) -> Dissection:
         tensors: dict[str, Tensor] = load_file(path / TENSORS)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path / TENSORS} cannot be read: {error}") from None
+    try:
+        return _assembled(numbers, tensors)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged, or its files are of two dissections ({type(error).__name__}: {error}); save it again"
+        ) from None
+
+
+def _assembled(numbers: dict[str, Any], tensors: dict[str, Tensor]) -> Dissection:
+    """The dissection that two files hold; raises what comes where they do not fit."""
     told, layers = numbers["dissection"], numbers["layers"]
     modes, evidence, differences = [], [], []
     for i, (layer, about) in enumerate(zip(layers, told["about"], strict=True)):
         own = {k.removeprefix(f"layers.{i}."): v for k, v in tensors.items() if k.startswith(f"layers.{i}.")}
         turn = Turn(own["turn.cos"], own["turn.sin"], layer["layout"]) if "layout" in layer else None
         directions = own["sigma"], own["u"], own["v"]
+        sigma, u, v = directions  # of the directions there may be fewer
+        if u.shape != v.shape or len(sigma) != len(u) or u.shape[1] > sigma.shape[1]:
+            raise ValueError(f"the modes of layer {i} have shapes that do not fit")
+        if not all(bool(part.isfinite().all()) for part in directions):
+            raise ValueError(f"the modes of layer {i} are not finite")
         said = layer["norm_folded"], layer["leaves_out"], about
         modes.append(Modes(layer["layer"], *directions, *said, turn, own.get("cosines")))
         if "difference" in own:
