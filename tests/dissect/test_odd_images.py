@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import label
 
-from headwise.dissect import odd_images, read_odd_images
+from headwise.dissect import OddImage, odd_images, read_odd_images
 from headwise.dissect.odd_images import _SHAPES, ATTRIBUTES, _inside, _Look
 from headwise.errors import InputError
 
@@ -153,3 +153,18 @@ def test_files_that_cannot_be_used(photographs):
     (photographs / "images" / "1-shape.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"1-shape.jpg cannot be read as an image"):
         found[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"target": np.zeros((5, 5), dtype=bool)}, "target is a mask of bool, as large as the image"),
+        ({"distractors": np.zeros((8, 8))}, "distractors is a mask of bool"),
+        ({"target": np.ones((8, 8), dtype=bool), "distractors": np.ones((8, 8), dtype=bool)}, "overlap"),
+        ({"image": np.zeros((8, 8, 3))}, "array of uint8"),
+    ],
+)
+def test_what_is_no_image_with_masks(change, said):
+    empty = {name: np.zeros((8, 8), dtype=bool) for name in ("target", "distractors")}
+    with pytest.raises(InputError, match=said):
+        OddImage("a", **{"image": np.zeros((8, 8, 3), dtype=np.uint8)} | empty | change)

@@ -51,6 +51,17 @@ class OddImage:
     distractors: NDArray[np.bool_]
     differs: str = ""
 
+    def __post_init__(self) -> None:
+        image = self.image
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise InputError(f"{self.name}: an image is an array of uint8, (H, W, 3)")
+        for name in ("target", "distractors"):
+            mask = getattr(self, name)
+            if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != image.shape[:2]:
+                raise InputError(f"{self.name}: {name} is a mask of bool, as large as the image, {image.shape[:2]}")
+        if (self.target & self.distractors).any():
+            raise InputError(f"{self.name}: target and distractors overlap; a pixel is of one of them, or of none")
+
     def __repr__(self) -> str:
         height, width = self.target.shape
         return f"OddImage({self.name!r}, {height} x {width} pixels)"
