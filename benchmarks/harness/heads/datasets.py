@@ -11,7 +11,7 @@ import numpy as np
 from headwise import Conditioner, TokenStore
 from headwise.contracts import TokenSource
 
-from ..data import CACHE, data_folder, large_store, synthetic
+from ..data import CACHE, cifar_store, data_folder, synthetic
 
 __all__ = ["DATASETS", "Dataset", "duplicate_motifs"]
 
@@ -64,16 +64,18 @@ def _motifs(data: Path, quick: bool) -> Dataset:
     return duplicate_motifs(80, 40, 40) if quick else duplicate_motifs(1500, 500, 2000)
 
 
+_VIT_PARTS = {"train": slice(0, 2000), "val": slice(2000, 3000), "test": slice(3000, 5000)}
+
+
 def _vit(data: Path, quick: bool) -> Dataset:
     if quick:
         made = synthetic(150)
         rows = {"train": np.arange(90), "val": np.arange(90, 120), "test": np.arange(120, 150)}
         said = "generated tokens in place of real ones"
         return Dataset("vit_tiny", said, made.source, made.labels, rows, Conditioner(), (4, 2))
-    store = TokenStore.open(large_store(data_folder(data)))
-    train = store.rows("train")
-    rows = {"train": train[:2000], "val": train[2000:3000], "test": store.rows("test")[:2000]}
-    said = "ViT-Ti/16 tokens of the CIFAR-10 subset, 196 patch tokens"
+    store = TokenStore.open(cifar_store(data_folder(data), 5000))
+    rows = {part: store.rows("train")[found] for part, found in _VIT_PARTS.items()}
+    said = "ViT-Ti/16 tokens of training images of the CIFAR-10 subset, 196 patch tokens"
     return Dataset("vit_tiny", said, store, store.labels, rows, Conditioner(), (64, 32, 16, 8))
 
 
