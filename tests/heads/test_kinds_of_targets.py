@@ -172,3 +172,11 @@ def test_a_fold_that_cannot_be_fitted_is_named():
 def _without(fold: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     held_out = np.arange(fold, count, 4)
     return np.setdiff1d(np.arange(count), held_out), held_out
+
+
+@pytest.mark.parametrize("scale", [1e100, 1e300, 1e-20])
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+def test_targets_that_single_precision_cannot_square_are_refused(loss, scale):
+    X, pooled, _ = tokens()
+    with pytest.raises(InputError, match="divide the targets by a common factor"):
+        HeadRegressor("attention", beta=BETA * scale, loss=loss).fit(X, scale * pooled[:, 0])

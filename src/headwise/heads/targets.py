@@ -20,6 +20,9 @@ from ..losses import LOSSES
 __all__ = ["Targets", "bind", "encode", "token_weights"]
 
 
+_LARGEST = 1e15
+
+
 @dataclass(frozen=True)
 class Targets:
     """Targets of a loss, the number of outputs, and the labels that these stand for (None for numbers).
@@ -81,9 +84,20 @@ def encode(kind: TargetKind, y: NDArray[Any], classes: NDArray[Any] | None = Non
         raise InputError(f"this loss needs numbers as targets, got {y.dtype} such as {y.flat[0]!r}") from None
     if values.ndim not in (1, 2) or 0 in values.shape:
         raise InputError(f"targets have shape {values.shape}; (n,) or (n, outputs) is needed")
+    _check_size(values)
     flat = values.ndim == 1
     values = values.reshape(len(values), -1)
     return Targets(torch.from_numpy(np.ascontiguousarray(values)), values.shape[1], flat=flat)
+
+
+def _check_size(values: NDArray[np.float64]) -> None:
+    """Refuse numbers whose squares single precision, in which passes are made, cannot hold."""
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
+        raise InputError(
+            f"the largest target is {largest:.0e}; divide the targets by a common factor, so that it lies between "
+            f"{1 / _LARGEST:.0e} and {_LARGEST:.0e}"
+        )
 
 
 def _classes(y: NDArray[Any], classes: NDArray[Any] | None, kind: TargetKind) -> Targets:
