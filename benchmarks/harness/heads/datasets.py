@@ -64,7 +64,7 @@ def _motifs(data: Path, quick: bool) -> Dataset:
     return duplicate_motifs(80, 40, 40) if quick else duplicate_motifs(1500, 500, 2000)
 
 
-_VIT_PARTS = {"train": slice(0, 2000), "val": slice(2000, 3000), "test": slice(3000, 5000)}
+_VIT_PARTS = {"train": slice(0, 1000), "val": slice(1000, 2000), "test": slice(2000, 4000)}
 
 
 def _vit(data: Path, quick: bool) -> Dataset:
