@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeGuard
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -15,14 +18,88 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_bytes",
+    "as_list",
+    "as_path",
     "check_backbone",
+    "check_called",
     "check_flag",
+    "check_images",
     "check_nonnegative",
     "check_number",
     "check_unmasked",
     "check_whole",
+    "each_of",
     "takes_texts",
+    "told",
 ]
+
+T = TypeVar("T")
+_LONGEST = 60
+"""Characters of a value that a message quotes."""
+
+
+def told(value: Any) -> str:
+    """What was given, in few words: plain values as they are, of others the type.
+
+    Examples
+    --------
+    >>> told(5), told([1, 2]), told({"a": 1})
+    ('5', '[1, 2]', 'a dict')
+    """
+    plain = value is None or isinstance(value, (str, bytes, Real, tuple, list))
+    if plain and len(said := repr(value)) <= _LONGEST:
+        return said
+    name = value.__name__ if isinstance(value, type) else type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def each_of(name: str, values: Any, kind: type[T], what: str) -> Iterator[T]:
+    """The values one by one; refuses what cannot be gone through, and then the first that is no ``kind``.
+
+    Parameters
+    ----------
+    name, what : str
+        Of the argument, and of what belongs into it.
+
+    Examples
+    --------
+    >>> list(each_of("layers", (0, 2), int, "numbers of layers"))
+    [0, 2]
+    """
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InputError(f"{name} must be a list of {what}, got {told(values)}")
+
+    def checked() -> Iterator[T]:
+        for number, value in enumerate(values):
+            if not isinstance(value, kind):
+                raise InputError(f"{name} must be a list of {what}; the one at place {number} is {told(value)}")
+            yield value
+
+    return checked()
+
+
+def as_list(name: str, values: Any, kind: type[T], what: str) -> list[T]:
+    """`each_of` them, as a list."""
+    return list(each_of(name, values, kind, what))
+
+
+def as_path(name: str, value: Any) -> Path:
+    """A path from text or a path.
+
+    Examples
+    --------
+    >>> as_path("path", "out").name
+    'out'
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise InputError(f"{name} must be a path (str or pathlib.Path), got {told(value)}")
+    return Path(value)
+
+
+def check_called(name: str, value: Callable[..., Any] | None, how: str) -> None:
+    """Refuse what is neither None nor a function; ``how`` is the way in which it is called."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} must be a function, called as {how}, or None, got {told(value)}")
 
 
 def check_whole(name: str, value: Any, least: int = 0, or_none: bool = False) -> None:
@@ -108,6 +185,13 @@ def check_backbone(given: Any, needs: str) -> None:
 
 def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+
+
+def check_images(backbone: Any, needs: str) -> None:
+    """Refuse a backbone that is not one of images; ``needs`` is what asks for one."""
+    check_backbone(backbone, "query_keys")
+    if not hasattr(backbone, "grid"):
+        raise InputError(f"{backbone.name} takes no images; {needs} needs a backbone of images")
 
 
 def takes_texts(backbone: Any) -> TypeGuard[TextBackbone]:

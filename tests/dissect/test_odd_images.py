@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import label
 
 from headwise.dissect import OddImage, odd_images, read_odd_images
-from headwise.dissect.odd_images import _SHAPES, ATTRIBUTES, _inside, _Look
+from headwise.dissect.odd_drawing import _SHAPES, ATTRIBUTES, _inside, _Look
 from headwise.errors import InputError
 
 

@@ -54,6 +54,9 @@ class WrappedModule:
         self.depth, self.num_heads, self.width = len(records), first.query.shape[0], first.query.shape[2]
         self.num_parameters = sum(p.numel() for p in model.parameters())
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name}: {self.depth} attention layers, width {self.width})"
+
     def query_keys(self) -> list[QueryKey]:
         """One record for each attention layer, in order."""
         return query_keys(self.model)

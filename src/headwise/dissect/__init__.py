@@ -20,7 +20,8 @@ from .metrics import (
     weighted_cosine_band,
 )
 from .modes import Modes, all_modes, modes
-from .odd_images import OddImage, OddImages, odd_images, read_odd_images
+from .odd_drawing import odd_images
+from .odd_images import OddImage, OddImages, read_odd_images
 from .odd_one_out import OddOneOut, odd_one_out
 from .projections import mode_maps
 from .search import ExampleSearch

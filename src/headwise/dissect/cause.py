@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import check_whole, takes_texts
+from ..checks import check_called, check_whole, takes_texts, told
 from ..contracts import AttentionModel
 from ..errors import InputError
-from .editing import Edit, Term, added, edited_modes, mode_terms, random_terms
+from .editing import Edit, Term, added, as_edits, edited_modes, mode_terms, random_terms
 from .faithful import Seen, check, observe
 from .logits import in_windows
 from .running import doubled, in_float64, logits_of
@@ -147,12 +148,13 @@ def effect(
     edits : sequence of (layer, head, mode, factor)
         As `headwise.dissect.edited` takes them.
     score : callable, optional
-        ``score(model)``, a number. It is called with the model as it is, edited, and with each draw of random modes,
-        in the model's own precision.
+        ``score(model)``, a finite number. It is called with the model as it is, edited, and with each draw of random
+        modes, in the model's own precision.
     region : Tensor, shape (n, s), optional
-        Keys to which attention is measured: a mask over all tokens, prefix tokens included, bool or shares from 0 to 1.
+        Keys to which attention is measured: a mask over all tokens, prefix tokens included, bool or shares from 0 to 1,
+        not all of them 0.
     queries : Tensor of bool, shape (n, s), optional
-        Queries whose attention counts; all by default.
+        Queries whose attention counts, in its variation as in what the region gets; all by default.
     draws, seed : int
         Random modes: each edit's u and v are replaced by random directions among those that the attention head
         reads, and added to M with the strength ``(factor - 1) sigma`` of the edit.
@@ -164,7 +166,8 @@ def effect(
     Raises
     ------
     InputError
-        What `headwise.dissect.edited` refuses; masks of another shape than the tokens, or no query at all.
+        What `headwise.dissect.edited` refuses; inputs that the model does not take; masks of another shape than the
+        tokens, no query or no key at all, shares that are none; a score that is no finite number.
     HeadwiseError
         A layer whose logits are not those of its record; see `headwise.dissect.check`.
 
@@ -187,13 +190,19 @@ def effect(
     for name, mask in (("region", region), ("queries", queries)):
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             raise InputError(f"{name} is a mask over the tokens of each sample, (n, s)")
+    if region is not None:
+        _check_shares(region)
     if queries is not None and not (queries.dtype == torch.bool and bool(queries.any())):
         raise InputError("queries is a bool mask (n, s) that holds at least one token")
+    check_called("score", score, "score(model)")
+    edits = as_edits(edits)
     records, found = edited_modes(model, edits)
     first = min(layer for layer, *_ in edits)
     terms = mode_terms(found, edits)
     generator = torch.Generator().manual_seed(seed)
     controls = [random_terms(found, terms, generator) for _ in range(draws)]
+    # first, so that what is no score is refused before all is measured
+    plain = 0.0 if score is None else _number(score(model))
     with in_float64(model.model), torch.no_grad():
         before = _watch(model, inputs, first, region, queries)
         _, outputs = _against(model, inputs, before)
@@ -209,11 +218,10 @@ def effect(
         random = [look(these) for these in controls]
     scores, control_scores = None, None
     if score is not None:
-        plain = float(score(model))
         got = []
         for these in (terms, *controls):
             with added(model, records, these):
-                got.append(float(score(model)))
+                got.append(_number(score(model)))
         scores, control_scores = (plain, got[0]), torch.tensor(got[1:], dtype=torch.float64)
     layers = []
     for number, (variation, mass) in after.items():
@@ -238,6 +246,28 @@ def effect(
         scores,
         control_scores,
     )
+
+
+def _check_shares(region: Tensor) -> None:
+    """Refuse a mask that is not of shares from 0 to 1, or is 0 throughout."""
+    numbers = region.numel() and not region.is_complex()
+    low, high = (float(end) for end in region.double().aminmax()) if numbers else (float("nan"),) * 2
+    if not 0 <= low <= high <= 1 or not high:
+        raise InputError(
+            "region is a mask (n, s) that holds at least one token: bool, or the share of each token, from 0 to 1; got "
+            f"numbers from {low:g} to {high:g}"
+        )
+
+
+def _number(score: Any) -> float:
+    """What ``score`` gave, as a number."""
+    try:
+        value = float("nan") if isinstance(score, (str, bytes)) else float(score)
+    except (TypeError, ValueError, RuntimeError):
+        value = float("nan")
+    if not isfinite(value):
+        raise InputError(f"score(model) must return a finite number, got {told(score)}")
+    return value
 
 
 @dataclass(frozen=True)

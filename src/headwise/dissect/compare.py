@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import degrees
 from typing import Any
@@ -13,7 +13,7 @@ from scipy.linalg import subspace_angles
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ..checks import check_flag, check_whole
+from ..checks import check_flag, check_whole, told
 from ..errors import InputError
 from .dissection import Dissection
 from .metrics import effective_rank, subspaces, weighted_cosine
@@ -222,9 +222,13 @@ def compare(
 def _layers(given: Dissection | Sequence[Modes] | Modes) -> list[Modes]:
     if isinstance(given, Modes):
         return [given]
-    found = list(given.modes if isinstance(given, Dissection) else given)
+    rows = given.modes if isinstance(given, Dissection) else given
+    found = list(rows) if isinstance(rows, Iterable) else []
     if not found or not all(isinstance(each, Modes) for each in found):
-        raise InputError("compare takes two results of headwise.dissect, or the Modes of layers")
+        raise InputError(
+            f"compare takes two results of headwise.dissect, or the Modes of layers, got {told(given)}; dissect the "
+            "models first: compare(headwise.dissect(first), headwise.dissect(second))"
+        )
     return found
 
 

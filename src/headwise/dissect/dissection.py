@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import as_bytes, check_backbone, check_flag, check_whole
+from ..checks import as_bytes, as_path, check_backbone, check_flag, check_whole
 from ..contracts import AttentionModel, QueryKey
 from .faithful import Faithful, Seen, observe
 from .logits import logit_parts
@@ -174,12 +174,12 @@ class Dissection:
         Raises
         ------
         InputError
-            The folder holds files that headwise did not make, or cannot be written.
+            The folder holds files that headwise did not make, or cannot be written; records of another model.
         """
         from .saving import save
 
         check_whole("modes", modes, least=1, or_none=True)
-        save(self, Path(path), modes=modes, max_bytes=as_bytes("max_bytes", max_bytes), records=records)
+        save(self, as_path("path", path), modes=modes, max_bytes=as_bytes("max_bytes", max_bytes), records=records)
 
     @classmethod
     def load(cls, path: str | Path) -> Dissection:
@@ -192,7 +192,7 @@ class Dissection:
         """
         from .saving import load
 
-        return load(Path(path))
+        return load(as_path("path", path))
 
 
 @torch.no_grad()

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_backbone, check_whole
+from ..checks import as_list, check_backbone, check_whole, told
 from ..contracts import AttentionModel, QueryKey
 from ..errors import InputError
 from .modes import Modes, folded_weights, modes
 
-__all__ = ["Edit", "Term", "added", "edited", "edited_modes", "mode_terms", "random_terms"]
+__all__ = ["Edit", "Term", "added", "as_edits", "edited", "edited_modes", "mode_terms", "random_terms"]
 
 Edit = tuple[int, int, int, float]
 """Layer, attention head and mode, from 0, and the factor of its singular value: 0 removes it."""
@@ -85,9 +85,19 @@ def edited(model: AttentionModel, edits: Sequence[Edit]) -> Iterator[None]:
     >>> torch.allclose(left.sigma[1, :3], whole.sigma[1, 1:], atol=1e-5), float(left.sigma[1, 3]) < 1e-5
     (True, True)
     """
-    records, found = edited_modes(model, edits)
-    with added(model, records, mode_terms(found, edits)):
+    given = as_edits(edits)
+    records, found = edited_modes(model, given)
+    with added(model, records, mode_terms(found, given)):
         yield
+
+
+def as_edits(edits: Any) -> list[Edit]:
+    """Edits as a list, which may be gone through more than once."""
+    given: list[Any] = as_list("edits", edits, object, "(layer, head, mode, factor)")
+    for edit in given:
+        if not isinstance(edit, Sequence) or isinstance(edit, str) or len(edit) != 4:
+            raise InputError(f"an edit is (layer, head, mode, factor), got {told(edit)}")
+    return given
 
 
 def edited_modes(model: AttentionModel, edits: Sequence[Any]) -> tuple[list[QueryKey], dict[int, Modes]]:
@@ -96,10 +106,7 @@ def edited_modes(model: AttentionModel, edits: Sequence[Any]) -> tuple[list[Quer
     records = model.query_keys()
     found: dict[int, Modes] = {}
     named: set[tuple[int, int, int]] = set()
-    for edit in edits:
-        if not isinstance(edit, Sequence) or len(edit) != 4:
-            raise InputError(f"an edit is (layer, head, mode, factor), got {edit!r}")
-        layer, head, mode, factor = edit
+    for layer, head, mode, factor in edits:
         for name, value in (("layer", layer), ("head", head), ("mode", mode)):
             check_whole(f"the {name} of an edit", value)
         if isinstance(factor, bool) or not isinstance(factor, Real) or not isfinite(factor):

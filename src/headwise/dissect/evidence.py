@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..checks import check_whole
+from ..checks import as_list, check_images, check_whole
 from ..contracts import Backbone
 from ..errors import InputError
+from .inputs import check_inputs, entering
 from .metrics import mode_cosines, subspaces
 from .modes import Modes, all_modes, check_mode
 from .projections import layer_tokens
@@ -114,7 +116,7 @@ def overlays(
     Raises
     ------
     InputError
-        No such layer or attention head, or images that the model does not take.
+        No backbone of images, no such layer or attention head, or images that the model does not take or that hold NaN.
 
     Notes
     -----
@@ -130,20 +132,24 @@ def overlays(
     >>> [each.head for each in made], made[0].query_map.shape
     ([0, 0, 0, 2, 2, 2], (8, 8))
     """
+    check_images(model, "an overlay")
     for name, value in (("per_layer", per_layer), ("max_layers", max_layers), ("per_head", per_head)):
         check_whole(name, value, least=1)
     records = model.query_keys()
     if layers is None:
         layers = np.unique(np.linspace(0, len(records) - 1, min(max_layers, len(records))).round().astype(int)).tolist()
-    for layer in layers:
+    numbers: list[Any] = as_list("layers", layers, object, "numbers of layers")
+    named: list[Any] | None = None if heads is None else as_list("heads", heads, object, "numbers of attention heads")
+    for layer in numbers:
         check_whole("a layer", layer)
         if layer >= len(records):
             raise InputError(f"{model.name} has layers 0 to {len(records) - 1}, got {layer}")
-        for head in heads or ():
+        for head in named or ():
             check_mode(layer, (len(records[layer].query), 1), head, 0)
-    inputs = model.tokens(images, layers, at="block_input")
+    check_inputs(images)
+    inputs = entering(model, images, numbers)
     made = []
-    for layer, tokens in zip(layers, inputs, strict=True):
+    for layer, tokens in zip(numbers, inputs, strict=True):
         (each,) = all_modes([records[layer]], context=tokens.shape[1])
         query, key = project(each, layer_tokens(tokens.to(each.u.dtype), records[layer], each))
         share = contributions(each, query, key)
@@ -151,7 +157,7 @@ def overlays(
         high = high_norm_tokens(tokens, model.num_prefix_tokens)[:, model.num_prefix_tokens :]
         for image in range(len(images)):
             best = share[image].max(1).values.argsort(descending=True)[:per_layer].tolist()
-            for head in best if heads is None else heads:
+            for head in best if named is None else named:
                 for mode in share[image, head].argsort(descending=True, stable=True)[:per_head].tolist():
                     q = query[image, head, mode, model.num_prefix_tokens :]
                     k = key[image, head, mode, model.num_prefix_tokens :]

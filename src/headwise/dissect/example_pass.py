@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checks import check_called
 from ..contracts import AttentionModel, Backbone, Progress, TextBackbone
 from ..errors import InputError
-from .examples import Examples, load_examples, save_examples
+from .examples import Examples, as_file, load_examples, save_examples
 from .modes import Modes
+from .samples import chained, cut
 from .search import ExampleSearch
 
 __all__ = ["top_examples"]
@@ -55,7 +57,8 @@ def top_examples(
         there were: what they fire on is often the same in every sample (registers, sinks).
     keep : path, optional
         File for what was found so far: written about once a minute, when the pass is stopped, and at its end. Where it
-        is there already, the pass goes on after the samples that it has seen; give the same batches, in any sizes.
+        is there already, the pass goes on after the samples that it has seen; give the same batches, in any sizes. It
+        holds a hash of these samples, and others, or the same in another order, are refused.
     announce : callable, optional
         Gets sentences for people: how long it takes, what was cut, where a stopped pass is kept.
     progress : callable, optional
@@ -70,8 +73,8 @@ def top_examples(
     ------
     InputError
         No backbone, no batches or one that is not put into a list, what the model does not take, tokens that are NaN
-        or infinite, a text longer than the model takes, rotary embeddings of texts without a context, or a file to
-        ``keep`` that was made with another model, modes, settings or samples.
+        or infinite, a text longer than the model takes, rotary embeddings of texts without a context, more samples a
+        mode than 8 GiB hold, or a file to ``keep`` that was made with another model, modes, settings or samples.
 
     Notes
     -----
@@ -99,12 +102,15 @@ def top_examples(
     >>> best.score > 0 and best.sample in range(10) and best.query_place in range(1, 65)
     True
     """
-    if isinstance(batches, (Tensor, Mapping)) or not isinstance(batches, Iterable):
+    if isinstance(batches, (Tensor, Mapping, str)) or not isinstance(batches, Iterable):
         raise InputError(
             f"batches are what preprocess gives, one after the other, got {type(batches).__name__}; put a single batch "
             "into a list"
         )
-    if keep is not None and not Path(keep).parent.is_dir():
+    check_called("announce", announce, "announce(sentence)")
+    check_called("progress", progress, "progress(step, done, total)")
+    keep = None if keep is None else as_file("keep", keep)
+    if keep is not None and not keep.parent.is_dir():
         raise InputError(f"the folder of {keep} is not there; make it, or give another file")
     search = ExampleSearch(
         model,
@@ -113,18 +119,27 @@ def top_examples(
         most_modes=most_modes,
         context=context,
         high_norm=high_norm,
-        begin=load_examples(keep) if keep is not None and Path(keep).exists() else None,
+        begin=load_examples(keep) if keep is not None and keep.exists() else None,
     )
     tell = announce or (lambda said: None)
     total = len(batches) if isinstance(batches, Sized) else 0
-    skip = search.num_samples
+    skip, skipped = search.num_samples, ""
     if skip:
         tell(f"examples of {skip} samples are in {keep}; the pass goes on after them")
     new, written = False, perf_counter()
     try:
         for done, inputs in enumerate(batches, 1):
-            rest, skip = _after(inputs, skip)
-            if rest is not None:
+            rest, new_here = inputs, True
+            if skip:
+                again, rest, count = cut(inputs, skip)
+                skip, new_here = skip - count, rest is not None
+                skipped = chained(skipped, again)
+                if not skip and search.samples_hash not in ("", skipped):
+                    raise InputError(
+                        f"{keep} holds examples of {search.num_samples} samples, and the batches begin with others, or "
+                        "with the same in another order; give the batches that it was made of, or another file"
+                    )
+            if new_here:
                 before = perf_counter()
                 search.update(rest)
                 if total and not new:
@@ -155,14 +170,3 @@ def top_examples(
         most = search.most_tokens
         tell(f"{search.filled} texts fill all {most} tokens that {model.name} takes: what they had beyond was cut off")
     return search.found
-
-
-def _after(inputs: Any, skip: int) -> tuple[Any | None, int]:
-    """A batch without its first ``skip`` samples (None where none is left), and how many are still to be skipped."""
-    if not skip:
-        return inputs, 0
-    count = len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
-    if count <= skip:
-        return None, skip - count
-    rest = {name: value[skip:] for name, value in inputs.items()} if isinstance(inputs, Mapping) else inputs[skip:]
-    return rest, 0

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..checks import as_list, as_path
 from ..errors import InputError, unknown_name
 from ..files import write_tensors, writing
 from ..version import __version__
+from .formats import check_version
 from .modes import check_mode
 
-__all__ = ["BY", "SIGNS", "Example", "Examples", "load_examples", "save_examples"]
+__all__ = ["BY", "SIGNS", "Example", "Examples", "as_file", "load_examples", "save_examples"]
 
 BY = ("both", "query", "key")
 """What samples are ranked by: the product of both sides, or one side alone."""
@@ -24,9 +27,9 @@ BY = ("both", "query", "key")
 SIGNS = ("+", "-")
 """The sign of a mode is free: (u, v) and (-u, -v) are one mode, and excite different samples."""
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _TENSORS = ("scores", "samples", "query_places", "key_places")
-_NUMBERS = ("layer", "num_samples", "left_out", "origin")
+_NUMBERS = {"layer": int, "num_samples": int, "left_out": int, "origin": str, "samples_hash": str}
 _ROW = ("samples", "scores", "query_places", "key_places")
 
 
@@ -75,6 +78,8 @@ class Examples:
         Tokens of high norm in them that were left out; see `top_examples`.
     origin : str
         Hash of the directions, the model and the settings that these were found with.
+    samples_hash : str
+        Of the samples that were seen, in their order; empty where that is not known.
     """
 
     layer: int
@@ -85,6 +90,7 @@ class Examples:
     num_samples: int
     left_out: int = 0
     origin: str = ""
+    samples_hash: str = ""
 
     def __repr__(self) -> str:
         _, heads, modes, _, most = self.scores.shape
@@ -116,7 +122,7 @@ def save_examples(found: Sequence[Examples], path: str | Path) -> None:
     Raises
     ------
     InputError
-        There is nothing to write, or the folder cannot be written in.
+        There is nothing to write, the path is a folder, or the folder of the file cannot be written in.
 
     Examples
     --------
@@ -128,9 +134,10 @@ def save_examples(found: Sequence[Examples], path: str | Path) -> None:
     >>> load_examples("examples.safetensors")[0].num_samples
     3
     """
+    path = as_file("path", path)
+    found = as_list("examples", found, Examples, "Examples, as top_examples gives them")
     if not found:
         raise InputError("there are no examples to write")
-    path = Path(path)
     tensors = {f"{i}.{name}": getattr(each, name).clone() for i, each in enumerate(found) for name in _TENSORS}
     told = {
         "format_version": _FORMAT_VERSION,
@@ -147,24 +154,58 @@ def load_examples(path: str | Path) -> list[Examples]:
     Raises
     ------
     InputError
-        The file is not there, holds no examples, or was written by a newer headwise.
+        The file is not there, holds no examples or damaged ones, or was written by a newer headwise.
     """
+    path = as_file("path", path)
     try:
         with safe_open(path, framework="pt") as file:
-            told: dict[str, Any] = json.loads((file.metadata() or {}).get("examples", "{}"))
-            version = told.get("format_version")
-            if not isinstance(version, int):
-                raise InputError(f"{path} holds no examples; give a file that save_examples has written")
-            if version > _FORMAT_VERSION:
-                made_by = told["headwise_version"]
-                raise InputError(f"{path} was written by headwise {made_by}, which is newer; upgrade this one")
-            return [
+            told: Any = json.loads((file.metadata() or {}).get("examples", "{}"))
+            if not isinstance(told, dict):
+                raise ValueError("what it says of itself is no mapping")
+            check_version(path, told, _FORMAT_VERSION, "examples; give a file that save_examples has written")
+            found = [
                 Examples(**{name: file.get_tensor(f"{i}.{name}") for name in _TENSORS}, **numbers)
                 for i, numbers in enumerate(told["layers"])
             ]
+        for each in found:
+            _check(each)
+        if len({(each.num_samples, each.samples_hash) for each in found}) != 1:
+            raise ValueError("its layers are not of one pass")
+        return found
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{path} cannot be read: {error}; remove it, and look for the examples again") from None
+
+
+def as_file(name: str, value: Any) -> Path:
+    """The path of a file of examples, whether it is there or not."""
+    path = as_path(name, value)
+    if path.is_dir():
+        raise InputError(
+            f"{name} is the folder {path}; examples are one file, for example {path / 'found.safetensors'}"
+        )
+    return path
+
+
+def _check(found: Examples) -> None:
+    """Refuse what no search gives: a file may be damaged, or put together by hand."""
+    where = f"layer {found.layer}"
+    for name, kind in _NUMBERS.items():
+        if not isinstance(getattr(found, name), kind):
+            raise ValueError(f"{name} of {where} is {getattr(found, name)!r}")
+    shape = found.scores.shape
+    if len(shape) != 5 or (shape[0], shape[3]) != (len(BY), len(SIGNS)):
+        raise ValueError(f"the scores of {where} have the shape {tuple(shape)}")
+    for name in _TENSORS[1:]:
+        value = getattr(found, name)
+        if value.shape != shape or value.dtype != torch.int64:
+            raise ValueError(f"the tensors of {where} have shapes or types that do not fit each other")
+        if bool((value < -1).any()):
+            raise ValueError(f"{name} of {where} are below -1")
+    if bool((found.samples >= found.num_samples).any()):
+        raise ValueError(f"{where} names a sample beyond the {found.num_samples} that were seen")
+    if not found.scores.is_floating_point() or not bool((found.scores.isfinite() & (found.scores >= 0)).all()):
+        raise ValueError(f"the scores of {where} are not all finite and at least 0")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import check_backbone
+from ..checks import as_list, check_backbone
 from ..contracts import AttentionModel, QueryKey
 from ..errors import HeadwiseError, InputError
+from .inputs import check_inputs, runs_on
 from .logits import centred, mode_logits, record_logits
 from .modes import Modes
 from .running import doubled, in_float64, observed, outputs_of
@@ -145,7 +146,8 @@ def observe(
 ) -> Faithful:
     """`check`, with ``tell`` called for each layer at work; the modes that it gives are compared."""
     check_backbone(model, "query_keys")
-    _check_inputs(inputs)
+    records = as_list("records", records, QueryKey, "records, as model.query_keys() gives them")
+    check_inputs(inputs)
     root = model.model
     by_name = {record.name: i for i, record in enumerate(records)}
     _check_paths(model, records)
@@ -199,7 +201,10 @@ def observe(
 
     inputs = doubled(inputs)
     with in_float64(root):
-        with observed(root, softmax, {path: enters(path, record) for path, record in readers.items()}, left):
+        with (
+            observed(root, softmax, {path: enters(path, record) for path, record in readers.items()}, left),
+            runs_on(model, inputs),
+        ):
             model.tokens(inputs)
         missing = [record.name for record in records if record.name not in differences]
         if missing:
@@ -298,26 +303,18 @@ def _used(record: QueryKey, logits: Tensor) -> Tensor:
 def _tokens(record: QueryKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Tokens ``(n, s, d)`` from the arguments of the module that takes them."""
     width = record.query.shape[-1]
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1 and value.shape[-1] == width:
+    given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    for value in given:
+        if value.is_floating_point() and value.ndim > 1 and value.shape[-1] == width:
             tokens = value.detach().clone()
             if tokens.ndim == 2:
                 return tokens[None]
             return tokens.transpose(0, 1) if record.tokens_first else tokens.flatten(1, -2)
-    raise InputError(f"{record.reads or record.name} takes no tokens of width {width}, which {record.name} needs")
-
-
-def _check_inputs(inputs: Any) -> None:
-    """Refuse inputs on which no logits can be compared."""
-    for value in inputs.values() if isinstance(inputs, Mapping) else (inputs,):
-        if not isinstance(value, Tensor):
-            continue  # of another kind: the backbone says what it takes
-        if not value.numel():
-            raise InputError(
-                f"the inputs of the check are empty, of shape {tuple(value.shape)}; give at least one sample"
-            )
-        if bool(value.isnan().any()):  # infinities are what masks are made of
-            raise InputError("the inputs of the check hold NaN; give numbers")
+    found = f"{tuple(given[0].shape)} of {str(given[0].dtype).removeprefix('torch.')}" if given else "nothing"
+    raise InputError(
+        f"{record.name} reads tokens of width {width}, floating-point numbers, and these inputs give "
+        f"{record.reads or record.name} {found}; give inputs with tokens of that width"
+    )
 
 
 def _check_paths(model: AttentionModel, records: Sequence[QueryKey]) -> None:

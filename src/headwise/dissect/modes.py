@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_flag, check_whole
+from ..checks import as_list, check_flag, check_whole
 from ..contracts import Norm, QueryKey
 from ..errors import InputError
 from .turning import Turn, relative_turn
@@ -226,6 +226,7 @@ def all_modes(
     if places is not None:
         _check_places(places)
     found = []
+    records = as_list("records", records, QueryKey, "records, as model.query_keys() gives them")
     for record in records:  # a layer at a time: what is in work stays in the processor's cache
         turn = relative_turn(record, context, places)
         u, sigma, v = decompose(*_weights(record, fold, dtype, turn), record.groups)

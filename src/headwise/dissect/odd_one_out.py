@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_backbone, check_whole
+from ..checks import check_called, check_images, check_whole, each_of
 from ..contracts import Backbone, Progress
 from ..errors import InputError
 from .faithful import check
@@ -215,9 +215,9 @@ def odd_one_out(
     (torch.Size([6, 3]), 6)
     """
     check_whole("batch_size", batch_size, least=1)
-    check_backbone(model, "query_keys")
-    if not hasattr(model, "grid") or not hasattr(model, "preprocess"):
-        raise InputError(f"{model.name} takes no images; the odd-one-out test needs a backbone of images")
+    check_images(model, "the odd-one-out test")
+    check_called("progress", progress, "progress(step, done, total)")
+    given = each_of("images", images, OddImage, "OddImage, as odd_images and read_odd_images give them")
     records, prefix = model.query_keys(), model.num_prefix_tokens
     patches = model.grid[0] * model.grid[1]
     found = all_modes(records, context=prefix + patches)
@@ -226,7 +226,7 @@ def odd_one_out(
     area, num_images, left_out = torch.zeros(2, 2, 3, dtype=torch.float64), 0, []
     numbers = {record.name: i for i, record in enumerate(records)}
     of = len(images) if isinstance(images, Sized) else 0
-    for batch, shares in _batches(model, images, batch_size):
+    for batch, shares in _batches(model, given, batch_size):
         shown = (shares[:, :2].amax(-1) > 0).all(-1)
         left_out += [each.name for each, there in zip(batch, shown.tolist(), strict=True) if not there]
         kept = [each for each, there in zip(batch, shown.tolist(), strict=True) if there]

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_backbone, check_whole
+from ..checks import as_list, check_backbone, check_whole, each_of, told
 from ..contracts import AttentionModel, QueryKey
 from ..errors import InputError
+from .inputs import check_inputs, entering
 from .logits import normalise
 from .modes import Modes, all_modes, check_mode
 
-__all__ = ["default_context", "layer_tokens", "mode_maps", "num_prefix", "paired"]
+__all__ = ["check_fits", "default_context", "layer_tokens", "mode_maps", "num_prefix", "paired"]
 
 
 def num_prefix(model: Any) -> int:
@@ -34,17 +36,21 @@ def paired(model: AttentionModel, modes: Sequence[Modes] | None, context: int | 
     if modes is None:
         modes = all_modes(records, context=default_context(model) if context is None else context)
     found = []
-    for each in modes:
+    for each in each_of("modes", modes, Modes, "Modes, as headwise.dissect(...).modes is"):
         if not 0 <= each.layer < len(records):
             raise InputError(f"the modes are of layer {each.layer}; {model.name} has layers 0 to {len(records) - 1}")
-        record = records[each.layer]
-        if each.u.shape[-1] != record.query.shape[-1] or len(each.u) != len(record.query):
-            raise InputError(
-                f"the modes of layer {each.layer} are of {len(each.u)} attention heads of width {each.u.shape[-1]}; "
-                f"{record.name} has {len(record.query)} of width {record.query.shape[-1]}"
-            )
-        found.append((record, each))
+        check_fits(each, records[each.layer])
+        found.append((records[each.layer], each))
     return found
+
+
+def check_fits(found: Modes, record: QueryKey) -> None:
+    """Refuse modes that cannot be those of a record."""
+    if found.u.shape[-1] != record.query.shape[-1] or len(found.u) != len(record.query):
+        raise InputError(
+            f"the modes of layer {found.layer} are of {len(found.u)} attention heads of width {found.u.shape[-1]}; "
+            f"{record.name} has {len(record.query)} of width {record.query.shape[-1]}"
+        )
 
 
 def layer_tokens(tokens: Tensor, record: QueryKey, found: Modes) -> Tensor:
@@ -85,7 +91,7 @@ def mode_maps(
     Raises
     ------
     InputError
-        No such layer, attention head or mode.
+        No such layer, attention head or mode, or inputs that the model does not take or that hold NaN.
 
     Examples
     --------
@@ -97,10 +103,14 @@ def mode_maps(
     """
     check_backbone(model, "query_keys")
     record, found = _of_layer(model, layer, modes)
-    for head, mode in pairs:
-        check_mode(layer, found.sigma.shape, head, mode)
-    (tokens,) = model.tokens(inputs, [layer], at="block_input")
-    at = torch.tensor(list(pairs), dtype=torch.long).reshape(-1, 2)
+    places = as_list("pairs", pairs, object, "(attention head, mode)")
+    for pair in places:
+        if not isinstance(pair, (tuple, list, np.ndarray)) or len(pair) != 2:
+            raise InputError(f"a pair is (attention head, mode), got {told(pair)}")
+        check_mode(layer, found.sigma.shape, *pair)
+    check_inputs(inputs)
+    (tokens,) = entering(model, inputs, [layer])
+    at = torch.tensor(np.array(places, dtype=np.int64)).reshape(-1, 2)
     x = layer_tokens(tokens.to(found.u.dtype), record, found)
     query, key = (torch.einsum("bsd,pd->bps", x, side[at[:, 0], at[:, 1]].to(x)) for side in (found.u, found.v))
     return query, key

@@ -10,14 +10,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..checks import as_list
 from ..contracts import QueryKey
 from ..errors import InputError
 from ..files import claim_folder, read_json, write_json, write_tensors
 from ..version import __version__
 from .dissection import Dissection, Evidence
 from .faithful import Faithful
+from .formats import check_version
 from .metrics import mode_cosines
 from .modes import Modes, folded_weights
+from .projections import check_fits
 from .sinks import Served, Sinks
 from .turning import Turn
 
@@ -30,10 +33,18 @@ _TABLES = ("weighted_cosine", "effective_rank", "symmetric_share", "weighted_cha
 _DIRECTIONS = ("u", "v")
 
 
-def save(found: Dissection, path: Path, **options: Any) -> None:
+def save(found: Dissection, path: Path, records: Sequence[QueryKey] = (), **options: Any) -> None:
     """Write a dissection into a folder; one that is there is replaced. Options are those of `write`."""
+    records = as_list("records", records, QueryKey, "records, as model.query_keys() gives them")
+    if records and len(records) != len(found.modes):
+        raise InputError(
+            f"{len(records)} records are given, and the dissection has {len(found.modes)} layers; give "
+            "model.query_keys() of the model that was dissected"
+        )
+    for each, record in zip(found.modes, records, strict=False):
+        check_fits(each, record)
     claim_folder(path, "dissection", {}, overwrite=True)
-    write(found, path, **options)
+    write(found, path, records=records, **options)
 
 
 def write(
@@ -126,12 +137,7 @@ def _bound(modes: int | None, max_bytes: int | None) -> str:
 def load(path: Path) -> Dissection:
     """Read what `save` has written."""
     numbers = read_json(path / NUMBERS)
-    version = numbers.get("format_version") if isinstance(numbers, dict) else None
-    if not isinstance(version, int):
-        raise InputError(f"{path} holds no dissection; give a folder that Dissection.save has written")
-    if version > FORMAT_VERSION:
-        made_by = numbers["headwise_version"]
-        raise InputError(f"{path} was written by headwise {made_by}, which is newer; upgrade this one")
+    check_version(path, numbers, FORMAT_VERSION, "dissection; give a folder that Dissection.save has written")
     try:
         tensors: dict[str, Tensor] = load_file(path / TENSORS)
     except (OSError, SafetensorError) as error:

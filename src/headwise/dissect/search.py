@@ -11,16 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_backbone, check_flag, check_whole, takes_texts
+from ..checks import as_list, check_backbone, check_flag, check_whole, takes_texts
 from ..contracts import AttentionModel, Backbone, QueryKey, TextBackbone
 from ..errors import InputError
 from ..files import hash_tensors
 from .examples import BY, SIGNS, Examples
+from .inputs import entering
 from .modes import Modes
 from .projections import layer_tokens, num_prefix, paired
+from .samples import chained
 from .sinks import high_norm_tokens
 
 __all__ = ["ExampleSearch"]
+
+_BYTES = 168
+"""Of a mode, for each sample that is kept: a score and three numbers, for each of three rankings and two signs."""
+
+_MOST_BYTES = 8 * 2**30
+"""That examples may take; while a batch is ranked they are there about three times."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +99,24 @@ class ExampleSearch:
         self._layers = [_layer(record, found, most_modes) for record, found in paired(model, modes, context)]
         if not self._layers:
             raise InputError("there are no modes to look for examples of; leave modes out for those of all layers")
+        each = _BYTES * sum(heads * count for heads, count in (layer.shape for layer in self._layers))
+        if each * per_mode > _MOST_BYTES:
+            raise InputError(
+                f"{per_mode} samples for each of {each // _BYTES:,} modes take {each * per_mode / 2**30:,.1f} GiB, and "
+                f"at most {_MOST_BYTES / 2**30:.0f} GiB are kept; give per_mode of at most {_MOST_BYTES // each}, "
+                "or fewer modes (most_modes)"
+            )
         origin = self._origin()
         self._found = [_none(layer, per_mode, origin) for layer in self._layers]
         if begin is not None:
+            begin = as_list("begin", begin, Examples, "Examples, as an earlier search has found them")
             told, wanted = ([(e.layer, e.scores.shape, e.origin) for e in some] for some in (begin, self._found))
             if told != wanted:
                 raise InputError(
                     "the examples to go on from were found with another model, other modes or other settings; give "
                     "those, or begin anew"
                 )
-            self._found = list(begin)
+            self._found = begin
         self.most_tokens: int | None = model.preprocessing.max_tokens if takes_texts(model) else None
         self.filled = 0
 
@@ -114,6 +130,11 @@ class ExampleSearch:
         """Samples seen so far."""
         return self._found[0].num_samples
 
+    @property
+    def samples_hash(self) -> str:
+        """Hash of the samples seen so far, in their order; empty where a search began that does not know."""
+        return self._found[0].samples_hash
+
     @torch.no_grad()
     def update(self, inputs: Any) -> None:
         """Run the model on a preprocessed batch, and rank its samples among those before.
@@ -126,10 +147,12 @@ class ExampleSearch:
             What the model does not take, a text longer than it takes, or tokens that are NaN or infinite.
         """
         self._check_length(inputs)
-        entered = self._model.tokens(inputs, [layer.found.layer for layer in self._layers], at="block_input")
+        entered = entering(self._model, inputs, [layer.found.layer for layer in self._layers])
         own = self._own(inputs)
+        known = self.samples_hash or not self.num_samples
+        seen = chained(self.samples_hash, inputs) if known else ""
         self._found = [
-            self._ranked(before, layer, tokens, own)
+            replace(self._ranked(before, layer, tokens, own), samples_hash=seen)
             for before, layer, tokens in zip(self._found, self._layers, entered, strict=True)
         ]
         if self.most_tokens is not None:
@@ -144,6 +167,8 @@ class ExampleSearch:
                 )
             return
         ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
+        if ids is not None and not isinstance(inputs.get("attention_mask"), Tensor):
+            raise InputError(f"{self._model.name} is given texts without an attention_mask; preprocess(texts) has it")
         if ids is not None and ids.shape[1] > self.most_tokens:
             raise InputError(
                 f"a text of {ids.shape[1]} tokens is given, and {self._model.name} takes {self.most_tokens}; "
