@@ -161,3 +161,16 @@ def test_layers_with_other_numbers_of_attention_heads():
     module = nn.Sequential(Layer(heads=4, key_heads=4, width=6), Layer(heads=2, key_heads=2, width=6))
     found = headwise.dissect(headwise.load_backbone(module), draws=2)
     assert found.effective_rank.isnan().tolist() == [[False] * 4, [False, False, True, True]]
+
+
+def test_a_model_in_training_gives_the_tokens_of_evaluation_and_stays_in_training():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True)
+    backbone, inputs = (
+        headwise.load_backbone(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)),
+        torch.randn(2, 5, 8),
+    )
+    backbone.model.layers[0].norm1.eval()
+    before = [module.training for module in backbone.model.modules()]
+    (first,), (second,) = backbone.tokens(inputs), backbone.tokens(inputs)
+    assert torch.equal(first, second) and any(before)
+    assert [module.training for module in backbone.model.modules()] == before

@@ -80,7 +80,8 @@ class WrappedModule:
         """Tokens of each layer asked for; see `headwise.contracts.Backbone`.
 
         ``inputs`` are what the model takes: a tensor, or a mapping of its arguments. Nothing here asks for gradients,
-        and none is recorded where no weight asks for one.
+        and none is recorded where no weight asks for one. A model in training runs as in evaluation, without dropout,
+        and is in training again afterwards.
         """
         if at not in ("output", "block_input"):
             raise InputError(f"at must be 'output' or 'block_input', got {at!r}")
@@ -92,9 +93,14 @@ class WrappedModule:
             wanted.append(layer % self.depth)
         found: dict[int, Tensor] = {}
         hooks = [self._record(found, layer, at) for layer in set(wanted)]
+        training = [module for module in self.model.modules() if module.training]
         try:
+            for module in training:
+                module.training = False
             final = self._forward(self._fitting(inputs))
         finally:
+            for module in training:
+                module.training = True
             for hook in hooks:
                 hook.remove()
         final = getattr(final, "last_hidden_state", final)
