@@ -19,6 +19,7 @@ from ..dissect.saving import NUMBERS, TENSORS, kept_modes, write
 from ..errors import InputError
 from ..files import claim_folder, read_json, replacing
 from ..report import render_explorer
+from ..report.called import short_name
 from ..report.explorer import MAX_BYTES
 from ..tokens import Augmentation, ImageSamples, TextSamples, open_samples, read_photographs
 from ..tokens.feeds import Feed, ImageFeed, TextFeed, check_fits, read_samples
@@ -231,7 +232,7 @@ def explore(
         told["check"]["what"] = _compared(feed, checked)
     page = {
         "format_version": FORMAT_VERSION,
-        "title": f"What the attention heads of {_short(loaded.name)} do",
+        "title": f"What the attention heads of {short_name(loaded.name)} do",
         "about": f"{loaded.name}: {about}." if (about := getattr(loaded, "description", "")) else loaded.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "headwise_version": __version__,
@@ -250,13 +251,6 @@ def explore(
 
 def _quiet(*said: Any) -> None:
     """Nobody listens."""
-
-
-def _short(name: str) -> str:
-    """The name of a model without the folders in front of it."""
-    family, _, rest = name.partition("/")
-    parts = rest.rstrip("/").split("/")
-    return name if len(parts) <= 2 else f"{family}/…/{'/'.join(parts[-2:])}"
 
 
 def _layers(model: Any, layers: Sequence[int] | None) -> list[int]:
