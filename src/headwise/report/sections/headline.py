@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import fmt
-from ..called import short_name
 from ..answer import answer_sentences, difference_text, end_text, score, test_count, used_head
+from ..called import short_name
 from ..check import Arrays, Study
 from ..figures.accuracy import wilson
 
