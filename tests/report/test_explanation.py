@@ -127,6 +127,9 @@ def test_a_head_that_reads_prefix_tokens_alone_says_so_of_words() -> None:
     page = said(render_explanation(data | {"kind": "texts", "samples": [quoted], "gates": []}, arrays))
     assert "This head reads prefix tokens alone" in page and "none is coloured" in page and "Orange" not in page
     assert "attention with 2 rank_one gates on the text tokens" in page
+    data["head"]["backbone"] = "hf//home/me/models/small"
+    page = said(render_explanation(data, arrays))
+    assert "from the hf/…/models/small backbone" in page and "backbonehf//home/me/models/small" in page
     faint = quoted | {"patch": 1e-9}
     page = said(render_explanation(data | {"kind": "texts", "samples": [faint], "gates": []}, arrays))
     assert "Text tokens add next to nothing to these outputs, so no word is coloured." in page
