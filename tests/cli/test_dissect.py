@@ -146,6 +146,31 @@ def test_a_stop_keeps_the_dissection(call, photos, tmp_path, monkeypatch):
     assert Dissection.load(out).to_dict() == before and (out / "explorer.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "again"), [("dissection.json", True), ("dissection.safetensors", True), ("examples.safetensors", False)]
+)
+def test_damaged_files_are_named_and_made_again_where_asked(call, photos, tmp_path, name, again):
+    out = tmp_path / "made"
+    options = ("--images", photos, "--out", out, "--layers", 0, "--modes", 2)
+    assert call("dissect", "embedded", *options)[0] == 0
+    (out / name).write_bytes((out / name).read_bytes()[:90])
+    code, _, error = call("dissect", "embedded", *options)
+    assert code == 2 and name in error and "--overwrite" in error
+    code, _, error = call("dissect", "embedded", *options, "--overwrite")
+    assert code == 0 and "it is made again" in error and ("is read and not made again" in error) != again
+    assert len(Dissection.load(out).modes) and load_examples(out / "examples.safetensors")[0].num_samples == 3
+
+
+def test_a_folder_in_the_place_of_the_page(call, photos, tmp_path):
+    (tmp_path / "made").mkdir()
+    options = ("--images", photos, "--out", tmp_path / "made", "--layers", 0, "--modes", 2)
+    assert call("dissect", "embedded", *options)[0] == 0
+    (tmp_path / "made" / "explorer.html").unlink()
+    (tmp_path / "made" / "explorer.html").mkdir()
+    code, _, error = call("dissect", "embedded", *options)
+    assert code == 2 and "choose another folder" in error and "fault of headwise" not in error
+
+
 def test_folders_of_others_are_left_alone(call, photos, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
@@ -160,6 +185,10 @@ def test_folders_of_others_are_left_alone(call, photos, tmp_path):
         (["--images", "empty"], "empty holds no images; files that end in"),
         (["--images", "photos", "--text", "photos"], "--images and --text are both given"),
         (["--text", "mails.tsv"], "the data are texts, and embedded takes images"),
+        (["--images", "mails.tsv"], "--images mails.tsv holds texts; give them with --text"),
+        (["--text", "digits"], "--text digits holds images; give them with --images"),
+        (["--text", "photos"], "--text photos is a folder; give a table (CSV, TSV) or a .txt file"),
+        (["--images", "photos", "--layers", ""], "--layers takes numbers such as 0,5,-1, got nothing"),
         (["--images", "photos", "--layers", "0,x"], "--layers takes numbers such as 0,5,-1, got 0,x"),
         (["--images", "photos", "--layers", "0,-99"], "(-1 is the last), got -99"),
         (["--images", "photos", "--page-size", "large"], "--page-size is 'large'; give bytes, or a size such as"),

@@ -117,3 +117,23 @@ def test_colours_of_the_films() -> None:
     assert np.ptp(placed[0, 0]) == 0 and (placed[-1, 0] == placed[-1, -1]).all()  # ten colours, then again
     assert images.blank(2, 4).shape[1] == 2 * images.blank(2, 4).shape[0]
     assert not np.ptp(images.signed(photo, np.zeros((2, 2))), axis=-1).any()
+
+
+def test_a_head_that_reads_prefix_tokens_alone_says_so_of_words() -> None:
+    data, arrays = example()
+    base = {"name": "line 2", "output": "cat", "mean": 0.8, "value": 1.0, "intercept": 0.2, "prefix": 0.8,
+            "atoms": []}  # fmt: skip
+    quoted = base | {"patch": None, "pieces": [["win", None], [" now", None]], "image_key": None, "map_key": None}
+    page = said(render_explanation(data | {"kind": "texts", "samples": [quoted], "gates": []}, arrays))
+    assert "This head reads prefix tokens alone" in page and "none is coloured" in page and "Orange" not in page
+    assert "attention with 2 rank_one gates on the text tokens" in page
+    data["head"]["backbone"] = "hf//home/me/models/small"
+    page = said(render_explanation(data, arrays))
+    assert "from the hf/…/models/small backbone" in page and "backbonehf//home/me/models/small" in page
+    faint = quoted | {"patch": 1e-9}
+    page = said(render_explanation(data | {"kind": "texts", "samples": [faint], "gates": []}, arrays))
+    assert "Text tokens add next to nothing to these outputs, so no word is coloured." in page
+    coloured = quoted | {"patch": 0.4, "pieces": [["win", 0.5], [" now", -0.1]]}
+    page = said(render_explanation(data | {"kind": "texts", "samples": [coloured], "gates": []}, arrays))
+    assert "have no place in the text; here they add 67" in page and "Orange" in page
+    assert "text tokens+0.40" in page

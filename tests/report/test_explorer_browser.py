@@ -205,3 +205,35 @@ def test_without_its_script(browser: Any, show: Any) -> None:
         assert "+0.90" in text
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_a_mode_takes_the_width_of_the_page(browser: Any, show: Any) -> None:
+    """Texts stand in two columns below a short list of modes, one below the other on a phone; and images beside it."""
+    edges = (
+        "[document.querySelector('main section'), document.getElementById('modes-box'),"
+        " ...document.querySelectorAll('#mode-body .examples')]"
+        ".map(e => e.getBoundingClientRect()).map(r => [r.left, r.right, r.top, r.bottom].map(Math.round))"
+    )
+    show("texts", fragment="#l1h1m0")
+    page, listed, positive, negative, *others = browser.evaluate(edges)
+    assert positive[0] == page[0] and negative[1] == page[1]  # as wide as the page,
+    assert positive[2] == negative[2] >= listed[3]  # side by side, below the list
+    assert len(others) == 4 and others[0][2] >= max(positive[3], negative[3])
+    show("texts", width=390, fragment="#l1h1m0")
+    page, _, positive, negative, *_ = browser.evaluate(edges)
+    assert positive[:2] == negative[:2] == page[:2] and negative[2] >= positive[3]
+    show("images", fragment="#l1h1m0")
+    page, listed, positive, *_ = browser.evaluate(edges)
+    assert positive[0] > listed[1] and positive[1] == page[1] and positive[2] < listed[3]
+
+
+def test_an_ellipsis_stands_for_words_that_are_left_out(browser: Any, explored: Any, tmp_path: Path) -> None:
+    found, arrays = explored("texts")  # 8 tokens are shown, from the second on; the first is one that a tokenizer adds
+    added, words, longer = "", [f" w{i}" for i in range(8)], [f" w{i}" for i in range(9)]
+    texts = found["evidence"]["tokens"]
+    texts |= {n: [added, *(words if int(n) % 2 else longer), added] for n in texts}
+    path = tmp_path / "explorer.html"
+    path.write_text(render_explorer(found, arrays), encoding="utf-8")
+    browser.open(path, 1280, "light", fragment="#l1h1m0")
+    said = browser.evaluate("[...document.querySelectorAll('#mode-body .quotation')].map(q => q.textContent)")
+    assert set(said) == {"".join(words), "".join(words) + " …"}

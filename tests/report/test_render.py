@@ -206,6 +206,24 @@ def test_what_was_not_measured_is_a_dash(study: dict[str, Any], arrays: dict[str
     assert row and row[0].count("<td>–</td>") + row[0].count('<td class="strong">–</td>') >= 9
 
 
+@pytest.mark.parametrize(
+    ("last", "bands", "said"),
+    [
+        ([0.02, -0.06], [0.06, 0.06], "−0.02 in the last (within chance)"),
+        ([0.02, -0.08], [0.06, 0.06], "−0.03 in the last (tokens avoid their like)"),  # one is outside
+        ([0.05, 0.05], [0.10, 0.04], "+0.05 in the last (some grouping)"),  # outside of its own, narrower band
+        ([0.05, 0.05], None, "+0.05 in the last (within chance)"),  # one band for all
+        ([0.90, 0.90], [0.06, 0.06], "+0.90 in the last (grouping: tokens look for tokens like themselves)"),
+    ],
+)
+def test_a_layer_is_within_chance_where_all_of_its_attention_heads_are(
+    study: dict[str, Any], arrays: dict[str, np.ndarray], last: list[float], bands: list[float] | None, said: str
+) -> None:
+    bands_of_both = None if bands is None else [[0.06, 0.06], bands]
+    study["dissection"] |= {"weighted_cosine": [[0.3, 0.3], last], "weighted_chance": bands_of_both, "chance": 0.1}
+    assert f"is +0.30 in the first layer (some grouping) and {said}." in words(render(study, arrays))
+
+
 def test_hostile_names(study: dict[str, Any], arrays: dict[str, np.ndarray], hostile: Any) -> None:
     before = Page(render(study, arrays))
     spoiled = hostile(study)

@@ -44,7 +44,12 @@ def test_texts_stand_where_pictures_do(study: dict[str, Any], arrays: dict[str, 
     }
     study["dissection"]["overlays"] = []
     study["data"] |= {"padded": True, "cut": 3}
+    study["backbone"]["name"] = "hf//home/me/models/small"
     page = render(study, arrays)
+    said = re.sub(r"<style>.*?</style>|<[^>]+>", "", page, flags=re.DOTALL)
+    assert "hf/…/models/small (" in said and said.count("hf//home/me/models/small") == 1
+    assert re.findall(r"\w+ patch token\w*|[^.]*[Pp]atch token", said.split("One vector of the backbone")[0]) == []
+    assert "comes from prefix tokens, 70" in said and "from text tokens." in said
     assert "right (line 2); tokens that are not of the text add +0.200" in page
     assert "wrong, taken for “spam” (line 3)" in page
     assert "at most " in page and "texts that were cut" in page

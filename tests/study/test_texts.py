@@ -107,7 +107,8 @@ def test_other_texts_are_predicted_in_any_batch(made, tmp_path, capsys, draw_tex
     assert said == [
         "1 of 2 texts have more than 16 tokens, the most that the head was fitted on; what is beyond them was cut"
     ]
-    assert _call("predict", folder / "out" / "head", alone, "--text-column", "body", "--json") == 0
+    same = ("--text-column", "body", "--label-column", "kind")  # of a study; labels are not needed
+    assert _call("predict", folder / "out" / "head", alone, *same, "--json") == 0
     assert [row["probability"] for row in json.loads(capsys.readouterr().out)] == pytest.approx(found.max(1), abs=1e-5)
     empty = write(tmp_path / "none.tsv", [("",), ("\u200b",)], "text")
     with pytest.raises(InputError, match="has a token of"):
@@ -124,9 +125,26 @@ def test_an_explanation_quotes_the_texts(made, tmp_path):
         assert sample["map_key"] is None
         parts = [value for value in (sample["prefix"], sample["patch"]) if value is not None]
         assert sample["value"] == pytest.approx(sample["intercept"] + sum(parts), abs=1e-5)
-    assert head.facts.num_tokens == 16
+    assert (
+        head.facts.num_tokens == 16
+        and found.data["kind"] == "texts"
+        and "patch tokens" not in page.split('<dl class="words">')[0]
+    )
     card = (folder / "out" / "head" / "README.md").read_text(encoding="utf-8")
     assert 'hw.predict(head, "FILE.tsv"' in card and "attach" not in card.split("## Certificate")[0]
+
+
+def test_words_without_a_share_are_not_coloured(made, tmp_path):
+    """Of a head on the class token words have none, however their numbers are rounded."""
+    folder, _ = made
+    fit = ("fit", folder / "out" / "tokens", tmp_path / "head", "--block", "linear_prefix", "--beta", 0.1)
+    assert _call(*fit) == 0
+    out = tmp_path / "page.html"
+    columns = ("--label-column", "label")
+    assert _call("explain", tmp_path / "head", folder / "mails.tsv", "--out", out, "--samples", 3, *columns) == 0
+    page = out.read_text(encoding="utf-8")
+    assert "no word has a share of its own, and none is coloured" in page and 'class="quotation"' in page
+    assert 'style="--l' not in page.split('class="quotation"', 1)[1]
 
 
 def test_extraction_from_the_command_line(made, tmp_path, capsys):

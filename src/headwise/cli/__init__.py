@@ -18,7 +18,9 @@ STOPPED = {
 """What a command that was stopped leaves behind."""
 
 
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG)
+REFUSED = (
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR
+)  # fmt: skip
 """The system's refusals that only the user can do something about."""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ..checks import check_backbone, check_whole
 from ..contracts import TextBackbone
@@ -172,21 +171,39 @@ def vocabulary(model: TextBackbone, found: Modes, head: int, mode: int, k: int =
     _check_texts(model)
     check_whole("k", k, least=1)
     check_mode(found.layer, found.sigma.shape, head, mode)
-    names, table = model.vocabulary()
-    if table.shape[1] != found.u.shape[-1]:
+    words = Lexicon(model)
+    if words.width != found.u.shape[-1]:
         raise InputError(
-            f"{model.name} has an embedding of width {table.shape[1]}, and layer {found.layer} reads "
+            f"{model.name} has an embedding of width {words.width}, and layer {found.layer} reads "
             f"{found.u.shape[-1]}: its tokens are no directions of the layer"
         )
-    sides = torch.stack((found.u[head, mode], found.v[head, mode])).to(table)
-    cosines = table @ sides.T / table.norm(dim=1, keepdim=True).clamp(min=torch.finfo(table.dtype).tiny)
+    return words.along(found, head, [mode], k)[0]
 
-    def first(values: Tensor) -> tuple[tuple[str, float], ...]:
-        order = values.argsort(descending=True, stable=True)[:k].tolist()
-        return tuple((names[i], float(values[i])) for i in order)
 
-    query, key = (dict(zip(SIGNS, (first(side), first(-side)), strict=True)) for side in cosines.T)
-    return Vocabulary(query, key)
+class Lexicon:
+    """The tokens of a text model as directions of their embedding, made once for any number of modes."""
+
+    def __init__(self, model: TextBackbone) -> None:
+        self._names, table = model.vocabulary()
+        table = table.to(torch.promote_types(table.dtype, torch.float32))
+        self._unit = table / table.norm(dim=1, keepdim=True).clamp(min=torch.finfo(table.dtype).tiny)
+        self.width = table.shape[1]
+
+    def along(self, found: Modes, head: int, modes: Sequence[int], k: int) -> list[Vocabulary]:
+        """The ``k`` tokens that point most along both directions of each of some modes, and against them."""
+        at = list(modes)
+        sides = torch.stack((found.u[head, at], found.v[head, at])).to(self._unit)
+        cosines = sides @ self._unit.T  # (2, modes, words)
+        tops = [values.topk(min(k, len(self._names))) for values in (cosines, -cosines)]
+
+        def told(side: int, mode: int) -> dict[str, tuple[tuple[str, float], ...]]:
+            both = ((top.values[side, mode].tolist(), top.indices[side, mode].tolist()) for top in tops)
+            return {
+                sign: tuple((self._names[i], cosine) for cosine, i in zip(*top, strict=True))
+                for sign, top in zip(SIGNS, both, strict=True)
+            }
+
+        return [Vocabulary(told(0, i), told(1, i)) for i in range(len(at))]
 
 
 def _check_texts(model: TextBackbone) -> None:

@@ -239,7 +239,7 @@ _SIZE = "@SIZE-OF-THE-PAGE@"
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**20:.1f}{fmt.THIN}MB"
+    return f"{count / 2**20:.1f}{fmt.THIN}MB" if count >= 2**20 else f"{max(1, round(count / 2**10))}{fmt.THIN}KB"
 
 
 def _source(name: str) -> str:

@@ -114,9 +114,9 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "token": (
         "token",
-        "One vector of the backbone's output. Patch tokens belong to a square of the image, or to a word or a part of "
-        "one; prefix tokens (class token, registers) to the whole.",
-        ("tokens", "patch tokens", "prefix tokens", "patch token", "prefix token"),
+        "One vector of the backbone's output. Patch tokens belong to a square of the image, text tokens to a word or a "
+        "part of one; prefix tokens (class token, registers) to the whole.",
+        ("tokens", "patch tokens", "prefix tokens", "text tokens", "patch token", "prefix token", "text token"),
     ),
     "weighted-cosine": (
         "weighted cosine",

@@ -79,6 +79,7 @@ class _Samples:
     tokens: Tokens
     pictures: list[NDArray[Any]] | None = None
     texts: list[tuple[str, list[Span]]] | None = None
+    of_texts: bool = False
 
 
 @torch.inference_mode()
@@ -143,6 +144,7 @@ def explain(
         "headwise_version": __version__,
         "command": command,
         "versions": facts.versions(),
+        "kind": "texts" if shown.of_texts else "tokens" if shown.pictures is None else "images",
         "head": {
             "parts": [part.words for part in head._parts()],
             "outputs": head.output_names,
@@ -180,7 +182,8 @@ def _open(
     if isinstance(found, TokenStore):
         check_store(head, found)
         tokens = found.read(rows)
-        return _Samples([found.ids[i] for i in rows], head.batch(tokens.values, tokens.mask))
+        of_texts = found.manifest.source.get("cut") is not None
+        return _Samples([found.ids[i] for i in rows], head.batch(tokens.values, tokens.mask), of_texts=of_texts)
     if isinstance(found, ArrayData):
         mask = None if found.mask is None else found.mask[rows]
         _, tokens = next(ArrayTokens(found.tokens[rows], mask).chunks(size=len(rows)))
@@ -199,7 +202,7 @@ def _open(
     if isinstance(found, TextSamples):
         spans = [model.spans(found.texts[i], head.facts.num_tokens) for i, _ in read]
         known = None if None in spans else [(found.texts[i], each) for (i, _), each in zip(read, spans, strict=True)]
-        return _Samples(names, batch, texts=known)
+        return _Samples(names, batch, texts=known, of_texts=True)
     return _Samples(names, batch, as_seen(model.preprocess([image for _, image in read]), model.preprocessing))
 
 
@@ -233,9 +236,11 @@ def _sample_facts(head: Head, shown: _Samples, found: Atoms, arrays: dict[str, N
         patches = own[prefix:]
         if tokens.mask is not None and tokens.grid is None:
             patches = patches[tokens.mask[i, prefix:]]
+        seen = float(patches.abs().sum()) > FAINT * float(own.abs().sum())
         if shown.texts is not None:
-            entry["pieces"], _ = quoted(*shown.texts[i], own.numpy(force=True))
-        elif len(patches) > 1 and float(patches.abs().sum()) > FAINT * float(own.abs().sum()):
+            pieces, _ = quoted(*shown.texts[i], own.numpy(force=True))
+            entry["pieces"] = pieces if seen else [(piece, None) for piece, _ in pieces]
+        elif seen and len(patches) > 1:
             entry["map_key"] = f"sample/{i}/map"
             arrays[entry["map_key"]] = _placed(patches.numpy(force=True).astype(np.float32), tokens.grid, 0)
         told.append(entry)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from ..backbones import load_backbone
 from ..checks import as_bytes, check_flag, check_whole, takes_texts
 from ..contracts import AttentionModel, Progress
-from ..dissect import Dissection, Examples, Modes, dissect, mode_cosines, subspaces, top_examples
+from ..dissect import Dissection, Examples, Modes, dissect, load_examples, mode_cosines, subspaces, top_examples
 from ..dissect.saving import NUMBERS, TENSORS, kept_modes, write
 from ..errors import InputError
 from ..files import claim_folder, read_json, replacing
 from ..report import render_explorer
+from ..report.called import short_name
 from ..report.explorer import MAX_BYTES
 from ..tokens import Augmentation, ImageSamples, TextSamples, open_samples, read_photographs
 from ..tokens.feeds import Feed, ImageFeed, TextFeed, check_fits, read_samples
@@ -36,6 +37,7 @@ EXPORT = 512 * 2**20  # bytes of directions and factors
 CHECKED_TOKENS = 64  # of each text of the check, which runs in float64
 
 Say = Callable[[str], object]
+T = TypeVar("T")
 
 
 @dataclass
@@ -196,8 +198,8 @@ def explore(
         if not claim_folder(path, "dissection", settings, overwrite):
             for name in (NUMBERS, TENSORS, EXAMPLES, PAGE):
                 (path / name).unlink(missing_ok=True)
-    if path is not None and (path / NUMBERS).exists():
-        found = Dissection.load(path)
+    found = None if path is None else _read(Dissection.load, path, (NUMBERS, TENSORS), overwrite, say)
+    if found is not None:
         say(f"the dissection in {path} was made with the same settings: it is read and not made again")
     else:
         tell("dissect", 0, 1)
@@ -218,6 +220,8 @@ def explore(
     if feed is not None and examples and fold:
         batches = Batches(feed, _spread(len(feed.samples), examples), batch_size, strict)
         keep = None if path is None else path / EXAMPLES
+        if path is not None:
+            _read(lambda folder: load_examples(folder / EXAMPLES), path, (EXAMPLES,), overwrite, say)
         searched = top_examples(
             loaded, batches, modes=kept, per_mode=per_mode, keep=keep, announce=say, progress=progress
         )
@@ -231,7 +235,7 @@ def explore(
         told["check"]["what"] = _compared(feed, checked)
     page = {
         "format_version": FORMAT_VERSION,
-        "title": f"What the attention heads of {_short(loaded.name)} do",
+        "title": f"What the attention heads of {short_name(loaded.name)} do",
         "about": f"{loaded.name}: {about}." if (about := getattr(loaded, "description", "")) else loaded.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "headwise_version": __version__,
@@ -252,11 +256,21 @@ def _quiet(*said: Any) -> None:
     """Nobody listens."""
 
 
-def _short(name: str) -> str:
-    """The name of a model without the folders in front of it."""
-    family, _, rest = name.partition("/")
-    parts = rest.rstrip("/").split("/")
-    return name if len(parts) <= 2 else f"{family}/…/{'/'.join(parts[-2:])}"
+def _read(load: Callable[[Path], T], folder: Path, names: Sequence[str], overwrite: bool, say: Say) -> T | None:
+    """What an earlier run left in a folder; None where there is nothing, or where it is damaged and to be replaced."""
+    if not (folder / names[0]).exists():
+        return None
+    try:
+        return load(folder)
+    except InputError as error:
+        if not overwrite:
+            raise InputError(
+                f"{error}; remove it, or say to overwrite it (overwrite=True, or --overwrite on the command line)"
+            ) from None
+        say(f"{error}; it is made again")
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    return None
 
 
 def _layers(model: Any, layers: Sequence[int] | None) -> list[int]:

@@ -14,6 +14,7 @@ from ..contracts import Backbone, TextBackbone
 from ..heads.calibration import chance_error, reliability
 from ..heads.compare import HeadResult, Splits
 from ..heads.metrics import evaluate
+from ..report.called import short_name
 from ..tokens import TokenStore
 from ..version import __version__
 
@@ -24,7 +25,7 @@ def title(model: Backbone | TextBackbone | None, data: str) -> str:
     name = Path(data).name or data
     if model is None:
         return f"{name}: tokens from disk"
-    return f"{name} on the {model.name} backbone"
+    return f"{name} on the {short_name(model.name)} backbone"
 
 
 def path_rows(result: HeadResult) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from ..checks import takes_texts
 from ..contracts import Progress
 from ..dissect import Examples, Modes
 from ..dissect.projections import layer_tokens
+from ..dissect.texts import Lexicon, Vocabulary
 from ..report.packing import ENOUGH, NOTHING, as_levels
 from ..tokens.feeds import Feed, TextFeed, read_samples
 from .pictures import as_seen
@@ -252,26 +253,21 @@ def mode_words(
 
     Empty where the embedding has another width than the layers: then its rows are no directions of theirs.
     """
-    names, table = model.vocabulary()
+    lexicon = Lexicon(model)
     found: list[list[list[dict[str, list[tuple[str, float]]]]] | None] = [None] * layers
-    if table.shape[1] != modes[0].u.shape[-1]:
+    if lexicon.width != modes[0].u.shape[-1]:
         return found
-    unit = table.float() / table.float().norm(dim=1, keepdim=True).clamp(min=1e-12)
-    most = min(WORDS, len(unit))
     for done, each in enumerate(modes, 1):
-        heads = []
-        for u, v in zip(each.u[:, :WORDED].to(unit), each.v[:, :WORDED].to(unit), strict=True):
-            cosines = torch.stack((u, -u, v, -v)) @ unit.T  # (4, modes, words)
-            values, at = (part.tolist() for part in cosines.topk(most))
-            heads.append(
-                [
-                    {
-                        side: [(names[i], round(c, 3)) for i, c in zip(at[s][m], values[s][m], strict=True)]
-                        for s, side in enumerate(("query+", "query-", "key+", "key-"))
-                    }
-                    for m in range(len(u))
-                ]
-            )
-        found[each.layer] = heads
+        heads, count = each.sigma.shape
+        leading = range(min(WORDED, count))
+        found[each.layer] = [[_worded(v) for v in lexicon.along(each, h, leading, WORDS)] for h in range(heads)]
         tell("look for words along each mode", done, len(modes))
     return found
+
+
+def _worded(words: Vocabulary) -> dict[str, list[tuple[str, float]]]:
+    return {
+        f"{side}{sign}": [(token, round(cosine, 3)) for token, cosine in told]
+        for side, signs in (("query", words.query), ("key", words.key))
+        for sign, told in signs.items()
+    }

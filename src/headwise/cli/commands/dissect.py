@@ -124,6 +124,7 @@ def command(
         raise InputError(f"{model} takes no images; leave --images out")
     if texts is not None and not hasattr(loaded, "preprocess"):
         raise InputError(f"{model} takes no texts (its folder holds no tokenizer); leave --text out")
+    samples = _samples(images, texts, text_columns(text_column, None))
     about = getattr(loaded, "description", "")
     if "stored in" in about:
         say(f"{model}: {about}")
@@ -133,9 +134,8 @@ def command(
     with progress_bars(quiet=folder is None) as progress:
         made = explore(
             loaded,
-            images if texts is None else texts,
+            samples,
             folder,
-            columns=text_columns(text_column, None),
             layers=numbers,
             checked=checked,
             examples=0 if folder is None else examples,
@@ -162,6 +162,24 @@ def command(
         out.print(f"page: {made.page}", markup=False, soft_wrap=True)
 
 
+def _samples(images: str | None, texts: str | None, columns: tuple[str, str] | None) -> Any:
+    """Images or texts, as the option that names them says; None where neither is given."""
+    from ...errors import InputError
+    from ...tokens import ImageSamples, TextSamples, open_samples
+
+    if texts is not None and Path(texts).is_dir():
+        raise InputError(f"--text {texts} is a folder; give a table (CSV, TSV) or a .txt file with one text a line")
+    path = images if texts is None else texts
+    if path is None:
+        return None
+    found = open_samples(path, columns)
+    if images is not None and isinstance(found, TextSamples):
+        raise InputError(f"--images {path} holds texts; give them with --text, and a model that takes texts")
+    if texts is not None and isinstance(found, ImageSamples):
+        raise InputError(f"--text {path} holds images; give them with --images, and a model that takes images")
+    return found
+
+
 def _numbers(layers: list[str] | None) -> list[int] | None:
     """Numbers of layers, from options that may each hold several."""
     from ...errors import InputError
@@ -171,7 +189,7 @@ def _numbers(layers: list[str] | None) -> list[int] | None:
     try:
         return [int(part) for option in layers for part in option.split(",")]
     except ValueError:
-        raise InputError(f"--layers takes numbers such as 0,5,-1, got {','.join(layers)}") from None
+        raise InputError(f"--layers takes numbers such as 0,5,-1, got {','.join(layers) or 'nothing'}") from None
 
 
 def _print(found: Dissection, layers: list[int] | None) -> None:

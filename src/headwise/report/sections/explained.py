@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import fmt
+from ..called import short_name
 from ..check import Arrays, Study
 
 __all__ = ["view"]
@@ -43,7 +44,7 @@ def _what(head: Mapping[str, Any]) -> str:
     many = f"{fmt.count(len(outputs))} {kind}{'' if len(outputs) == 1 else 'es' if kind == 'class' else 's'}"
     said = f"It is {' + '.join(parts)}, for {many}." if parts else ""
     if head.get("backbone"):
-        said += f" Its tokens come from the {head['backbone']} backbone."
+        said += f" Its tokens come from the {short_name(str(head['backbone']))} backbone."
     return said.strip()
 
 

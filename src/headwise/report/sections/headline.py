@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import fmt
 from ..answer import answer_sentences, difference_text, end_text, score, test_count, used_head
+from ..called import short_name
 from ..check import Arrays, Study
 from ..figures.accuracy import wilson
 
@@ -37,7 +38,7 @@ def _done(study: Study) -> str:
     )
     backbone, data = study.get("backbone"), study.get("data") or {}
     if backbone:
-        sentence += f"the backbone {backbone.get('name')}"
+        sentence += f"the backbone {short_name(str(backbone.get('name')))}"
         if fmt.finite(backbone.get("parameters")) is not None:
             sentence += f" ({fmt.count(backbone['parameters'])} parameters)"
     else:

@@ -25,6 +25,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any]:
         "seed": study.get("seed"),
         "settings": settings,
         "versions": [(str(k), str(v)) for k, v in (study.get("versions") or {}).items()],
+        "backbone": (study.get("head") or {}).get("backbone"),  # of an explanation; a study has it among its data
         "hash": backbone.get("weights_hash"),
         "created": fmt.date(study["created"]) if study.get("created") else None,
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import fmt
 from ..answer import used_head
+from ..called import called
 from ..check import Arrays, Study, map_of, photo_of
 from ..figures.grid import grid_map
 from ..figures.overlay import cards, example_card, quotation_card
@@ -22,7 +23,7 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
         return None
     key = use.get("map_key")
     values = map_of(arrays, key) if key is not None else None
-    grid, reading = None, _shares(use)
+    grid, reading = None, called(study, _shares(use))
     if values is not None and values.size > 1:
         reading = f"{reading} {_spread(values)}".strip()
         grid = grid_map(
@@ -35,10 +36,10 @@ def view(study: Study, arrays: Arrays) -> dict[str, Any] | None:
     return {
         "grid": grid,
         "reading": reading,
-        "bar": _bar(use),
+        "bar": [{**part, "name": called(study, part["name"])} for part in _bar(use)],
         "examples": cards(examples, "wide") if examples else None,
         "texts": cards(texts, "texts") if texts else None,
-        "note": " ".join(filter(None, [_whose(study, use), str(use.get("note") or "")])),
+        "note": " ".join(filter(None, [called(study, _whose(study, use)), str(use.get("note") or "")])),
     }
 
 

@@ -367,14 +367,15 @@
       make("span", {}, make("span", { class: "swatch keymap" }), " key side: is looked for"),
       make("span", {}, make("span", { class: data.kind === "images" ? "swatch both" : "swatch both paper" }), " both"));
     const shown = [make("p", { class: "small" }, data.what), legend];
-    found.forEach((signs, by) =>
-      signs.forEach((list, sign) => {
+    found.forEach((signs, by) => {
+      const both = signs.map((list, sign) => {
         const title = make("h4", {}, word("sign", sign ? "−" : "+"), data.by.length > 1 ? ` ${ORDERS[data.by[by]] ?? data.by[by]}` : sign ? " both sides negative" : " both sides positive");
         const cards = list.map(data.kind === "images" ? imageCard : textCard);
         const none = make("p", { class: "small" }, "None excites it with this sign, or none was kept.");
-        shown.push(make("div", { class: "examples" }, title, list.length ? make("div", { class: data.kind === "images" ? "cards evidence" : "cards texts" }, ...cards) : none));
-      }),
-    );
+        return make("div", { class: "examples" }, title, list.length ? make("div", { class: data.kind === "images" ? "cards evidence" : "cards texts" }, ...cards) : none);
+      });
+      shown.push(...(data.kind === "images" ? both : [make("div", { class: "signs" }, ...both)]));
+    });
     return shown;
   }
 
@@ -416,7 +417,8 @@
     const { name, tokens } = samples[sample];
     const stop = Math.min(tokens.length, start + Math.max(query.length, key.length));
     const quote = make("blockquote", { class: "quotation" });
-    if (start > 0) quote.append("… ");
+    const [before, after] = [tokens.slice(0, start), tokens.slice(stop)].map((part) => part.join("")); // a word may go on
+    if (before.trim()) quote.append("…");
     for (let i = start; i < stop; i++) {
       const bare = tokens[i].trimStart();
       const part = make("span", { title: `asks ${percent(level(query, i - start))}, answers ${percent(level(key, i - start))} of the strongest here` }, bare);
@@ -424,13 +426,14 @@
       part.style.setProperty("--k", level(key, i - start));
       quote.append(tokens[i].slice(0, tokens[i].length - bare.length), part);
     }
-    if (stop < tokens.length) quote.append(" …");
+    if (after.trim()) quote.append(/^\s/.test(after) ? " …" : "…");
     return make("div", { class: "card" }, quote, make("p", { title: name }, `${name}, score ${text(score, "plain")}`));
   }
 
   // ---- the page
 
   document.documentElement.classList.add("scripted");
+  find("modes-box").classList.toggle("short", data.kind === "texts"); // as high as the words beside it: texts go below
   find("number").addEventListener("change", (event) => go({ number: numbers.findIndex((number) => number.key === event.target.value) }));
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || now.layer === null || event.target.tagName === "SELECT") return;
