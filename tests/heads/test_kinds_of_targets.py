@@ -180,3 +180,22 @@ def test_targets_that_single_precision_cannot_square_are_refused(loss, scale):
     X, pooled, _ = tokens()
     with pytest.raises(InputError, match="divide the targets by a common factor"):
         HeadRegressor("attention", beta=BETA * scale, loss=loss).fit(X, scale * pooled[:, 0])
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+def test_targets_far_from_zero_are_fitted_and_verified(loss, tmp_path):
+    X, pooled, _ = tokens()
+    near = pooled[:, 0] + X[:, 0, 1] * X[:, 1, 2]
+    far = 1e9 + 1e3 * near
+
+    def fitted(targets, delta):
+        options = {"delta": delta} if loss == "huber" else {}
+        return HeadRegressorCV("attention", loss=loss, loss_options=options, betas=3, tol=1e-3).fit(X, targets)
+
+    model, plain = fitted(far, 1e3), fitted(near, 1.0)
+    assert model.certificate_.relative_gap <= 1e-3
+    assert model.beta_ == pytest.approx(1e3 * plain.beta_, rel=1e-5)
+    assert model.score(X, far) == pytest.approx(plain.score(X, near), abs=1e-3)
+    model.head_.save_pretrained(tmp_path / "head")
+    assert verify(tmp_path / "head", X, far).holds
+    assert not verify(tmp_path / "head", X, far + 1).holds

@@ -10,7 +10,7 @@ from __future__ import annotations
 from .attention import AttentionModel, Norm, QueryKey, Rotary, Windows
 from .backbones import Backbone, EncodedText, Preprocessing, TextBackbone, TextPreprocessing
 from .blocks import Block, FittedGates, GateFamily, GateKind, GateValues, PairGate, TokenTable
-from .losses import Loss, Penalty, TargetKind
+from .losses import Loss, Penalty, Rescaled, TargetKind
 from .tokens import Progress, Tokens, TokenShape, TokenSource
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Preprocessing",
     "Progress",
     "QueryKey",
+    "Rescaled",
     "Rotary",
     "TargetKind",
     "TextBackbone",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Loss", "Penalty", "TargetKind"]
+__all__ = ["Loss", "Penalty", "Rescaled", "TargetKind"]
 
 TargetKind = Literal["classes", "labels", "numbers", "counts", "survival"]
 """Classes are integers ``(n,)``; labels are 0 or 1, ``(n, c)``; numbers and counts ``(n, c)``; survival is ``(n, 2)``:
@@ -66,6 +66,24 @@ class Loss(Protocol):
 
     def state(self) -> dict[str, Any]:
         """JSON description: name, number of outputs and options, no targets."""
+        ...
+
+
+@runtime_checkable
+class Rescaled(Protocol):
+    """A loss of numbers that can be had in other units of its targets."""
+
+    targets: Tensor
+    """Numbers ``(n, c)``."""
+    weights: Tensor
+    """Sample weights ``(n,)``, of sum one."""
+
+    def best_constant(self) -> Tensor:
+        """As of `Loss`."""
+        ...
+
+    def rescaled(self, shift: Tensor, scale: float) -> Loss:
+        """L' of the targets ``(y - shift) / scale``, such that ``L(f) = scale^2 L'((f - shift) / scale)``."""
         ...
 
 

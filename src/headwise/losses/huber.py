@@ -111,6 +111,9 @@ class Huber:
         largest = float(unweighted(theta, self._cast(theta)[1][:, 0]).abs().max())
         return max(1.0, self.delta / largest) if largest > 0 else float("inf")
 
+    def rescaled(self, shift: Tensor, scale: float) -> Huber:
+        return Huber((self.targets - shift) / scale, self.num_outputs, self.weights, self.delta / scale)
+
     @staticmethod
     def link(outputs: Tensor) -> Tensor:
         return outputs

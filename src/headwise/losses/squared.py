@@ -78,6 +78,9 @@ class Squared:
     def max_scale(self, theta: Tensor) -> float:
         return float("inf")
 
+    def rescaled(self, shift: Tensor, scale: float) -> Squared:
+        return Squared((self.targets - shift) / scale, self.num_outputs, self.weights)
+
     @staticmethod
     def link(outputs: Tensor) -> Tensor:
         return outputs

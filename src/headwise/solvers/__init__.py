@@ -1,6 +1,6 @@
 """Solvers of one convex problem: a loss of summed blocks with penalties, and the proof of how good a solution is."""
 
-from .certificate import Certificate, certify
+from .certificate import Certificate
 from .choice import SOLVERS, Solver, check_solver, solver_of
 from .cone import cone_difference
 from .factored import solve
@@ -11,6 +11,7 @@ from .problem import Factors, Part, Problem
 from .proximal import solve_proximal
 from .solution import Round, Solution, Status
 from .spilled import SpilledPasses
+from .units import certify
 
 __all__ = [
     "SOLVERS",

@@ -12,6 +12,7 @@ from .gram import check_squared, condense, fits_moments
 from .problem import Factors, Problem
 from .proximal import solve_proximal
 from .solution import Solution
+from .units import own_units
 
 __all__ = ["SOLVERS", "Solver", "check_solver", "solver_of"]
 
@@ -35,6 +36,9 @@ class Solver(Protocol):
 def solver_of(problem: Problem, name: str = "auto", max_rounds: int = 60) -> Solver:
     """A solver of ``problem``.
 
+    Targets of a squared or Huber loss that are far from zero, or from unit size, are solved for in units of their own
+    spread (`headwise.solvers.units`); what comes back is in those given.
+
     Parameters
     ----------
     problem : Problem
@@ -55,6 +59,13 @@ def solver_of(problem: Problem, name: str = "auto", max_rounds: int = 60) -> Sol
     if name == "auto":
         few = fits_moments(problem, min(MOMENTS_AT_MOST, problem.passes.num_samples))
         name = "moments" if few else "factored"
+    units = own_units(problem)
+    if units is not None:
+        return units.solver(_named(units.inside, name, max_rounds))
+    return _named(problem, name, max_rounds)
+
+
+def _named(problem: Problem, name: str, max_rounds: int) -> Solver:
     if name == "factored":
         return partial(solve, problem, max_rounds=max_rounds)
     if name == "proximal":

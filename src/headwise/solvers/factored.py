@@ -201,15 +201,14 @@ def _add(problem: Problem, factors: Factors, outputs: Tensor, candidates: Candid
     if not weights:
         return factors
     change = problem.outputs(fresh).double()
-    # Newton on the one scale tau of Z += tau * fresh
-    tau = 0.0
+    # Newton on the one scale tau of Z += tau * fresh; where the loss is linear a step is as long as the bounds allow
+    tau, unit = 0.0, 1 / max(float(change.abs().max()), 1e-30)
     for _ in range(20):
         here = outputs + tau * change
         slope = float((problem.loss.gradient(here) * change).sum()) + beta * weights
         curve = float((problem.loss.hessian_product(here, change) * change).sum())
-        step = -slope / max(curve, 1e-30)
-        tau = max(tau + step, tau / 4)
-        if abs(step) <= 1e-3 * max(tau, 1e-30):
+        before, tau = tau, min(max(tau - slope / max(curve, 1e-30), tau / 4), 4 * tau + unit)
+        if abs(tau - before) <= 1e-3 * max(tau, 1e-30):
             break
     scale = max(tau, 1e-12) ** 0.5
     for index, part in enumerate(problem.parts):
