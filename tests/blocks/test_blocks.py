@@ -52,6 +52,7 @@ CASES = {
 
 cases = pytest.mark.parametrize("case", CASES)
 both = pytest.mark.parametrize("gated", [False, True])
+few_and_many = pytest.mark.parametrize("count", [2, 7], ids=["few atoms", "more atoms than features"])
 
 
 def tokens(seed: int = 0, hidden: int = 0):
@@ -94,13 +95,14 @@ def test_every_block_has_a_case():
     assert {case.split(",")[0] for case in CASES} == set(BLOCKS.names())
 
 
+@few_and_many
 @cases
 @both
-def test_textbook_formula(case, gated):
+def test_textbook_formula(case, gated, count):
     block = make(case, gated)
     values, pooling = tokens()
     gate = gate_of(block, values, gated)
-    u, v = atoms(block, 2)
+    u, v = atoms(block, count)
     found = outputs(block, block.statistics(values, pooling, gate), u, v)
     for i in range(N):
         mask = torch.ones((), dtype=torch.float64).expand(S) if gate is None else gate[i]
@@ -109,7 +111,7 @@ def test_textbook_formula(case, gated):
         if gate is None and case.startswith(("hadamard", "mlp_mixer")):
             mask = torch.ones(S, D, dtype=torch.float64)
         wanted = 0
-        for j in range(2):
+        for j in range(count):
             U = u[j]
             if case == "mlp_mixer" and not gated:  # the vector stands for a whole matrix of the same norm
                 U = torch.outer(pooling[i] / pooling[i].norm(), u[j])
@@ -119,13 +121,14 @@ def test_textbook_formula(case, gated):
         torch.testing.assert_close(found[i], wanted)
 
 
+@few_and_many
 @cases
 @both
-def test_inner_and_its_adjoint(case, gated):
+def test_inner_and_its_adjoint(case, gated, count):
     block = make(case, gated)
     values, pooling = tokens()
     stats = block.statistics(values, pooling, gate_of(block, values, gated))
-    u, _ = atoms(block, 3)
+    u, _ = atoms(block, count)
     h = block.inner(stats, u)
     g = torch.randn(h.shape, dtype=h.dtype, generator=torch.Generator().manual_seed(2))
     back = block.inner_adjoint(stats, g)

@@ -83,6 +83,9 @@ class Attention:
         query = _queries(stats)
         n, d = query.shape[0], query.shape[2]
         atoms = len(u)
+        if _few_products(stats, atoms):
+            scores = (_products(stats) @ u.reshape(atoms, d * d).T).view(n, -1, atoms)
+            return scores.transpose(1, 2) @ stats["keys"]
         seen = query.reshape(-1, d) @ u.permute(1, 0, 2).reshape(d, atoms * d)
         if "gram" in stats:
             gram = stats["gram"]
@@ -101,6 +104,9 @@ class Attention:
         query = _queries(stats)
         n, d = query.shape[0], query.shape[2]
         atoms = grad.shape[1]
+        if _few_products(stats, atoms):
+            weights = (stats["keys"] @ grad.transpose(1, 2)).reshape(-1, atoms)
+            return (weights.T @ _products(stats)).view(atoms, d, d)
         if "gram" in stats:
             gram = stats["gram"]
             groups = gram.shape[1] // d
@@ -180,3 +186,13 @@ def _looked_at_through(values: Tensor, pooling: Tensor, gate: GateValues) -> Ten
         by_label = weights.transpose(1, 2) @ values
         return by_label.gather(1, gate.key[..., None].expand_as(values))
     return (gate.to(values) * pooling[..., None]).transpose(1, 2) @ values
+
+
+def _few_products(stats: Mapping[str, Tensor], atoms: int) -> bool:
+    """Whether each key has a query of its own, and the products of their features are no more than those atoms give."""
+    return "keys" in stats and "mask" not in stats and atoms >= stats["keys"].shape[2]
+
+
+def _products(stats: Mapping[str, Tensor]) -> Tensor:
+    """Products of the features of each key and its query, ``(n s, d d)``."""
+    return (stats["query"][..., :, None] * stats["keys"][..., None, :]).flatten(0, 1).flatten(1)
