@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-__all__ = ["ClaimError", "HeadwiseError", "InputError", "LostProcessError", "unknown_name"]
+__all__ = ["ClaimError", "HeadwiseError", "InputError", "JobError", "LostProcessError", "unknown_name"]
 
 CLOSE = 0.6  # a lower cutoff offers "mlp_mixer" for "linaer"
 MOST_LISTED = 20
@@ -21,6 +21,10 @@ class InputError(HeadwiseError, ValueError):
 
 class ClaimError(HeadwiseError):
     """A stored certificate does not hold (command line exit code 1)."""
+
+
+class JobError(InputError):
+    """Every process of a job is refused alike, and the first one says why."""
 
 
 class LostProcessError(HeadwiseError):

@@ -102,7 +102,13 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, Any], overwrite: bool = False) -> bool:
+def claim_folder(
+    path: str | os.PathLike[str],
+    kind: str,
+    config: Mapping[str, Any],
+    overwrite: bool = False,
+    told: Mapping[str, str] | None = None,
+) -> bool:
     """Make ``path`` a folder of ours, or check that it already is.
 
     Parameters
@@ -116,6 +122,8 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
     overwrite : bool
         Accept an existing headwise folder made with another configuration. One in which nothing was finished (a run
         that was refused or stopped early) is always accepted.
+    told : mapping, optional
+        What differs, in words, for settings whose values would tell people nothing.
 
     Returns
     -------
@@ -138,7 +146,7 @@ def claim_folder(path: str | os.PathLike[str], kind: str, config: Mapping[str, A
                 return True
             if _holds_work(path) and (not overwrite or found.get("kind") != kind):
                 raise InputError(
-                    f"{path} holds {_difference(found, wanted)}; give another folder, "
+                    f"{path} holds {_difference(found, wanted, told or {})}; give another folder, "
                     "or say to overwrite it (overwrite=True, or --overwrite on the command line)"
                 )
         elif any(not _left_over(entry) for entry in path.iterdir()):
@@ -176,10 +184,13 @@ def _told(config: Mapping[str, Any], name: str) -> str:
     return repr(config[name]) if name in config else "none"
 
 
-def _difference(found: Any, wanted: Any) -> str:
+def _difference(found: Any, wanted: Any, told: Mapping[str, str]) -> str:
     if found.get("kind") != wanted["kind"]:
         return f"a headwise {found.get('kind', 'folder')}, not a {wanted['kind']}"
     before, now = found.get("config", {}), wanted["config"]
     changed = [k for k in sorted(set(before) | set(now)) if before.get(k) != now.get(k)]
-    said = ", ".join(f"{_WORDS.get(k, k)}: {_told(before, k)} there, {_told(now, k)} asked" for k in changed)
-    return f"a {wanted['kind']} made with other settings ({said})"
+    said = [
+        f"{_WORDS.get(k, k)}: {told[k] if k in told else f'{_told(before, k)} there, {_told(now, k)} asked'}"
+        for k in changed
+    ]
+    return f"a {wanted['kind']} made with other settings ({', '.join(said)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,9 +14,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .errors import InputError, LostProcessError
+from .errors import InputError, JobError, LostProcessError
 
-__all__ = ["ALONE", "Processes", "current", "joined", "launched"]
+__all__ = ["ALONE", "Processes", "current", "joined", "launched", "speaks"]
 
 PATIENCE = timedelta(minutes=30)  # the first process prepares gates and files while the others wait
 
@@ -85,7 +86,17 @@ class Processes:
         if refused is not None:
             raise refused
         if told:
-            raise InputError("the first process of the job was refused; its message says why")
+            raise JobError("the first process of the job was refused; its message says why")
+
+    def check_share(self, count: int) -> None:
+        """Refuse fewer samples than processes.
+
+        Raises
+        ------
+        JobError
+        """
+        if count < self.size:
+            raise JobError(f"{self.size} processes share {count} samples; start at most {count} of them")
 
 
 ALONE = Processes()
@@ -101,6 +112,15 @@ def current() -> Processes:
 def launched() -> bool:
     """Whether ``torchrun`` started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ
+
+
+def speaks(error: BaseException | None = None) -> bool:
+    """Whether this process tells people of something: of what all processes of a job share, the first one does.
+
+    An error of one process alone is told by that one, since nobody else knows of it.
+    """
+    shared = error is None or isinstance(error, JobError)
+    return not (shared and launched()) or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -159,8 +179,9 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # all that gloo and nccl raise
+        told = re.sub(r"^\[[^\]]*\] *", "", str(error).splitlines()[0]).split(". ")[0]  # without a place in its source
         raise LostProcessError(
-            f"another process of the job ended or does not answer ({str(error).splitlines()[0]}); what was finished is "
+            f"another process of the job ended or does not answer ({told}); what was finished is "
             "kept: start the same job again"
         ) from None
 

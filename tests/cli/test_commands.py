@@ -6,18 +6,20 @@ import csv
 import io
 import json
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
+from headwise.backbones import load_backbone
 from headwise.blocks import BLOCKS
 from headwise.cli import main
 from headwise.cli.console import paragraph
 from headwise.gates import GATES
 from headwise.heads import Head, ReluHead
-from headwise.tokens import TokenStore
+from headwise.tokens import TokenStore, extract
 from headwise.version import __version__
 
 
@@ -349,10 +351,60 @@ def test_fits_that_cannot_be_leave_no_work_behind(call, features, tmp_path, opti
 def test_what_tokens_do_not_need_is_refused(call, features, tmp_path):
     code, _, printed = call("extract", features, tmp_path / "store", "--at", "block_input")
     assert code == 2 and "--at is a place in a backbone" in printed
+    for option in (["--layer", "-1"], ["--backbone", "embedded"], ["--crop-scale", "0.2", "1"], ["--no-flip"]):
+        code, _, printed = call("extract", features, tmp_path / "store", *option)
+        assert code == 2 and "holds tokens, and" in printed and option[0] in printed
     assert call("extract", features, tmp_path / "store")[0] == 0
     assert call("fit", tmp_path / "store", tmp_path / "head", "--beta", "0.1")[0] == 0
     code, _, printed = call("predict", tmp_path / "head", tmp_path / "store", "--layer", "2")
     assert code == 2 and "no backbone is needed" in printed
+
+
+def test_the_layout_of_arrays_is_told(call, photos, features, tmp_path):
+    np.save(tmp_path / "x.npy", np.load(features)["X"])
+    np.save(tmp_path / "x.labels.npy", np.load(features)["y"])
+    _, said, _ = call("extract", tmp_path / "x.npy", tmp_path / "plain")
+    assert "of each sample 0 prefix and 5 patch tokens; where the first are class" in said
+    code, said, _ = call("extract", tmp_path / "x.npy", tmp_path / "store", "--num-prefix", 1, "--grid", "2x2")
+    store = TokenStore.open(tmp_path / "store")
+    assert (code, store.num_prefix, store.grid) == (0, 1, (2, 2))
+    assert said.endswith("of each sample 1 prefix and 4 patch tokens on a grid of 2 x 2\n")
+    _, said, _ = call("extract", tmp_path / "x.npy", tmp_path / "store", "--num-prefix", 1, "--grid", "2x2", "--json")
+    assert json.loads(said)["num_prefix"] == 1 and json.loads(said)["grid"] == [2, 2]
+    np.savez(tmp_path / "told.npz", X=np.load(features)["X"], y=np.load(features)["y"], num_prefix=1)
+    for data, option, why in (
+        (tmp_path / "x.npy", ["--grid", "2x3"], "do not make 5 tokens"),
+        (tmp_path / "x.npy", ["--grid", "2,2"], "rows and columns are needed"),
+        (tmp_path / "x.npy", ["--num-prefix", 6], "samples have 5 tokens"),
+        (tmp_path / "told.npz", ["--num-prefix", 2], "says num_prefix 1; leave one out"),
+        (photos, ["--num-prefix", 1], "--num-prefix is for arrays"),
+        (photos, ["--grid", "2x2"], "--grid is for arrays"),
+    ):
+        code, _, said = call("extract", data, tmp_path / "no", *option)
+        assert code == 2 and why in said
+    assert not (tmp_path / "no" / "manifest.json").exists()
+
+
+def test_the_command_and_python_make_the_same_store(call, photos, tmp_path):
+    assert call("extract", photos, tmp_path / "store", "--seed", 1)[0] == 0
+    settings = {"fractions": (0.6, 0.2, 0.2), "seed": 1}
+    before = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
+    made = extract(load_backbone("embedded"), photos, tmp_path / "store", **settings)
+    assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == before
+    assert set(made.split) == {"train", "val", "test"}
+
+
+def test_warnings_are_one_sentence_of_the_first_process(call, monkeypatch):
+    def warned() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.warn("a gap\nis left", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr("headwise.cli.app.build", lambda: lambda **_: warned() or sys.exit(0))
+    assert call("fit") == (0, "", "warning: a gap is left")
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert call("fit") == (0, "", "")
 
 
 def test_info_says_where_in_the_layer_tokens_were_taken(call, photos, tmp_path):

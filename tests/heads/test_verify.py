@@ -43,6 +43,15 @@ def test_a_weighted_head_holds_with_its_weights_and_not_without(saved):
     assert not verify(head, store).holds
 
 
+def test_what_was_found_is_said_in_a_line(saved):
+    head, store = saved
+    found = verify(head, store)
+    assert str(found) == f"the claim holds: {found.found}" and len(repr([found])) < 200
+    assert repr((found.claimed,)) == f"(Certificate({found.claimed}),)"
+    change(head / "model.safetensors", "parts.0.mean")
+    assert "the claim does not hold: the head" in str(verify(head, store))
+
+
 @pytest.mark.parametrize("name", ["parts.0.mean", "parts.0.projection"])
 def test_changed_coordinates(saved, name):
     head, store = saved

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 
 from headwise.errors import InputError
 from headwise.files import claim_folder
-from headwise.tokens import Augmentation, TokenStore, UnreadableImage, extract, read_folder
+from headwise.tokens import Augmentation, TokenStore, UnreadableImage, extract, make_splits, read_folder
 from headwise.tokens import writer as writer_module
 from headwise.tokens.from_arrays import shard_samples
 from headwise.tokens.readers import image_array_samples
@@ -136,6 +138,50 @@ def test_other_settings_are_refused_by_name(samples, make_backbone, tmp_path):
     other = extract(make_backbone(), samples, tmp_path / "s", layer=0, overwrite=True, **OPTIONS)
     assert other.manifest.layer == 0
     other.verify_content()
+
+
+def test_what_differs_in_the_data_is_said(samples, make_backbone, tmp_path):
+    def again(changed):
+        with pytest.raises(InputError) as refused:
+            extract(make_backbone(), changed, tmp_path / "s", **OPTIONS)
+        return str(refused.value).partition("(")[2].partition(")")[0]
+
+    extract(make_backbone(), samples, tmp_path / "s", **OPTIONS)
+    assert again(samples.with_split(samples.split[::-1])) == "source: other splits there than asked"
+    assert again(replace(samples, labels=samples.labels[::-1])) == "source: other labels there than asked"
+    assert again(samples.select(np.arange(30)[::-1])) == "source: other samples there than asked"
+    both = replace(samples, labels=samples.labels[::-1], groups=np.arange(30).astype(str))
+    assert "source: other labels and groups there than asked" in again(both)
+    assert "same names and labels with other content" in again(replace(samples, fingerprint="0" * 64))
+    told = again(replace(samples, description="silence"))
+    assert told == "source: description 'noise' there, 'silence' asked"
+
+
+def test_a_store_without_hashes_of_columns_is_used_again(samples, make_backbone, tmp_path):
+    extract(make_backbone(), samples, tmp_path / "s", **OPTIONS)
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    del manifest["source"]["columns"]
+    (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
+    backbone = make_backbone()
+    extract(backbone, samples, tmp_path / "s", **OPTIONS)
+    assert backbone.images == 0
+    with pytest.raises(InputError, match="other samples, labels, splits or groups there than asked"):
+        extract(backbone, samples.with_split(samples.split[::-1]), tmp_path / "s", **OPTIONS)
+
+
+def test_splits_are_made_where_asked(samples, make_backbone, tmp_path):
+    bare = replace(samples, split=None)
+    without = extract(make_backbone(), bare, tmp_path / "none", **OPTIONS)
+    assert without.split is None
+    with pytest.raises(InputError, match=r"fractions=\(0.6, 0.2, 0.2\)"):
+        without.rows("train")
+    store = extract(make_backbone(), bare, tmp_path / "s", fractions=(0.5, 0.5, 0), seed=3, **OPTIONS)
+    assert store.split.tolist() == make_splits(bare.labels, fractions=(0.5, 0.5, 0), seed=3).tolist()
+    given = extract(make_backbone(), samples, tmp_path / "given", fractions=(0.6, 0.2, 0.2), **OPTIONS)
+    assert given.split.tolist() == samples.split.tolist()
+    for wrong in (True, "half", (0.5, "a", 0.5), (0.6, 0.3)):
+        with pytest.raises(InputError, match="three shares with sum 1"):
+            extract(make_backbone(), bare, tmp_path / "no", fractions=wrong, **OPTIONS)
 
 
 def test_full_disk(samples, make_backbone, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 
 __all__ = ["main"]
 
@@ -24,6 +25,11 @@ REFUSED = (
 """The system's refusals that only the user can do something about."""
 
 
+PAUSE = 2.0
+"""Seconds that a process waits before it leaves without a word: torchrun ends all as soon as one is gone, and the first
+has to say why."""
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line.
 
@@ -33,13 +39,15 @@ def main(args: list[str] | None = None) -> None:
     from rich.markup import escape
 
     from ..errors import ClaimError, HeadwiseError, LostProcessError
+    from ..processes import speaks
     from .app import build
-    from .console import err
+    from .console import clean_warnings, err
 
     words = sys.argv[1:] if args is None else args
     stopped = "stopped" + next((STOPPED[word] for word in words if word in STOPPED), "")
     try:
-        build()(args=args, standalone_mode=True)
+        with clean_warnings():
+            build()(args=args, standalone_mode=True)
     except SystemExit as stop:
         if stop.code == 130:  # typer turns Ctrl-C into this exit, without a word
             err.print(stopped)
@@ -51,7 +59,10 @@ def main(args: list[str] | None = None) -> None:
         err.print(f"[bold red]stopped:[/] {escape(str(error))}", highlight=False)
         sys.exit(75)
     except HeadwiseError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        if speaks(error):
+            err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        else:
+            time.sleep(PAUSE)
         sys.exit(2)
     except KeyboardInterrupt:
         err.print(stopped)

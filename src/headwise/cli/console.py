@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from .. import processes
 from ..contracts import Progress as Told
 
-__all__ = ["err", "out", "paragraph", "print_json", "progress_bars", "say"]
+__all__ = ["clean_warnings", "err", "out", "paragraph", "print_json", "progress_bars", "say"]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -32,6 +34,19 @@ def paragraph(console: Console, text: str, style: str | None = None) -> None:
 def print_json(data: Any) -> None:
     """JSON on standard output, nothing else on the line."""
     print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def clean_warnings() -> Iterator[None]:
+    """Warnings as sentences for people, without a place in the source, by the first process of a job alone."""
+
+    def told(message: Warning | str, *_: Any, **__: Any) -> None:
+        if processes.speaks():
+            say(f"warning: {' '.join(str(message).split())}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = told
+        yield
 
 
 @contextmanager

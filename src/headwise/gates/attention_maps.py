@@ -62,8 +62,9 @@ class AttentionMaps:
     Parameters
     ----------
     record : QueryKey, optional
-        The layer, for example ``backbone.query_keys()[-1]``. Without one the single gate is the likeness of the tokens,
-        ``softmax(x x^T / sqrt(d))`` after a layer norm.
+        The layer, for example ``backbone.query_keys()[-1]``. Without one, and so with ``gate="attention_maps"`` from
+        Python, the single gate is the likeness of the tokens, ``softmax(x x^T / sqrt(d))`` after a layer norm; only
+        ``headwise fit --gate attention_maps`` looks for the backbone of a store.
 
     Raises
     ------

@@ -10,7 +10,6 @@ import torch
 
 from ..ahead import ahead
 from ..contracts import Progress, Tokens, TokenSource
-from ..errors import InputError
 from ..processes import current
 from .memory import Memory
 
@@ -44,8 +43,7 @@ class Reading:
             There are fewer rows than processes.
         """
         processes = current()
-        if len(rows) < processes.size:
-            raise InputError(f"{processes.size} processes share {len(rows)} samples; start at most {len(rows)} of them")
+        processes.check_share(len(rows))
         run = processes.run(len(rows))
         chunks = source.chunks(rows[run], self.memory.chunk(4 * source.num_tokens * source.width))
         start = run.start

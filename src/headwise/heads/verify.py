@@ -47,6 +47,14 @@ class Verification:
     found: Certificate | None
     reasons: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Verification({self})"
+
+    def __str__(self) -> str:
+        if self.holds:
+            return f"the claim holds: {self.found}"
+        return f"the claim does not hold: {'; '.join(self.reasons)} (claimed: {self.claimed})"
+
 
 def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = None) -> Verification:
     """Recompute a head's certificate in float64 and compare it with the stored claim.

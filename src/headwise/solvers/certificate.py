@@ -59,6 +59,9 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def __repr__(self) -> str:
+        return f"Certificate({self})"
+
     def __str__(self) -> str:
         how = self.kind if self.kind == "exact" else f"holds with probability 1 - {self.failure_probability:.0e}"
         values = f"objective {self.primal:.6g}, optimum at least {self.dual:.6g}"

@@ -15,8 +15,9 @@ from ..contracts import Backbone, Progress, TextBackbone
 from ..errors import InputError
 from ..heads.compare import PlainFeatures, Splits
 from ..heads.facts import TokenFacts
-from ..tokens import ArrayData, ImageSamples, TextSamples, TokenStore, extract, make_splits
+from ..tokens import ArrayData, ImageSamples, TextSamples, TokenStore, extract
 from ..tokens.feeds import TextFeed
+from ..tokens.splits import fill_splits
 
 __all__ = [
     "Found",
@@ -76,7 +77,7 @@ def open_tokens(
 
 def three_part_samples(found: ImageSamples | TextSamples, seed: int) -> ImageSamples | TextSamples:
     """Images or texts with three parts: those that are given, the others made."""
-    return found.with_split(_parts(found, seed))
+    return found.with_split(fill_splits(found, seed=seed))
 
 
 def training_size(found: Found, model: Any, seed: int, max_tokens: int | None = None) -> tuple[TokenFacts, int]:
@@ -94,11 +95,7 @@ def training_size(found: Found, model: Any, seed: int, max_tokens: int | None = 
         shape = found.tokens.shape
         views = shape[1] if len(shape) == 4 else 1
         facts = TokenFacts(shape[-2] if len(shape) > 2 else 1, shape[-1], found.num_prefix, found.grid)
-    return facts, views * int((_parts(found, seed) == "train").sum())
-
-
-def _parts(found: Found, seed: int) -> NDArray[Any]:
-    return make_splits(found.labels, found.groups, seed=seed, split=found.split, class_names=found.class_names)
+    return facts, views * int((fill_splits(found, seed=seed) == "train").sum())
 
 
 def store_arrays(
@@ -109,7 +106,7 @@ def store_arrays(
         path,
         found.tokens,
         found.labels,
-        split=_parts(found, seed),
+        split=fill_splits(found, seed=seed),
         groups=found.groups,
         class_names=found.class_names,
         mask=found.mask,
@@ -148,7 +145,7 @@ def _name(found: Found, code: int) -> str:
 def three_parts(store: TokenStore, seed: int) -> tuple[Splits, list[str]]:
     """Rows and targets of train, val and test, and the names of the classes."""
     check_classes(store)  # images that could not be read are gone by now
-    split = _parts(store, seed)
+    split = fill_splits(store, seed=seed)
     classes = np.unique(store.labels)
     names = [store.class_names[i] if store.class_names else str(i) for i in classes]
     rows = {part: np.flatnonzero(split == part) for part in ("train", "val", "test")}

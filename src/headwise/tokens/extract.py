@@ -26,8 +26,9 @@ from .manifest import DTYPES, Manifest
 from .readers import open_data
 from .rows import first_bad
 from .samples import ImageSamples, TextSamples, skipped_samples
+from .splits import fill_splits
 from .store import TokenStore
-from .table import as_labels, encode_names, hash_samples
+from .table import as_labels, encode_names, hash_columns, hash_samples
 from .writer import StoreWriter
 
 __all__ = ["extract"]
@@ -54,6 +55,8 @@ def extract(
     max_tokens: int | None = None,
     device: str | torch.device = "cpu",
     shard_size: int | None = None,
+    fractions: Sequence[float] | None = None,
+    seed: int = 0,
     progress: Progress | None = None,
     overwrite: bool = False,
     strict: bool = False,
@@ -96,6 +99,12 @@ def extract(
         Where the backbone runs ("auto": CUDA where there is one); it is moved there.
     shard_size : int or None
         Images or texts in a shard; by default as many as take 8 MiB, in large stores up to 32 MiB.
+    fractions : three floats or None
+        Shares of train, val and test, such as ``(0.6, 0.2, 0.2)`` (those of ``headwise extract``): parts that the data
+        do not give are made by `headwise.tokens.make_splits`. By default none are made: where the data give none, a
+        head is fitted on all samples.
+    seed : int
+        Decides which samples go into which part.
     progress : callable or None
         See `headwise.contracts.Progress`.
     overwrite : bool
@@ -125,9 +134,12 @@ def extract(
     for name, value in (("batch_size", batch_size), ("views", views)):
         check_whole(name, value, least=1)
     check_whole("view_seed", view_seed)
+    check_whole("seed", seed)
     device = choose_device(device)
     if not len(samples):
         raise InputError("there is nothing to extract tokens from")
+    if fractions is not None:
+        samples = samples.with_split(fill_splits(samples, fractions, seed))
     feed = _feed(backbone, samples, views, view_seed, augmentation, max_tokens)
     manifest = _plan(feed, layer, at, dtype, shard_size)
     writer = StoreWriter(Path(path), manifest, _config(manifest), overwrite)
@@ -188,7 +200,7 @@ def _plan(feed: Feed, layer: int, at: str, dtype: str, shard_size: int | None) -
     shape = (len(samples), feed.num_views, feed.num_tokens, backbone.width)
     size = shard_samples(shard_size, math.prod(shape[1:]) * DTYPES[dtype].itemsize, len(samples))
     labels, class_names = as_labels(samples.labels, len(samples), samples.class_names or None)
-    known = hash_samples(samples.ids, labels, class_names, samples.split, samples.groups)
+    columns = (samples.ids, labels, class_names, samples.split, samples.groups)
     return Manifest(
         dtype=dtype,
         shape=shape,
@@ -204,7 +216,13 @@ def _plan(feed: Feed, layer: int, at: str, dtype: str, shard_size: int | None) -
         layer=layer % backbone.depth,
         at=at,
         preprocessing=dataclasses.asdict(backbone.preprocessing),
-        source={"description": samples.description, "hash": known, "content": samples.fingerprint, **feed.told()},
+        source={
+            "description": samples.description,
+            "hash": hash_samples(*columns),
+            "columns": hash_columns(columns),
+            "content": samples.fingerprint,
+            **feed.told(),
+        },
         **feed.facts(),
     )
 

@@ -16,7 +16,7 @@ from ..errors import InputError, unknown_name
 from .arrays import as_mask, as_tokens, check_layout
 from .manifest import DTYPES, Manifest
 from .rows import first_bad
-from .table import as_ids, as_labels, as_names, as_splits, encode_names, hash_samples
+from .table import as_ids, as_labels, as_names, as_splits, encode_names, hash_columns, hash_samples
 from .writer import NO_SPLIT, StoreWriter
 
 __all__ = ["SHARD_BYTES", "SPLITS", "shard_samples", "split_codes", "write_arrays"]
@@ -67,7 +67,8 @@ def write_arrays(
     split_values, split_names = split_codes(split_text)
     group_values, group_names = encode_names(group_text)
     shard_size = shard_samples(shard_size, views * s * d * DTYPES[dtype].itemsize, n)
-    source = {"description": description, "hash": hash_samples(names_of_ids, y, names, split_text, group_text)}
+    columns = (names_of_ids, y, names, split_text, group_text)
+    source = {"description": description, "hash": hash_samples(*columns), "columns": hash_columns(columns)}
     manifest = Manifest(
         dtype=dtype,
         shape=(n, views, s, d),

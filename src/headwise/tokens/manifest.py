@@ -77,7 +77,8 @@ class Manifest:
     backbone, weights_hash, layer, at, preprocessing
         Where the tokens came from; None where they came from arrays.
     source : mapping
-        ``description`` of the data and ``hash`` of its ids and labels; of texts also how many were ``cut``.
+        ``description`` of the data, ``hash`` of its ids, labels, splits and groups, and their hashes one by one in
+        ``columns``; of texts also how many were ``cut``.
     augmentation : mapping or None
         How views after the first were made: the fields of `headwise.Augmentation`. A sentence in stores of the
         first days.

@@ -10,7 +10,10 @@ import numpy as np
 from ..errors import InputError
 from .table import as_splits
 
-__all__ = ["make_splits"]
+__all__ = ["FRACTIONS", "fill_splits", "make_splits"]
+
+FRACTIONS = (0.6, 0.2, 0.2)
+"""Shares of train, val and test where none are given."""
 
 _NAMES = ("train", "val", "test")
 _ATTEMPTS = 20
@@ -19,7 +22,7 @@ _ATTEMPTS = 20
 def make_splits(
     labels: Any,
     groups: Any = None,
-    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
     *,
     split: Any = None,
@@ -59,9 +62,12 @@ def make_splits(
     >>> [int((parts == name).sum()) for name in ("train", "val", "test")]
     [12, 4, 4]
     """
-    shares = np.asarray(fractions, dtype=float)
+    try:
+        shares = np.asarray(fractions, dtype=float)
+    except (TypeError, ValueError):
+        shares = np.empty(0)
     if shares.shape != (3,) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
-        raise InputError(f"fractions are {list(fractions)}; three shares with sum 1 and some for train are needed")
+        raise InputError(f"fractions are {fractions!r}; three shares with sum 1 and some for train are needed")
     y = np.asarray(labels)
     if y.ndim not in (1, 2) or not len(y):
         raise InputError(f"labels have shape {y.shape}; one label for each sample is needed")
@@ -112,6 +118,11 @@ def make_splits(
                 f"Add {unit} of it, or leave the class out"
             )
     return parts
+
+
+def fill_splits(data: Any, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> np.ndarray:
+    """Parts of a data set's samples: those that it gives, the others made by `make_splits` of labels and groups."""
+    return make_splits(data.labels, data.groups, fractions, seed, split=data.split, class_names=data.class_names)
 
 
 def _by_class(codes: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -267,7 +267,11 @@ class TokenStore:
         """
         names = self.split
         if names is None:
-            raise InputError(f"{self.path} has no splits; make some with headwise.tokens.make_splits")
+            raise InputError(
+                f"{self.path} has no splits; make it with some: headwise extract, "
+                "headwise.extract(..., fractions=(0.6, 0.2, 0.2)), or "
+                "split=headwise.tokens.make_splits(labels) for arrays"
+            )
         if split not in self.manifest.split_names:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.split_names)}")
         return np.flatnonzero(names == split)

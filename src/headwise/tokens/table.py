@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,18 @@ import numpy as np
 from ..checks import check_unmasked
 from ..errors import InputError
 
-__all__ = ["SPLIT_NAMES", "as_ids", "as_labels", "as_names", "as_splits", "encode_names", "hash_samples", "no_labels"]
+__all__ = [
+    "SPLIT_NAMES",
+    "as_ids",
+    "as_labels",
+    "as_names",
+    "as_splits",
+    "differing",
+    "encode_names",
+    "hash_columns",
+    "hash_samples",
+    "no_labels",
+]
 
 
 def as_labels(
@@ -169,6 +180,34 @@ def hash_samples(
     digest.update(json.dumps(facts).encode())
     digest.update(np.ascontiguousarray(labels).tobytes())
     return digest.hexdigest()
+
+
+def hash_columns(columns: tuple[Any, ...]) -> dict[str, str]:
+    """Hashes of the arguments of `hash_samples`, given as one tuple, so that it can be said which of them differs."""
+    ids, labels, class_names, split, groups = columns
+    nothing = np.empty(0)
+    return {
+        "samples": hash_samples(ids, nothing, (), None, None),
+        "labels": hash_samples((), labels, class_names, None, None),
+        "splits": hash_samples((), nothing, (), split, None),
+        "groups": hash_samples((), nothing, (), None, groups),
+    }
+
+
+def differing(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What is not the same in two descriptions of a source, each with ``hash`` and, where known, ``columns``."""
+    apart = ("hash", "columns", "content")
+    names = [name for name in (*there, *asked) if name not in apart and there.get(name) != asked.get(name)]
+    said = [f"{name} {there.get(name)!r} there, {asked.get(name)!r} asked" for name in dict.fromkeys(names)]
+    if there.get("hash") != asked.get("hash"):
+        before, now = (source.get("columns", {}) for source in (there, asked))
+        other = [name for name in now if before.get(name) != now[name]]
+        # other samples have other labels and splits as well
+        what = "samples" if "samples" in other else " and ".join(other)
+        said.append(f"other {what if before else 'samples, labels, splits or groups'} there than asked")
+    elif there.get("content") != asked.get("content"):
+        said.append("the same names and labels with other content there than asked")
+    return ", ".join(said)
 
 
 def _numpy(values: Any, what: str) -> np.ndarray:

@@ -30,6 +30,7 @@ from ..files import (
     writing,
 )
 from .manifest import DTYPES, Manifest, Shard, shard_name
+from .table import differing
 
 __all__ = ["IDS_FILE", "MANIFEST_FILE", "NO_SPLIT", "SAMPLES_FILE", "StoreWriter"]
 
@@ -66,11 +67,15 @@ class StoreWriter:
         self._shards: dict[int, Shard] = {}
         self._skipped: dict[int, list[tuple[int, str]]] = {}
         self._finished = False
+        asked = config.get("source", {})
+        # what `hash` sums up decides; columns are there to say what differs, and older stores have none
+        config = {**config, **({"source": {k: v for k, v in asked.items() if k != "columns"}} if asked else {})}
         with self.disk(), writing(self.path):
             self._sweep()
             if overwrite and self._other(config):
                 self.clear()
-            self.resumed = claim_folder(self.path, "store", config, overwrite)
+            told = {"source": differing(there, asked)} if (there := self._source()) else {}
+            self.resumed = claim_folder(self.path, "store", config, overwrite, told)
 
     def _other(self, config: Mapping[str, Any]) -> bool:
         marker = self.path / MARKER
@@ -81,6 +86,13 @@ class StoreWriter:
             # Overwriting is for stores; a head or a study is never turned into one.
             raise InputError(f"{self.path} holds a headwise {found.get('kind')}, not a store; give another folder")
         return found.get("config") != json.loads(json.dumps(config))
+
+    def _source(self) -> Mapping[str, Any]:
+        """What the store that is there says of its source; empty where it has no manifest yet."""
+        file = self.path / MANIFEST_FILE
+        manifest = read_json(file) if file.is_file() else None
+        source = manifest.get("source") if isinstance(manifest, dict) else None
+        return source if isinstance(source, dict) else {}
 
     def _sweep(self) -> None:
         """Remove what a killed run left half-written."""
