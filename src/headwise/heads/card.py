@@ -44,9 +44,8 @@ def check_card(license: Any, metrics: Any) -> None:
     if not isinstance(metrics, Mapping):
         raise InputError(f"metrics must map names to numbers, such as {{'accuracy': 0.93}}, got {told(metrics)}")
     for name, value in metrics.items():
-        plain: Any = (
-            value.tolist() if isinstance(value, (np.ndarray, Tensor)) else value
-        )  # one of no dimensions is a number
+        # an array without dimensions is a number
+        plain: Any = value.tolist() if isinstance(value, (np.ndarray, Tensor)) else value
         number = isinstance(plain, Real) and not isinstance(plain, (bool, np.bool_))
         if not isinstance(name, str) or not number or not math.isfinite(plain):
             raise InputError(f"metrics must map names to finite numbers, got {told(value)} for {told(name)}")
