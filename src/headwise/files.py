@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,11 +94,17 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, dtypes, shapes and values, in the order of the names."""
+    return hash_chunks({name: (value.dtype, tuple(value.shape), [value]) for name, value in tensors.items()})
+
+
+def hash_chunks(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...], Iterable[Tensor]]]) -> str:
+    """`hash_tensors` of tensors that come in chunks: dtype and shape of each, and its values in order."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        dtype, shape, chunks = tensors[name]
+        digest.update(f"{name}|{dtype}|{shape}|".encode())
+        for chunk in chunks:
+            digest.update(chunk.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

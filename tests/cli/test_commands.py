@@ -18,7 +18,7 @@ from headwise.blocks import BLOCKS
 from headwise.cli import main
 from headwise.cli.console import paragraph
 from headwise.gates import GATES
-from headwise.heads import Head, ReluHead
+from headwise.heads import Head, HeadClassifier, ReluHead
 from headwise.tokens import TokenStore, extract
 from headwise.version import __version__
 
@@ -294,7 +294,8 @@ def test_predict_needs_the_backbone_of_the_head(call, photos, features, tmp_path
         (["study", "--backbone", "embeded"], "did you mean embedded"),
         (["study", "--data", "nowhere"], "does not exist"),
         (["info", "nowhere"], "backbones are embedded, hf, timm"),
-        (["verify", "nowhere", "--tokens", "nowhere"], "is not a head"),
+        (["verify", "nowhere", "--tokens", "nowhere"], "nowhere is not a head: it does not exist"),
+        (["fit", "store", "head", "--components", "0"], "'--components': Input should be greater than or equal to 1"),
         (["fit", "nowhere", "head"], "is not a token store"),
         (["study", "--device", "gpu0"], "device 'gpu0' cannot be used"),
         (["fit", "store", "head", "--solver", "fatored"], "unknown solver 'fatored'; did you mean factored"),
@@ -346,6 +347,34 @@ def test_fits_that_cannot_be_leave_no_work_behind(call, features, tmp_path, opti
     code, _, printed = call("fit", tmp_path / "store", tmp_path / "head", *options)
     assert code == 2 and said in printed
     assert not (tmp_path / "head" / "config.json").exists()
+
+
+def test_another_layout_is_told_with_both(call, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 5, 4)), np.array(["cat", "dog"])[np.arange(30) % 2]
+    store = TokenStore.from_arrays(tmp_path / "store", X, y, num_prefix=1).path
+    other = TokenStore.from_arrays(tmp_path / "other", X, y).path
+    head = tmp_path / "head"
+    assert call("fit", store, head, "--beta", 0.1)[0] == 0
+    both = "fitted on samples of 1 prefix token and 4 patch tokens, these have 5 patch tokens"
+    code, _, printed = call("verify", head, "--tokens", other)
+    assert code == 1 and both in printed and "num_prefix" not in printed
+    code, _, printed = call("predict", head, other)
+    assert code == 2 and both in printed
+    code, said, _ = call("predict", head, store)
+    assert code == 0 and {row["predicted"] for row in csv.DictReader(io.StringIO(said))} <= {"cat", "dog"}
+
+
+def test_a_head_of_arrays_is_verified_on_their_file(call, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3, 4)), np.arange(30) % 2
+    HeadClassifier("linear", beta=0.1).fit(X, y).head_.save_pretrained(tmp_path / "head")
+    np.savez(tmp_path / "tokens.npz", tokens=X, labels=y)
+    assert call("verify", tmp_path / "head", "--tokens", tmp_path / "tokens.npz")[0] == 0
+    X[0, 0, 0] += 1e-9
+    np.savez(tmp_path / "tokens.npz", tokens=X, labels=y)
+    code, _, printed = call("verify", tmp_path / "head", "--tokens", tmp_path / "tokens.npz")
+    assert code == 1 and "fingerprint differs" in printed
 
 
 def test_what_tokens_do_not_need_is_refused(call, features, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from headwise.cli.commands.info import _facts
 from headwise.errors import InputError
-from headwise.heads import Head, HeadClassifier, HeadRegressor, ReluHead, relu
+from headwise.heads import Head, HeadClassifier, HeadRegressor, ReluHead, relu, verify
 from headwise.heads.card import model_card
 
 WEIRD = ["cat|dog", "<script>x</script>", "a\n# b", "`c` [d](e)", "*e*"]
@@ -199,3 +200,52 @@ def test_the_card_lies_beside_the_head_and_changes_nothing(head, tmp_path):
     assert "license" not in config
     outputs = Head.from_pretrained(folder)(torch.zeros(2, 4, 5, dtype=torch.float64))
     assert outputs.shape == (2, 5)
+
+
+def changed(head):
+    other = head.to_module(torch.float64)
+    with torch.no_grad():
+        other.intercept[0] += 1e-9
+    return other
+
+
+@pytest.mark.parametrize("make", [lambda head: head.to_module(), changed])
+def test_a_head_that_is_not_that_of_its_certificate_is_saved_without_it(head, tmp_path, make):
+    head.save_pretrained(tmp_path / "head")
+    before = sorted(path.name for path in (tmp_path / "head").iterdir())
+    make(head).save_pretrained(tmp_path / "head", overwrite=True)
+    after = sorted(path.name for path in (tmp_path / "head").iterdir())
+    assert set(before) - set(after) == {"certificate.json", "training.safetensors"}
+    told, body = front_matter((tmp_path / "head" / "README.md").read_text(encoding="utf-8"))
+    assert "certified" not in told and "not the numbers that were certified" in body
+    assert "with a proof" not in body and "relative gap" not in body
+    with pytest.raises(InputError, match="no claim to verify"):
+        verify(tmp_path / "head", np.zeros((20, 4, 5)), np.arange(20) % 5)
+
+
+def test_a_copy_that_changes_nothing_keeps_its_certificate(head, tmp_path):
+    head.to_module(torch.float64).save_pretrained(tmp_path / "head")
+    assert Head.from_pretrained(tmp_path / "head").certificate == head.certificate
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"license": 3}, "license must be a text such as 'apache-2.0', or None, got 3"),
+        ({"license": " "}, "license must be a text"),
+        ({"metrics": 3}, "metrics must map names to numbers, such as {'accuracy': 0.93}, got 3"),
+        ({"metrics": {"accuracy": float("nan")}}, "finite numbers, got nan for 'accuracy'"),
+        ({"metrics": {"accuracy": "high"}}, "finite numbers, got 'high' for 'accuracy'"),
+        ({"metrics": {1: 0.5}}, "finite numbers, got 0.5 for 1"),
+    ],
+)
+def test_what_no_card_can_say_is_refused_before_anything_is_written(head, tmp_path, given, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        head.save_pretrained(tmp_path / "head", **given)
+    assert not (tmp_path / "head").exists()
+
+
+def test_metrics_are_numbers_of_any_library(head, tmp_path):
+    head.save_pretrained(tmp_path / "head", metrics={"a": np.float32(0.5), "b": torch.tensor(0.25), "c": 1})
+    card = (tmp_path / "head" / "README.md").read_text(encoding="utf-8")
+    assert "| a | 0.5 |" in card and "| b | 0.25 |" in card and "| c | 1.0 |" in card

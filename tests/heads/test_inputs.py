@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import headwise
@@ -147,3 +148,88 @@ def test_columns_of_data_frames_keep_their_order():
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         model.predict(X[:, 0])
     assert not hasattr(model.fit(X[:, 0], Y), "feature_names_in_")
+
+
+@pytest.mark.parametrize("model", [HeadClassifier, HeadClassifierCV])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"block": "linear", "gate": "nope"}, "unknown gate 'nope'"),
+        ({"block": "attention", "gate": "gausian"}, "did you mean gaussian"),
+        ({"block": "linear", "gate": "gaussian"}, "no part of 'linear' takes gates on these tokens"),
+        ({"block": "linear_prefix", "gate": "cluster", "num_prefix": 1}, "no part of 'linear_prefix' takes gates"),
+        ({"block": headwise.PartSpec("attention"), "gate": "gaussian"}, "each with its own gates"),
+    ],
+)
+def test_gates_that_no_part_takes_are_refused(model, given, said):
+    with pytest.raises(InputError, match=said):
+        model(**given).fit(X, Y)
+
+
+def test_gates_of_the_default_are_refused_where_it_is_linear():
+    HeadClassifier("default", beta=0.05, gate="rank_one", n_components=3).fit(X, Y)
+    with pytest.raises(InputError, match="no part of 'default' takes gates"):
+        HeadClassifier("default", beta=0.05, gate="rank_one").fit(X[:, 0], Y)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({0: -2}, "class_weight of class 0 must be a finite number of at least 0, got -2"),
+        ({0: 1, 1: "x"}, "class_weight of class 1 must be a finite number of at least 0, got 'x'"),
+        ({7: 1}, "class_weight has the class 7, which the labels do not have; they have 0, 1"),
+        ({0: 0, 1: 0}, "class_weight leaves no training sample with a positive weight"),
+        ("blanced", "class_weight must be 'balanced', a mapping"),
+        (3, "class_weight must be 'balanced', a mapping"),
+    ],
+)
+def test_class_weights_that_are_none_are_named(weights, said):
+    for model in (HeadClassifier, HeadClassifierCV):
+        with pytest.raises(InputError, match=f"^{said}"):
+            model("linear", class_weight=weights).fit(X, Y)
+
+
+def test_class_weights_may_name_classes_that_these_samples_have_not():
+    model = HeadClassifier("linear", beta=0.05, class_weight={0: 1, 1: 2, 2: 3}).fit(X, Y)
+    known = HeadClassifier("linear", beta=0.05, class_weight={0: 1, 1: 2}).fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(X), known.predict_proba(X))
+
+
+@pytest.mark.parametrize("cv", [None, 2])
+def test_what_no_fold_can_have_is_not_of_a_fold(cv):
+    with pytest.raises(InputError, match=r"^delta must be finite and above zero"):
+        HeadRegressorCV("linear", loss="huber", loss_options={"delta": -1}, cv=cv).fit(X, X[:, 0, 0])
+    with pytest.raises(InputError, match=r"^only the squared loss"):
+        HeadClassifierCV("linear", solver="moments", cv=cv).fit(X, Y)
+
+
+def test_labels_of_two_types_are_named():
+    with pytest.raises(InputError, match="they mix int and str; give all as text, or all as numbers"):
+        HeadClassifier("linear").fit(X, as_objects([1, "a"] * 20))
+
+
+@pytest.mark.parametrize(
+    ("block", "scale", "most"),
+    [("linear", 1e20, "1e.15"), ("linear", 1e200, "1e.15"), ("linear", 1e300, "1e.15"), ("attention", 1e12, "1e.05")],
+)
+def test_raw_tokens_that_single_precision_cannot_square_are_refused(block, scale, most):
+    with pytest.raises(InputError, match=rf"largest token feature is \d.*divide.*at most {most}"):
+        HeadClassifier(block, condition=False).fit(X * scale, Y)
+
+
+def test_hidden_tokens_may_have_any_size():
+    some, mask = X.copy(), np.ones(X.shape[:2], dtype=bool)
+    some[3, 4], mask[3, 4] = 1e300, False
+    HeadClassifier("linear", beta=0.05, condition=False).fit(some, Y, mask=mask)
+
+
+@pytest.mark.parametrize(
+    "model", [HeadClassifier(beta=0.05), HeadClassifierCV(betas=2), HeadClassifierCV(betas=2, cv=2, refit=False)]
+)
+def test_a_fit_on_a_store_takes_its_names_and_gives_its_labels(model, tmp_path):
+    store = TokenStore.from_arrays(tmp_path / "store", X, np.array(["cat", "dog"])[Y])
+    model = clone(model).set_params(block="linear").fit(store)
+    assert model.head_.class_names == ["cat", "dog"] and model.head_.output_names == ["cat", "dog"]
+    assert model.classes_.tolist() == [0, 1] and set(model.predict(store)) <= {0, 1}
+    model.fit(store, 1 - Y)  # labels of one's own are no codes of the store
+    assert model.head_.class_names is None

@@ -308,3 +308,17 @@ def test_settings_that_cannot_be_used():
         evaluate("classes", TWO, [0, 1], resamples=0)
     with pytest.raises(InputError, match="bins"):
         reliability(TWO, [0, 1], bins=0)
+
+
+def test_reliability_is_a_list_with_a_picture():
+    import matplotlib.pyplot as plt
+
+    table = reliability([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]], [0, 0, 0], bins=4)
+    assert isinstance(table, list)
+    axes = table.plot()
+    (dots,) = axes.collections
+    np.testing.assert_allclose(dots.get_offsets(), [[0.5, 1.0], [0.75, 0.5]])  # the two bins that have samples
+    sizes = dots.get_sizes()
+    assert sizes[1] > sizes[0] and axes.get_xlabel().startswith("confidence")
+    assert reliability([[0.75, 0.25]], [0]).plot(axes) is axes
+    plt.close(axes.figure)

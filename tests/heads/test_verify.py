@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import headwise
 from headwise.errors import InputError
 from headwise.heads import Head, HeadClassifier, verify
 from headwise.tokens import ArrayTokens, TokenStore
@@ -225,3 +226,81 @@ def test_tokens_of_another_store(saved, tmp_path):
     assert not found.holds and any("fingerprint" in reason for reason in found.reasons)
     with pytest.raises(InputError, match="width 4, got width 3"):
         verify(head, ArrayTokens(torch.zeros(60, 5, 3)), np.zeros(60))
+
+
+@pytest.fixture
+def of_arrays(tmp_path):
+    """A head that was fitted on arrays with classes in words, the arrays, and their labels."""
+    rng = np.random.default_rng(0)
+    codes = np.arange(60) % 3
+    X = rng.normal(size=(60, 5, 4))
+    X[np.arange(60), :, codes] += 1
+    y = np.array(["cat", "dog", "elk"])[codes]
+    mask = np.ones((60, 5), dtype=bool)
+    mask[::7, 3:] = False
+    X[~mask] = 0  # as a store keeps them
+    return HeadClassifier("attention", beta=0.02, n_components=3).fit(X, y, mask=mask).head_, X, y, mask
+
+
+def test_a_head_of_arrays_holds_on_their_file_and_on_a_store_that_keeps_them_whole(of_arrays, tmp_path):
+    head, X, y, mask = of_arrays
+    assert verify(head, X, y, mask).holds
+    np.savez(tmp_path / "tokens.npz", tokens=X, labels=y, mask=mask)
+    assert verify(head, tmp_path / "tokens.npz").holds
+    whole = TokenStore.from_arrays(tmp_path / "whole", X, y, mask=mask, dtype="float64", shard_size=7)
+    assert verify(head, whole).holds
+    rounded = TokenStore.from_arrays(tmp_path / "rounded", X, y, mask=mask)
+    found = verify(head, rounded)
+    assert not found.holds
+    assert "fingerprint" in found.reasons[0] and "this store keeps float16" in found.reasons[0]
+
+
+@pytest.mark.parametrize("what", ["tokens", "mask", "labels"])
+def test_a_store_or_file_of_other_arrays_does_not_hold(of_arrays, tmp_path, what):
+    head, X, y, mask = of_arrays
+    given = {"tokens": X.copy(), "labels": y.copy(), "mask": mask.copy()}
+    if what == "tokens":
+        given["tokens"][5, 1, 2] += 1e-12
+    else:
+        given[what][0] = {"mask": True, "labels": "dog"}[what]
+    np.savez(tmp_path / "tokens.npz", **given)
+    store = TokenStore.from_arrays(tmp_path / "store", **given, dtype="float64")
+    for tokens in (tmp_path / "tokens.npz", store):
+        found = verify(head, tokens)
+        assert not found.holds
+        assert any("fingerprint" in reason for reason in found.reasons) == (what != "labels")
+
+
+def test_a_file_without_tokens_is_named(of_arrays, tmp_path):
+    np.savez(tmp_path / "images.npz", images=np.zeros((4, 8, 8, 3), dtype=np.uint8), labels=[0, 1, 0, 1])
+    with pytest.raises(InputError, match="holds no tokens"):
+        verify(of_arrays[0], tmp_path / "images.npz")
+
+
+def test_another_layout_is_told_with_both(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 5, 4)), np.arange(30) % 2
+    fitted = TokenStore.from_arrays(tmp_path / "fitted", X, y, num_prefix=1, grid=(2, 2))
+    other = TokenStore.from_arrays(tmp_path / "other", X, y)
+    model = HeadClassifier("default", beta=0.05, n_components=3).fit(fitted)
+    both = "1 prefix token and 4 patch tokens on a grid of 2 x 2, these have 5 patch tokens"
+    found = verify(model, other)
+    assert not found.holds and found.found is None and both in found.reasons[0]
+    np.savez(tmp_path / "other.npz", tokens=X, labels=y, num_prefix=2)
+    np.savez(tmp_path / "plain.npz", tokens=X, labels=y)
+    for ask in (
+        lambda: headwise.predict(model, other),
+        lambda: headwise.explain(model, other),
+        lambda: model.predict(other),
+        lambda: model.head_.outputs(other),
+    ):
+        with pytest.raises(InputError, match=both):
+            ask()
+    with pytest.raises(InputError, match="these have 2 prefix tokens and 3 patch tokens"):
+        headwise.predict(model, tmp_path / "other.npz")
+    with pytest.raises(InputError, match="fitted on 5 tokens a sample, got 4"):
+        headwise.predict(model, X[:, :4])
+    # what says nothing of its layout has that of the head
+    wanted = model.predict_proba(X)
+    np.testing.assert_array_equal(headwise.predict(model, X)[1], wanted)
+    np.testing.assert_array_equal(headwise.predict(model, tmp_path / "plain.npz")[1], wanted)

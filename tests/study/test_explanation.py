@@ -52,6 +52,17 @@ def test_pictures_and_their_store_say_the_same(pictures, tmp_path):
     assert there.html().count("data:image/jpeg") == 4 + 4
 
 
+def test_what_is_open_already_is_as_good_as_its_path(pictures):
+    root, store, head = pictures
+    there = headwise.explain(head, root / "tokens", samples=4)
+    tokens = store.read().values
+    for data, title in ((store, there.data["title"]), (tokens, "What the head sees in arrays"), (tokens.numpy(), None)):
+        found = headwise.explain(head, data, samples=4)
+        assert found.data["title"] == title or title is None
+        assert [s["value"] for s in found.data["samples"]] == [s["value"] for s in there.data["samples"]]
+        assert found.html()
+
+
 def test_tokens_without_a_grid_and_numbers(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 40, 3))

@@ -268,6 +268,14 @@ def test_array_refusals(tmp_path, tokens):
     np.savez(tmp_path / "ragged.npz", tokens=ragged, labels=[0, 1])
     with pytest.raises(InputError, match=r"ragged or pickled.*mask"):
         open_data(tmp_path / "ragged.npz")
+    names = np.array(["cat", None], dtype=object)
+    np.savez(tmp_path / "names.npz", tokens=np.ones((2, 3)), labels=names)
+    with pytest.raises(InputError, match=r"labels is ragged or pickled.*save labels as numbers or as plain text"):
+        open_data(tmp_path / "names.npz")
+    np.save(tmp_path / "numbers.npy", np.ones((2, 3)))
+    np.save(tmp_path / "numbers.labels.npy", names)
+    with pytest.raises(InputError, match="save labels as numbers"):
+        open_data(tmp_path / "numbers.npy")
     np.save(tmp_path / "ragged.npy", ragged)
     np.save(tmp_path / "labels.npy", [0, 1])
     with pytest.raises(InputError, match="ragged or pickled"):

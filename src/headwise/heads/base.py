@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..tokens import num_views
 from .conditioning import Conditioner
 from .fitting import Prepared, prepare
 from .head import Head
-from .inputs import as_labels, as_source, as_weights, class_weights
+from .inputs import as_labels, as_source, as_weights, class_weights, names_of, source_of
 from .memory import as_memory
 from .parameters import check_parameters
 from .parts import PartSpec, output_rows, resolve_parts
@@ -86,8 +87,10 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
     def _targets(self, y: ArrayLike | None, source: TokenSource, rows: NDArray[Any]) -> Targets:
         kind, each = LOSSES.get(self.loss).kind, output_rows(self._specs(source), source)
         if each is None:
-            return encode(kind, as_labels(y, source, rows, kind))
-        return encode_tokens(kind, as_token_labels(y, source, rows, each), seen_tokens(source, rows, each))
+            found = encode(kind, as_labels(y, source, rows, kind))
+        else:
+            found = encode_tokens(kind, as_token_labels(y, source, rows, each), seen_tokens(source, rows, each))
+        return found if y is not None else replace(found, names=names_of(found.classes, source))
 
     def _weights(
         self, sample_weight: ArrayLike | None, source: TokenSource, rows: NDArray[Any], targets: Targets
@@ -130,6 +133,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
     def _keep(self, prepared: Prepared, solution: Solution, targets: Targets) -> None:
         classes = None if targets.classes is None else targets.classes.tolist()
         self.head_ = prepared.head(solution, classes)
+        self.head_.class_names = targets.names
         self.status_ = solution.status
         self.n_iter_ = max(1, solution.history[-1].iterations)
         self.n_features_in_ = self.head_.facts.width
@@ -167,7 +171,7 @@ class EstimatedHead(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         self._name_features(X, reset=False)
         facts = self.head_.facts
-        source = as_source(X, mask=mask, num_prefix=facts.num_prefix, grid=facts.grid)
+        source = source_of(facts, X, mask)
         if source.width != facts.width:
             raise InputError(
                 f"X has {source.width} features, but {type(self).__name__} is expecting {facts.width} features as input"

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .outcomes import as_classes
 from .resampling import Draw, binned
 
-__all__ = ["Bin", "calibration_draw", "calibration_error", "chance_error", "reliability"]
+__all__ = ["Bin", "Reliability", "calibration_draw", "calibration_error", "chance_error", "reliability"]
 
 
 class Bin(NamedTuple):
@@ -24,13 +24,36 @@ class Bin(NamedTuple):
     samples: int
 
 
+class Reliability(list[Bin]):
+    """Bins of `reliability`, from low to high confidence: a list, and its picture."""
+
+    def plot(self, axes: Any = None) -> Any:
+        """Accuracy against confidence, dots as large as their bins have samples; returns the matplotlib axes."""
+        import matplotlib.pyplot as plt
+
+        axes = axes or plt.subplots(figsize=(4, 4), layout="constrained")[1]
+        filled = [b for b in self if b.samples]
+        most = max((b.samples for b in filled), default=1)
+        axes.plot([0, 1], [0, 1], "--", color="0.6", label="calibrated")
+        axes.scatter(
+            [b.confidence for b in filled],
+            [b.accuracy for b in filled],
+            s=[10 + 90 * b.samples / most for b in filled],
+            color="#0072B2",
+            label=f"bins, up to {most:,} samples",
+        )
+        axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="confidence (top probability)", ylabel="accuracy")
+        axes.legend(loc="best", frameon=False)
+        return axes
+
+
 def _bins(probabilities: NDArray[Any], bins: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Top probability and its bin; bin k holds what is above ``k / bins`` up to ``(k + 1) / bins``."""
     top = probabilities.max(axis=1)
     return top, np.clip(np.ceil(top * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
-def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> list[Bin]:
+def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> Reliability:
     """Mean top probability, accuracy and number of samples in bins of equal width of the top probability.
 
     Parameters
@@ -38,6 +61,11 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) ->
     probabilities : array (n, c)
     targets : array (n,) of classes ``0 .. c-1``
     bins : int
+
+    Returns
+    -------
+    Reliability
+        A list of bins ``(confidence, accuracy, samples)``, from low to high confidence; ``.plot()`` draws them.
 
     Examples
     --------
@@ -50,10 +78,10 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) ->
     top, places = _bins(p, bins)
     counts = np.bincount(places, minlength=bins)
     sums = (np.bincount(places, weights=values, minlength=bins) for values in (top, p.argmax(axis=1) == y))
-    return [
+    return Reliability(
         Bin(float(confidence / count), float(right / count), int(count)) if count else Bin(None, None, 0)
         for confidence, right, count in zip(*sums, counts, strict=True)
-    ]
+    )
 
 
 def calibration_error(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> float:

@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from numbers import Real
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
 
+from ..checks import told
+from ..errors import InputError
 from ..version import __version__
 from .head import Head
 from .relu_head import ReluModule
 
-__all__ = ["model_card"]
+__all__ = ["check_card", "model_card"]
 
 NAMED = 20  # classes that are listed; a thousand names help nobody
+
+
+def check_card(license: Any, metrics: Any) -> None:
+    """Refuse what no card can say.
+
+    Raises
+    ------
+    InputError
+        A license that is no text, or metrics that are no mapping of names to finite numbers.
+
+    Examples
+    --------
+    >>> check_card("mit", {"accuracy": 0.93})
+    """
+    if license is not None and not (isinstance(license, str) and license.strip()):
+        raise InputError(f"license must be a text such as 'apache-2.0', or None, got {told(license)}")
+    if metrics is None:
+        return
+    if not isinstance(metrics, Mapping):
+        raise InputError(f"metrics must map names to numbers, such as {{'accuracy': 0.93}}, got {told(metrics)}")
+    for name, value in metrics.items():
+        # an array without dimensions is a number
+        plain: Any = value.tolist() if isinstance(value, (np.ndarray, Tensor)) else value
+        number = isinstance(plain, Real) and not isinstance(plain, (bool, np.bool_))
+        if not isinstance(name, str) or not number or not math.isfinite(plain):
+            raise InputError(f"metrics must map names to finite numbers, got {told(value)} for {told(name)}")
 
 
 def model_card(
@@ -43,7 +75,8 @@ def model_card(
     >>> card.splitlines()[:2]
     ['---', 'library_name: headwise']
     """
-    facts, certificate = head.facts, head.certificate
+    facts, records = head.facts, head.records()
+    certificate = head.certificate if "certificate.json" in records else None
     patches = facts.num_tokens - facts.num_prefix
     grid = f" on a grid of {facts.grid[0]} x {facts.grid[1]}" if facts.grid else ""
     count = f"{facts.num_prefix} prefix and {patches} patch tokens" if facts.num_prefix else f"{patches} patch tokens"
@@ -86,7 +119,8 @@ def model_card(
         percent=_digits(100 * certificate.relative_gap, ROUND_CEILING, 2) if certificate else None,
         kind=_kind(certificate) if certificate else "",
         context=_context(certificate.context) if certificate else {},
-        approximate=head.records().get("relu.json"),
+        changed=head.changed,
+        approximate=records.get("relu.json"),
     )
 
 
@@ -106,8 +140,8 @@ def _kind(certificate: Any) -> str:
 
 def _context(context: Mapping[str, Any]) -> dict[str, str]:
     """Hashes and versions of a certificate, under names for people."""
-    told = {"tokens": "tokens (fingerprint)", "rows": "training rows (SHA-256)", "head": "head (fingerprint)"}
-    found = {name: str(context[key]) for key, name in told.items() if context.get(key)}
+    names = {"tokens": "tokens (fingerprint)", "rows": "training rows (SHA-256)", "head": "head (fingerprint)"}
+    found = {name: str(context[key]) for key, name in names.items() if context.get(key)}
     gates = [f"{gate['count']} {gate['family']}, seed {gate['seed']}" for gate in context.get("gates") or [] if gate]
     if gates:
         found["gates"] = "; ".join(gates)

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..blocks import BLOCKS
 from ..contracts import TokenSource
 from ..devices import free_memory
 from ..errors import InputError
 from ..processes import current
 from ..solvers import HeldPasses, Passes, SpilledPasses
 from .fitted_part import FittedPart
+from .parts import part_tokens
 from .reading import Reading
+from .targets import LARGEST, check_size
 
 __all__ = ["condense"]
 
@@ -37,7 +40,7 @@ def condense(
     Raises
     ------
     InputError
-        The statistics do not fit on the device, or on the disk.
+        The statistics do not fit on the device, or on the disk; or tokens that are taken as they are are too large.
     """
     reading = reading or Reading()
     processes = current()
@@ -47,6 +50,11 @@ def condense(
     spilled: SpilledPasses | None = None
     for place, tokens in reading.chunks(source, rows, "condense tokens"):
         own = replace(tokens, values=tokens.values.double())
+        for part in parts:
+            if part.conditioner.projection is None:  # conditioned tokens have all one size
+                values, _, _ = part_tokens(part.spec, own)
+                most = LARGEST ** (1 / BLOCKS.get(part.spec.block).degree)
+                check_size("token feature", float(values.abs().max()), most)
         found = [statistics for part in parts for statistics in part.statistics(own)]
         if place.start == run.start:
             numbers = sum(x[0].numel() for x in _distinct(found).values())

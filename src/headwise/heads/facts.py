@@ -10,7 +10,7 @@ import numpy as np
 from ..contracts import TokenSource
 from ..tokens import TokenStore
 
-__all__ = ["TokenFacts", "Training"]
+__all__ = ["TokenFacts", "Training", "layout_words"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,27 @@ class TokenFacts:
     def of(cls, source: TokenSource) -> TokenFacts:
         origin = source.manifest.origin if isinstance(source, TokenStore) else None
         return cls(source.num_tokens, source.width, source.num_prefix, source.grid, origin)
+
+    def differs(self, source: TokenSource) -> str | None:
+        """How the layout of other tokens differs, in words; None where it does not. A missing grid is any grid."""
+        same = self.num_tokens == source.num_tokens and self.num_prefix == source.num_prefix
+        if same and (self.grid is None or source.grid is None or self.grid == source.grid):
+            return None
+        return f"the head was fitted on samples of {layout_words(self)}, these have {layout_words(source)}"
+
+
+def layout_words(tokens: TokenSource | TokenFacts) -> str:
+    """Number and order of the tokens of a sample in words.
+
+    Examples
+    --------
+    >>> layout_words(TokenFacts(65, 192, 1, (8, 8)))
+    '1 prefix token and 64 patch tokens on a grid of 8 x 8'
+    """
+    prefix, patches = tokens.num_prefix, tokens.num_tokens - tokens.num_prefix
+    counts = [(prefix, "prefix"), (patches, "patch")]
+    said = " and ".join(f"{n} {what} token{'s' * (n != 1)}" for n, what in counts if n)
+    return said + (f" on a grid of {tokens.grid[0]} x {tokens.grid[1]}" if tokens.grid else "")
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,16 @@ class Head(PortableHead):
         }
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """What is known of the head beside its numbers, as JSON, by the names of the files that hold it."""
-        return {} if self.certificate is None else {"certificate.json": self.certificate.to_dict()}
+        """What is known of the head as it is, as JSON, by the names of the files that hold it.
+
+        A certificate is of the numbers that were fitted: what was changed since, a float32 copy too, has none.
+        """
+        return {"certificate.json": self.certificate.to_dict()} if self.certificate and not self.changed else {}
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is a certificate, and the head is not the one that it is of."""
+        return self.certificate is not None and self.certificate.context.get("head") != self.fingerprint
 
     @property
     def fingerprint(self) -> str:
@@ -156,6 +164,12 @@ class Head(PortableHead):
             raise InputError(f"the head was fitted on tokens of width {self.facts.width}, got width {width}")
         if num_tokens != self.facts.num_tokens:
             raise InputError(f"the head was fitted on {self.facts.num_tokens} tokens a sample, got {num_tokens}")
+
+    def check_source(self, source: TokenSource) -> None:
+        """Refuse a source whose tokens have another width, number or layout than those the head was fitted on."""
+        self.check(source.num_tokens, source.width)
+        if said := self.facts.differs(source):
+            raise InputError(f"{said}; give tokens in the layout of the fit")
 
     def batch(self, tokens: Tensor, mask: Tensor | None = None) -> Tokens:
         """Tokens ``(n, s, d)`` or ``(n, d)`` as the parts take them; refused where they do not fit the head."""
@@ -203,7 +217,7 @@ class Head(PortableHead):
         views : {"first", "average"}
             Those of view 0, or the mean over the views of each sample; the same where there is one view.
         """
-        self.check(source.num_tokens, source.width)
+        self.check_source(source)
         if views not in ("first", "average"):
             raise unknown_name("views", views, ("first", "average"))
         count = num_views(source) if views == "average" else 1
@@ -223,6 +237,8 @@ class Head(PortableHead):
 
     def to_module(self, dtype: torch.dtype = torch.float32) -> Head:
         """A copy in ``dtype``, for use inside other modules and for export.
+
+        The certificate is of the head as it was fitted, in float64: other copies are saved without it.
 
         Raises
         ------

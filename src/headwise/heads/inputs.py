@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,20 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, column_or_1d
 
-from ..checks import check_unmasked
+from ..checks import check_nonnegative, check_unmasked, told
 from ..contracts import TargetKind, TokenSource
 from ..errors import InputError
 from ..tokens import ArrayTokens, TokenStore
+from .facts import TokenFacts
 
-__all__ = ["as_labels", "as_source", "as_weights", "training_rows"]
+__all__ = ["as_labels", "as_source", "as_weights", "class_weights", "names_of", "source_of", "training_rows"]
 
 
 def as_source(X: Any, *, mask: Any = None, num_prefix: int = 0, grid: tuple[int, int] | None = None) -> TokenSource:
     """A token source from a store, its path, ``(n, s, d)`` or ``(n, d)`` arrays, tensors or data frames."""
     if isinstance(X, (str, os.PathLike)):
         X = TokenStore.open(X)
-    if hasattr(X, "chunks") and hasattr(X, "num_prefix"):  # a TokenSource
+    if _is_source(X):
         given = {"mask": mask is not None, "num_prefix": num_prefix not in (0, X.num_prefix)}
         given["grid"] = grid is not None and X.grid is not None and tuple(grid) != X.grid
         for name, asked in given.items():
@@ -47,6 +48,20 @@ def as_source(X: Any, *, mask: Any = None, num_prefix: int = 0, grid: tuple[int,
         if "setting an array element" in str(error):
             raise InputError(_RAGGED) from None
         raise InputError(str(error)) from None
+
+
+def source_of(facts: TokenFacts, X: Any, mask: Any = None) -> TokenSource:
+    """Tokens for a head: arrays have its layout; a store or another source says its own, which may be another."""
+    if isinstance(X, (str, os.PathLike)) or _is_source(X):
+        return as_source(X, mask=mask)
+    try:
+        return as_source(X, mask=mask, num_prefix=facts.num_prefix, grid=facts.grid)
+    except InputError:
+        return as_source(X, mask=mask)  # another number of tokens: the head says so in its own words
+
+
+def _is_source(X: Any) -> bool:
+    return hasattr(X, "chunks") and hasattr(X, "num_prefix")
 
 
 _PAD = "pad them to one (n, s, d) array and give a boolean mask (n, s) that is True where a token is real"
@@ -96,6 +111,14 @@ def as_labels(y: Any, source: TokenSource, rows: NDArray[Any], kind: TargetKind)
     return y
 
 
+def names_of(classes: NDArray[Any] | None, source: TokenSource) -> list[str] | None:
+    """Names of classes that are the codes of a source; None where there are no classes or it has no names."""
+    names = getattr(source, "class_names", ())
+    if classes is None or not names:
+        return None
+    return [names[c] if isinstance(c, int) and 0 <= c < len(names) else str(c) for c in classes.tolist()]
+
+
 def training_rows(source: TokenSource) -> NDArray[Any]:
     """Rows to fit on: a store's training split where it has one, else all samples."""
     split = getattr(source, "split", None)
@@ -141,6 +164,12 @@ def class_weights(
     """Sample weights times class weights ("balanced" or a mapping), as scikit-learn has them."""
     if class_weight is None:
         return weights
+    if isinstance(class_weight, Mapping):
+        _check_class_weights(class_weight, classes)
+    elif not isinstance(class_weight, str) or class_weight != "balanced":
+        raise InputError(
+            f"class_weight must be 'balanced', a mapping of classes to their weights, or None, got {told(class_weight)}"
+        )
     from sklearn.utils.class_weight import compute_class_weight
 
     own = np.ones(len(codes)) if weights is None else weights
@@ -148,4 +177,20 @@ def class_weights(
         factors = compute_class_weight(class_weight, classes=classes, y=classes[codes], sample_weight=own)
     except ValueError as error:
         raise InputError(f"class_weight: {error}") from None
-    return own * factors[codes]
+    found: NDArray[Any] = own * factors[codes]
+    if not (found > 0).any():
+        raise InputError("class_weight leaves no training sample with a positive weight")
+    return found
+
+
+def _check_class_weights(class_weight: Mapping[Any, Any], classes: NDArray[Any]) -> None:
+    """Refuse weights that are none, and names of classes that are not there where others have no weight."""
+    known = classes.tolist()
+    for name, weight in class_weight.items():
+        check_nonnegative(f"class_weight of class {told(name)}", weight)
+    strange = [name for name in class_weight if name not in known]
+    if strange and any(name not in class_weight for name in known):  # more names than these samples have will do
+        raise InputError(
+            f"class_weight has the class {told(strange[0])}, which the labels do not have; they have "
+            f"{', '.join(map(told, known[:10]))}{', ...' if len(known) > 10 else ''}"
+        )

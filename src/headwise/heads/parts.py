@@ -146,7 +146,9 @@ class PartSpec:
 
 
 def check_gate(gate: Any) -> None:
-    """Refuse what is neither a name nor a family of gates."""
+    """Refuse what is neither a known name nor a family of gates."""
+    if isinstance(gate, str) and gate not in (names := ("none", *GATES.names())):
+        raise unknown_name(GATES.kind, gate, names)
     if not isinstance(gate, str) and hasattr(gate, "as_gate"):
         name = getattr(gate, "name", type(gate).__name__)
         raise InputError(f"gate is a mixer ({name}), and gates are made of it: give gate=mixer.as_gate()")
@@ -193,7 +195,7 @@ def resolve_parts(
     Raises
     ------
     InputError
-        An unknown name, or a part on tokens that the source does not have.
+        An unknown name, a part on tokens that the source does not have, or gates that no part takes.
     """
     patches = source.num_tokens - source.num_prefix
     check_gate(gate)
@@ -214,6 +216,10 @@ def resolve_parts(
         parts = (block,) if isinstance(block, PartSpec) else tuple(block) if isinstance(block, Iterable) else ()
         if not parts or not all(isinstance(p, PartSpec) for p in parts):
             raise InputError(f"block takes a name, a PartSpec or a non-empty sequence of PartSpec, got {block!r}")
+    if gate != "none" and not isinstance(block, str):
+        raise InputError("block gives parts, each with its own gates: leave gate out and give PartSpec(..., gate=...)")
+    if gate != "none" and all(part.gate_name == "none" for part in parts):
+        raise InputError(f"no part of {block!r} takes gates on these tokens; leave the gate out")
     for part in parts:
         if part.tokens == "prefix" and not source.num_prefix:
             raise InputError(f"{part} was asked for, but these tokens have no prefix tokens")

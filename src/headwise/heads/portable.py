@@ -103,6 +103,9 @@ class PortableHead(nn.Module):
     ) -> None:
         """Write config.json, model.safetensors, certificate.json and a model card, README.md, into a folder.
 
+        The certificate is of the head as it was fitted. A copy in another type (`to_module`) and a head that was
+        changed since are saved without it, and the card says so.
+
         Parameters
         ----------
         path : path
@@ -117,7 +120,8 @@ class PortableHead(nn.Module):
         Raises
         ------
         InputError
-            The folder holds another head (without ``overwrite``) or files that headwise did not make.
+            The folder holds another head (without ``overwrite``) or files that headwise did not make; or the license is
+            no text, or a metric no finite number.
         """
         from .save import save_head
 

@@ -14,9 +14,10 @@ from ..contracts import GateValues, PairGate, Progress, TokenSource
 from ..errors import InputError
 from ..solvers import Certificate, Factors, cone_difference
 from ..tokens import view_rows
+from .content import same_tokens
 from .fitted_part import Cell, FittedPart
 from .head import Head
-from .inputs import as_source
+from .inputs import source_of
 from .relu_head import ReluHead, ReluModule
 
 __all__ = ["check_cones", "check_relu", "relu"]
@@ -140,7 +141,7 @@ def check_relu(head: Any) -> Head:
     claimed, training = gated.certificate, gated.training_data
     if claimed is None or training is None:
         raise InputError("this head carries no certificate or no training rows; give one that was fitted by headwise")
-    if claimed.context.get("head") != gated.fingerprint:
+    if gated.changed:
         raise InputError(
             "the head is not that of its certificate: a changed or float32 copy; give the estimator or its head_"
         )
@@ -151,11 +152,11 @@ def check_relu(head: Any) -> Head:
 
 def _training(head: Head, X: Any, mask: Any) -> tuple[TokenSource, np.ndarray, Certificate]:
     """The tokens and rows that a head was fitted on (each view a row of its own), and its certificate."""
-    source = as_source(X, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
-    head.check(source.num_tokens, source.width)
+    source = source_of(head.facts, X, mask)
+    head.check_source(source)
     claimed, training = head.certificate, head.training_data
     assert claimed is not None and training is not None
-    if claimed.context.get("tokens") != source.fingerprint:
+    if not same_tokens(claimed.context.get("tokens"), source):
         raise InputError("these are not the tokens that the head was fitted on (their fingerprint differs)")
     return *view_rows(source, training.rows, claimed.context.get("views", 1)), claimed
 

@@ -21,7 +21,7 @@ from ..files import claim_folder, read_json, replacing, write_json, write_tensor
 from ..hub import check_repo_id, download, is_repo_id, upload
 from ..solvers import Certificate, Factors
 from ..tokens.manifest import ORIGIN
-from .card import model_card
+from .card import check_card, model_card
 from .conditioning import FittedConditioner
 from .facts import TokenFacts, Training
 from .fitted_part import FittedPart
@@ -54,6 +54,7 @@ def save_head(
     default heads are told apart by their weights.
     """
     path = Path(path)
+    check_card(license, metrics)
     described = head.to_dict()
     config = {
         "format_version": FORMAT_VERSION,
@@ -71,7 +72,9 @@ def save_head(
             write_json(path / name, records[name])
         else:  # that of a head that was here before
             (path / name).unlink(missing_ok=True)
-    if head.training_data is not None:
+    if head.training_data is None or head.changed:
+        (path / "training.safetensors").unlink(missing_ok=True)
+    else:
         training = {"rows": torch.from_numpy(np.ascontiguousarray(head.training_data.rows, dtype=np.int64))}
         if head.training_data.weights is not None:
             training["weights"] = torch.from_numpy(head.training_data.weights)
@@ -132,7 +135,7 @@ def load_head(path: str | Path) -> Head:
     Raises
     ------
     InputError
-        A file is missing, broken, or of a newer format.
+        There is no such folder, or a file in it is missing, broken, or of a newer format.
     """
     path = Path(path)
     if not path.exists() and is_repo_id(str(path)):
@@ -140,6 +143,8 @@ def load_head(path: str | Path) -> Head:
             f"there is no folder {path}; to read it from the Hugging Face hub, "
             f"Head.from_pretrained({str(path)!r}, hub=True)"
         )
+    if not path.exists():
+        raise InputError(f"{path} is not a head: it does not exist; give the folder of a saved head")
     if not (path / "config.json").exists():
         inside = path / "head"
         hint = f"; its head is {inside}" if (inside / "config.json").exists() else ""

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..contracts import GateFamily, Progress
 from ..errors import InputError
 from ..losses import LOSSES
-from ..solvers import Solution, beta_grid, beta_max
+from ..solvers import Solution, beta_grid, beta_max, check_solver
+from ..tokens import num_views
 from .base import EstimatedHead, warn_unproved
 from .conditioning import Conditioner
 from .fitting import Prepared
@@ -21,7 +22,7 @@ from .parts import PartSpec
 from .path import SCORES, BetaPath, PathPoint, Rule, choose, follow_path
 from .predicting import ClassifierHead, RegressorHead
 from .record import PathRecord
-from .targets import Targets
+from .targets import Targets, bind
 
 __all__ = ["HeadClassifierCV", "HeadRegressorCV"]
 
@@ -67,6 +68,8 @@ class _AlongAPath(EstimatedHead):
         targets = self._targets(y, source, every)
         check_folds(folds, every, targets)
         weights = self._weights(sample_weight, source, every, targets)
+        loss = bind(self.loss, targets, weights, self.loss_options, num_views(source))  # what no fold can have
+        check_solver(self.solver, loss)
 
         def part(rows: NDArray[Any]) -> tuple[Targets, NDArray[Any] | None]:
             where = np.searchsorted(every, rows)
@@ -81,6 +84,8 @@ class _AlongAPath(EstimatedHead):
             try:
                 prepared = self._prepare(source, train, own, own_weights, progress)
             except InputError as error:
+                if len(folds) == 1:
+                    raise
                 raise InputError(f"training samples of fold {number} of {len(folds)}: {error}") from None
             if grid is None:
                 count = int(self.betas)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from ..contracts import Loss, TargetKind
 from ..errors import InputError
 from ..losses import LOSSES
 
-__all__ = ["Targets", "bind", "encode", "token_weights"]
+__all__ = ["LARGEST", "Targets", "bind", "check_size", "encode", "token_weights"]
 
 
-_LARGEST = 1e15
+LARGEST = 1e15
+"""Its square, and the sum of many, is a number of single precision."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class Targets:
     labelled: NDArray[np.bool_] | None = None
     """Which tokens have a label ``(n, s)``; None where samples have one each."""
 
+    names: list[str] | None = None
+    """Names of ``classes`` for people, where the labels are codes of a store."""
+
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: Any) -> Targets:
         labelled = None if self.labelled is None else self.labelled[rows]
-        return Targets(self.values[rows], self.num_outputs, self.classes, self.flat, labelled)
+        return replace(self, values=self.values[rows], labelled=labelled)
 
     @property
     def known(self) -> Tensor:
@@ -84,19 +88,28 @@ def encode(kind: TargetKind, y: NDArray[Any], classes: NDArray[Any] | None = Non
         raise InputError(f"this loss needs numbers as targets, got {y.dtype} such as {y.flat[0]!r}") from None
     if values.ndim not in (1, 2) or 0 in values.shape:
         raise InputError(f"targets have shape {values.shape}; (n,) or (n, outputs) is needed")
-    _check_size(values)
+    check_size("target", float(np.abs(values).max()), least=1 / LARGEST)
     flat = values.ndim == 1
     values = values.reshape(len(values), -1)
     return Targets(torch.from_numpy(np.ascontiguousarray(values)), values.shape[1], flat=flat)
 
 
-def _check_size(values: NDArray[np.float64]) -> None:
-    """Refuse numbers whose squares single precision, in which passes are made, cannot hold."""
-    largest = float(np.abs(values).max())
-    if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
+def check_size(what: str, largest: float, most: float = LARGEST, least: float = 0.0) -> None:
+    """Refuse numbers whose squares single precision, in which passes are made, cannot hold.
+
+    Parameters
+    ----------
+    what : str
+        What they are, one of them.
+    largest : float
+        The largest absolute value; zero is taken.
+    most, least : float
+        What it may be.
+    """
+    if largest > most or 0 < largest < least:
+        need = f"lies between {least:.0e} and {most:.0e}" if least else f"is at most {most:.0e}"
         raise InputError(
-            f"the largest target is {largest:.0e}; divide the targets by a common factor, so that it lies between "
-            f"{1 / _LARGEST:.0e} and {_LARGEST:.0e}"
+            f"the largest {what} is {largest:.0e}; divide the {what}s by a common factor, so that it {need}"
         )
 
 
@@ -104,6 +117,10 @@ def _classes(y: NDArray[Any], classes: NDArray[Any] | None, kind: TargetKind) ->
     if y.ndim != 1:
         raise InputError(
             f"class labels have shape {y.shape}; (n,) is needed (for several labels a sample: loss='binary')"
+        )
+    if y.dtype == object and len(kinds := {type(label).__name__ for label in y.tolist()}) > 1:
+        raise InputError(
+            f"the labels are no classes: they mix {' and '.join(sorted(kinds))}; give all as text, or all as numbers"
         )
     try:
         check_classification_targets(y)

@@ -14,10 +14,11 @@ from ..contracts import TokenSource
 from ..errors import InputError
 from ..losses import LOSSES
 from ..solvers import Certificate, certify
-from ..tokens import TokenStore, num_views, view_rows
+from ..tokens import ArrayData, TokenStore, num_views, view_rows
+from .content import array_source, open_arrays, same_tokens
 from .fitting import build_problem
 from .head import Head
-from .inputs import as_labels, as_source
+from .inputs import as_labels, names_of, source_of
 from .parts import output_rows
 from .relu_head import ReluModule
 from .save import as_head
@@ -26,6 +27,10 @@ from .token_labels import as_token_labels, encode_tokens, seen_tokens
 
 __all__ = ["Verification", "verify"]
 
+_ARRAYS = (
+    "; this store keeps {}, and a head that was fitted on arrays is verified on those numbers, to the last digit: give "
+    "the file of the arrays, or headwise.verify(head, tokens, labels) in Python"
+)
 SLACK = 1e-9  # of the objective: what two orders of summation may differ by
 
 
@@ -63,11 +68,12 @@ def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = 
     ----------
     head : Head, fitted estimator or path
         A head with its certificate and training rows, or its folder.
-    tokens : TokenSource, path of a store, array or Tensor ``(n, s, d)`` or ``(n, d)``
-        The tokens it was fitted on. The content of a store is hashed again.
+    tokens : TokenSource, path of a store or of a file of arrays, array or Tensor ``(n, s, d)`` or ``(n, d)``
+        The tokens it was fitted on. The content of a store is hashed again; one that keeps the numbers of an array
+        whole (in its type: ``dtype="float64"``) may stand for it.
     labels : array, shape (n,) or (n, outputs), optional
-        Labels of all samples, where ``tokens`` is not a store; of their tokens, ``(n, s)``, where the head has outputs
-        of each.
+        Labels of all samples, where ``tokens`` is neither a store nor a file with labels; of their tokens, ``(n, s)``,
+        where the head has outputs of each.
     mask : array of bool, shape (n, s), optional
         The mask of an array.
 
@@ -101,26 +107,34 @@ def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = 
     if claimed is None or training is None:
         raise InputError("this head carries no certificate or no training rows; there is no claim to verify")
     _check_claim(claimed)
-    source = as_source(tokens, mask=mask, num_prefix=head.facts.num_prefix, grid=head.facts.grid)
+    source, own = _opened(head, tokens, mask)
+    labels = own if labels is None else labels
     head.check(source.num_tokens, source.width)
+    if said := head.facts.differs(source):
+        return Verification(False, claimed, None, (said,))
     reasons: list[str] = []
     if isinstance(source, TokenStore):
         try:
             source.verify_content()
         except InputError as error:
             reasons.append(str(error))
-        labels = source.labels if labels is None else labels
     if labels is None:
-        raise InputError("labels are needed where the tokens are not a store")
+        raise InputError("labels are needed where the tokens are neither a store nor a file of arrays")
     context = claimed.context
-    if context.get("tokens") != source.fingerprint:
-        reasons.append("the tokens are not those of the certificate (their fingerprint differs)")
+    if not same_tokens(context.get("tokens"), source):
+        # tokens of a backbone are in a store; of others it is not known where they were
+        hint = "" if head.facts.origin or not isinstance(source, TokenStore) else _ARRAYS.format(source.manifest.dtype)
+        reasons.append(f"the tokens are not those of the certificate (their fingerprint differs){hint}")
     rows = np.ascontiguousarray(training.rows, dtype=np.int64)
     if context.get("rows") != hashlib.sha256(rows.tobytes()).hexdigest():
         reasons.append("the training rows are not those of the certificate")
-    if context.get("head") != head.fingerprint:
-        reasons.append("the head (weights, conditioning, gates or settings) is not that of the certificate")
-    if (names := _store_names(head, source)) is not None and head.class_names != names:
+    if head.changed:
+        reasons.append(
+            "the head (weights, conditioning, gates or settings) is not that of the certificate: it was changed, or is "
+            "a copy in another type (to_module gives float32)"
+        )
+    names = None if head.classes is None else names_of(np.asarray(head.classes), source)
+    if names is not None and head.class_names not in (None, names):
         reasons.append(f"the head's class names {head.class_names} are not those of the store, {names}")
     if len(rows) and (int(rows.max()) >= source.num_samples or int(rows.min()) < 0):
         return Verification(False, claimed, None, (*reasons, "the training rows lie outside the store"))
@@ -157,12 +171,16 @@ def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = 
     return Verification(not reasons, claimed, found, tuple(reasons))
 
 
-def _store_names(head: Head, source: TokenSource) -> list[str] | None:
-    """Names of the head's classes in a store that has names; None where there is nothing to compare."""
-    names = getattr(source, "class_names", ())
-    if not names or head.classes is None or head.class_names is None:
-        return None
-    return [names[c] if isinstance(c, int) and 0 <= c < len(names) else str(c) for c in head.classes]
+def _opened(head: Head, tokens: Any, mask: Any) -> tuple[TokenSource, Any]:
+    """Tokens in the layout of a head, with their own labels where they have some, as the head was given them."""
+    data = open_arrays(tokens)
+    source = array_source(head.facts, data) if isinstance(data, ArrayData) else source_of(head.facts, data, mask)
+    kept = data if isinstance(data, ArrayData) else source if isinstance(source, TokenStore) else None
+    if kept is None:
+        return source, None
+    if head.classes and kept.class_names and all(isinstance(name, str) for name in head.classes):
+        return source, np.asarray(kept.class_names)[kept.labels]  # a head that was fitted on texts, kept as codes
+    return source, kept.labels
 
 
 def _check_claim(claimed: Certificate) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..contracts import Backbone, TextBackbone, Tokens
 from ..errors import InputError
@@ -18,11 +20,13 @@ from ..files import replacing
 from ..heads import Atoms, Head
 from ..heads.atoms import atom_outputs
 from ..heads.clusters import GateClusters, clusters
+from ..heads.content import array_source
 from ..heads.explain import token_outputs
 from ..heads.save import as_head
 from ..report import render_explanation
-from ..tokens import ArrayData, ArrayTokens, TextSamples, TokenStore, open_samples
+from ..tokens import ArrayData, TextSamples, TokenStore, open_samples
 from ..tokens.feeds import read_samples
+from ..tokens.table import no_labels
 from ..version import __version__
 from . import facts
 from .origin import backbone_of, check_store
@@ -85,7 +89,7 @@ class _Samples:
 @torch.inference_mode()
 def explain(
     head: Any,
-    data: str | Path,
+    data: Any,
     *,
     samples: int = 8,
     backbone: str | Backbone | TextBackbone | None = None,
@@ -102,9 +106,10 @@ def explain(
     ----------
     head : Head, fitted estimator, str or path
         The head, or the folder where it was saved.
-    data : str or path
-        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, a table of texts, arrays, or
-        a token store. Labels are not needed. Only images give pictures, and texts quotations; tokens give maps alone.
+    data : str, path, ImageSamples, TextSamples, ArrayData, TokenStore, array or Tensor
+        What `headwise.tokens.open_samples` takes: an image, a folder or a table of images, a table of texts, arrays in
+        a file, or a token store; or tokens ``(n, s, d)`` or ``(n, d)``. Labels are not needed. Only images give
+        pictures, and texts quotations; tokens give maps alone.
     samples : int
         How many samples to show, spread evenly over the data; 100 at most.
     backbone, layer, columns, strict, announce
@@ -139,7 +144,7 @@ def explain(
     gates, hidden = _gate_facts(head, shown, found, arrays)
     result = {
         "format_version": FORMAT_VERSION,
-        "title": f"What the head sees in {Path(data).name or data}",
+        "title": f"What the head sees in {_called(data)}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "headwise_version": __version__,
         "command": command,
@@ -164,9 +169,18 @@ def explain(
     return Explanation(result, arrays)
 
 
+def _called(data: Any) -> str:
+    """What to call the data in a title."""
+    if isinstance(data, TokenStore):
+        data = data.path
+    if isinstance(data, (str, os.PathLike)):
+        return Path(data).name or str(data)
+    return str(getattr(data, "description", "arrays"))
+
+
 def _open(
     head: Head,
-    data: str | Path,
+    data: Any,
     count: int,
     backbone: str | Backbone | TextBackbone | None,
     layer: int | None,
@@ -176,8 +190,11 @@ def _open(
     announce: Callable[[str], object] | None,
 ) -> _Samples:
     """Some samples of the data, as tokens that fit the head."""
+    if isinstance(data, (np.ndarray, Tensor)):
+        values: Any = data
+        data = ArrayData(values, no_labels(len(values)), (), "arrays")
     found = open_samples(data, columns)
-    total = found.num_samples if isinstance(found, TokenStore) else len(found)
+    total = len(found)
     rows = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
     if isinstance(found, TokenStore):
         check_store(head, found)
@@ -186,7 +203,9 @@ def _open(
         return _Samples([found.ids[i] for i in rows], head.batch(tokens.values, tokens.mask), of_texts=of_texts)
     if isinstance(found, ArrayData):
         mask = None if found.mask is None else found.mask[rows]
-        _, tokens = next(ArrayTokens(found.tokens[rows], mask).chunks(size=len(rows)))
+        source = array_source(head.facts, replace(found, tokens=found.tokens[rows], mask=mask))
+        head.check_source(source)
+        _, tokens = next(iter(source.chunks(size=len(rows))))
         names = [found.ids[i] if found.ids else str(i) for i in rows]
         return _Samples(names, head.batch(tokens.values, tokens.mask))
     model, layer, at = backbone_of(head, backbone, layer, device)

@@ -52,13 +52,14 @@ def backbone_of(
 
 
 def check_store(head: Head, store: TokenStore) -> None:
-    """Refuse tokens of another backbone or layer; tokens from arrays are of an unknown one and are taken.
+    """Refuse tokens of another layout, backbone or layer; those from arrays are of an unknown one and are taken.
 
     Raises
     ------
     InputError
         Says what differs.
     """
+    head.check_source(store)
     origin, found = head.facts.origin, store.manifest.origin
     if origin is None or found is None:
         return

@@ -15,11 +15,12 @@ from ..contracts import Backbone, Progress, TextBackbone
 from ..devices import heads_device
 from ..errors import InputError
 from ..heads import Head
+from ..heads.content import array_source
 from ..heads.head import Views
-from ..heads.inputs import as_source
+from ..heads.inputs import source_of
 from ..heads.origin import At
 from ..heads.save import as_head
-from ..tokens import ArrayData, ArrayTokens, Augmentation, ImageSamples, TextSamples, TokenStore, open_samples
+from ..tokens import ArrayData, Augmentation, ImageSamples, TextSamples, TokenStore, open_samples
 from ..tokens.feeds import Feed, ImageFeed, TextFeed, check_fits, read_samples
 from ..tokens.samples import skipped_samples
 from .origin import backbone_of, check_store
@@ -98,7 +99,7 @@ def predict(
     """
     head = copy.deepcopy(as_head(head)).to(heads_device(device))  # the caller's own stays where it is
     if isinstance(data, (np.ndarray, Tensor)):
-        source = as_source(data)  # the layout is the head's: outputs refuses tokens that do not fit it
+        source = source_of(head.facts, data)
         return [str(i) for i in range(source.num_samples)], head.link(head.outputs(source)).numpy()
     found = open_samples(data, columns)
     if views != "first" and not isinstance(found, TokenStore):
@@ -113,7 +114,7 @@ def predict(
         check_store(head, found)
         return list(found.ids), head.link(head.outputs(found, views=views)).numpy()
     if isinstance(found, ArrayData):
-        arrays = ArrayTokens(found.tokens, found.mask)
+        arrays = array_source(head.facts, found)
         ids = list(found.ids) if found.ids else [str(i) for i in range(len(found))]
         return ids, head.link(head.outputs(arrays)).numpy()
     model, layer, at = backbone_of(head, backbone, layer, device)

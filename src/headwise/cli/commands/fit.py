@@ -43,7 +43,9 @@ def command(
         typer.Option("--beta", help="Strength of the penalty; without it, chosen on validation samples"),
     ] = None,
     betas: Annotated[int, typer.Option("--betas", help="Points of the path where beta is chosen")] = 12,
-    n_components: Annotated[int, typer.Option("--components", help="Components kept for other than linear parts")] = 64,
+    n_components: Annotated[
+        int, typer.Option("--components", help="Components kept for other than linear parts", min=1)
+    ] = 64,
     solver: Annotated[
         str,
         typer.Option(
@@ -72,7 +74,6 @@ def command(
     kept beside HEAD until it is saved: the same command, stopped and started again, goes on from them.
     """
     from ...devices import fitting_device
-    from ...errors import InputError
     from ...files import claim_folder
     from ...heads import HeadClassifier, HeadClassifierCV, HeadRegressor, HeadRegressorCV
     from ...heads.parameters import check_parameters
@@ -97,8 +98,6 @@ def command(
         "n_components": n_components,
     }
     parts = resolve_parts(block, store, gate, num_gates, seed)  # a misspelt name leaves no folder behind
-    if gate != "none" and all(part.gate_name == "none" for part in parts):
-        raise InputError(f"no part of {block!r} takes gates on these tokens; leave --gate out")
     along = {"beta": beta} if beta is not None else {"betas": betas, "seed": seed}
     settings = {"store": store.fingerprint[:12], **shared, **along}
     where = str(fitting_device(device))
@@ -127,8 +126,6 @@ def command(
             model.fit(store, progress=tell)
     if not processes.first:
         return
-    if store.class_names and model.head_.classes is not None:
-        model.head_.class_names = [store.class_names[i] for i in model.classes_]
     save_head(model.head_, head, overwrite, settings=settings)
     shutil.rmtree(done, ignore_errors=True)
     certificate = model.certificate_

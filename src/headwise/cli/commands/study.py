@@ -45,7 +45,9 @@ def command(
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
     betas: Annotated[int, typer.Option("--betas", help="Points of each beta path")] = 10,
-    n_components: Annotated[int, typer.Option("--components", help="Components kept for other than linear parts")] = 32,
+    n_components: Annotated[
+        int, typer.Option("--components", help="Components kept for other than linear parts", min=1)
+    ] = 32,
     relu: Annotated[
         bool, typer.Option("--relu", help="Fit a gated MLP too, and make an approximate ReLU head of it on small data")
     ] = False,

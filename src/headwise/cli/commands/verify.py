@@ -13,7 +13,10 @@ from ..options import JsonOption
 
 def command(
     head: Annotated[Path, typer.Argument(metavar="HEAD", help="Folder of a saved head")],
-    tokens: Annotated[Path, typer.Option("--tokens", metavar="STORE", help="The token store it was fitted on")],
+    tokens: Annotated[
+        Path,
+        typer.Option("--tokens", metavar="TOKENS", help="The token store, or the file of arrays, it was fitted on"),
+    ],
     json: JsonOption = False,
 ) -> None:
     """Recompute a head's certificate from its weights and the tokens alone; exit 1 if the claim does not hold."""

@@ -170,7 +170,7 @@ def _load(file: Path, mapped: bool = False) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{file} does not exist") from None
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(_reason(file, error)) from None
+        raise InputError(_reason(file, error, "it" if mapped else "labels")) from None
 
 
 def _archive(file: Path) -> dict[str, Any]:
@@ -194,10 +194,11 @@ def _archive(file: Path) -> dict[str, Any]:
 
 def _reason(file: Path, error: Exception, name: str = "it") -> str:
     if any(word in str(error) for word in ("pickle", "Object arrays", "Python objects")):
-        return (
-            f"{file}: {name} is ragged or pickled (an object array), which is never loaded; "
-            "pad the tokens to one (n, s, d) array of numbers and add a boolean mask (n, s)"
-        )
+        if name in ("it", *_TOKENS):
+            need = "pad the tokens to one (n, s, d) array of numbers and add a boolean mask (n, s)"
+        else:
+            need = f"save {name} as numbers or as plain text: np.asarray({name}, dtype=str)"
+        return f"{file}: {name} is ragged or pickled (an object array), which is never loaded; {need}"
     return damaged(file, error)
 
 
