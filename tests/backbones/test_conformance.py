@@ -397,3 +397,10 @@ def test_a_timm_that_cannot_be_imported_is_told_in_one_sentence(monkeypatch, err
     assert f"torch {torch.__version__.partition('+')[0]}" in said and "torchvision " in said
     assert "pip install 'headwise[timm]'" in said
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+def test_a_folder_alone_is_no_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "llama").mkdir()
+    with pytest.raises(InputError, match="'llama' is a folder; of a Hugging Face model say 'hf/llama'"):
+        headwise.load_backbone("llama")

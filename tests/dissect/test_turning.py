@@ -130,3 +130,10 @@ def test_without_a_context_rotary_layers_are_refused(record, make_record):
     with pytest.raises(InputError, match=r"places must be two of 0 to 4, got \(5, 0\)"):
         modes(given, places=(5, 0), context=5)
     assert relative_turn(make_record(), None) is None
+
+
+def test_a_long_context_takes_no_matrix_of_all_pairs(record):
+    given = replace(record(), causal=True)
+    assert modes(given, context=100_000).sigma.isfinite().all()  # all pairs would be 80 GB
+    with pytest.raises(InputError, match="context must be at most 1,048,576 tokens, got 10,000,000"):
+        modes(given, context=10_000_000)

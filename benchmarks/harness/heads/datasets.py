@@ -64,9 +64,6 @@ def _motifs(data: Path, quick: bool) -> Dataset:
     return duplicate_motifs(80, 40, 40) if quick else duplicate_motifs(1500, 500, 2000)
 
 
-_VIT_PARTS = {"train": slice(0, 1000), "val": slice(1000, 2000), "test": slice(2000, 4000)}
-
-
 def _vit(data: Path, quick: bool) -> Dataset:
     if quick:
         made = synthetic(150)
@@ -74,9 +71,24 @@ def _vit(data: Path, quick: bool) -> Dataset:
         said = "generated tokens in place of real ones"
         return Dataset("vit_tiny", said, made.source, made.labels, rows, Conditioner(), (4, 2))
     store = TokenStore.open(cifar_store(data_folder(data), 5000))
-    rows = {part: store.rows("train")[found] for part, found in _VIT_PARTS.items()}
-    said = "ViT-Ti/16 tokens of training images of the CIFAR-10 subset, 196 patch tokens"
-    return Dataset("vit_tiny", said, store, store.labels, rows, Conditioner(), (64, 32, 16, 8))
+    source, labels = _halved(store, store.rows("train")[:4000])
+    rows = {"train": np.arange(1000), "val": np.arange(1000, 2000), "test": np.arange(2000, 4000)}
+    said = "ViT-Ti/16 tokens of training images of the CIFAR-10 subset, patch tokens averaged in squares of 2 x 2 to 49"
+    return Dataset("vit_tiny", said, source, labels, rows, Conditioner(), (32, 16, 8))
+
+
+def _halved(store: TokenStore, rows: np.ndarray) -> tuple[TokenSource, np.ndarray]:
+    """Rows of a store with means of 2 x 2 patches: what a gate keeps grows with the square of the number of tokens."""
+    from headwise.tokens import ArrayTokens
+
+    prefix, (height, width) = store.num_prefix, store.grid
+    parts = []
+    for _, found in store.chunks(rows):
+        n = len(found.values)
+        patches = found.values[:, prefix:].view(n, height // 2, 2, width // 2, 2, -1).mean((2, 4)).flatten(1, 2)
+        parts.append(np.concatenate((found.values[:, :prefix].numpy(), patches.numpy()), 1))
+    values = np.concatenate(parts)
+    return ArrayTokens(values, num_prefix=prefix, grid=(height // 2, width // 2)), store.labels[rows]
 
 
 def _digits(data: Path, quick: bool) -> Dataset:

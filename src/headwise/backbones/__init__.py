@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, overload
 
 from torch import nn
@@ -81,4 +82,6 @@ def load_backbone(name: str | nn.Module, device: str = "cpu") -> Any:
     if not isinstance(name, str) or not name:
         raise InputError(f"a backbone is given by its name, got {name!r}; known: {', '.join(list_backbones())}")
     family, _, rest = name.partition("/")
+    if family not in BACKBONES.names() and Path(name).is_dir():
+        raise InputError(f"{name!r} is a folder; of a Hugging Face model say 'hf/{name}'")
     return BACKBONES.get(family)(rest, choose_device(device))

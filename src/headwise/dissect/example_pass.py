@@ -145,7 +145,8 @@ def top_examples(
                 if total and not new:
                     minutes = (perf_counter() - before) * (total - done + 1) / 60
                     took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute or less"
-                    tell(f"examples of the modes of {len(search.found)} layers in {total} batches: {took}")
+                    layers = f"{len(search.found)} layer{'s' * (len(search.found) != 1)}"
+                    tell(f"examples of the modes of {layers} in {total} batch{'es' * (total != 1)}: {took}")
                 new = True
             if progress is not None:
                 progress("look for examples", done, max(total, done))

@@ -14,6 +14,10 @@ from ..errors import InputError
 __all__ = ["Turn", "relative_turn", "token_turn", "visible_pairs"]
 
 
+_LONGEST = 2**20
+"""Tokens of a context; the angles of all of them are held at once."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """Pairs of coordinates, turned and stretched: ``(a, b) -> (c a - s b, c b + s a)``.
@@ -74,7 +78,7 @@ def relative_turn(record: QueryKey, context: int | None, places: tuple[int, int]
     Raises
     ------
     InputError
-        Neither of the two for a layer that turns, or places outside the context.
+        Neither of the two for a layer that turns, places outside the context, or a context of more than 2^20 tokens.
     """
     if record.rotary is None:
         return None
@@ -82,6 +86,8 @@ def relative_turn(record: QueryKey, context: int | None, places: tuple[int, int]
         context = max(places) + 1 if context is None else context
         if not 0 <= min(places) <= max(places) < context:
             raise InputError(f"places must be two of 0 to {context - 1}, got {places}")
+    if context is not None and context > _LONGEST:
+        raise InputError(f"context must be at most {_LONGEST:,} tokens, got {context:,}")
     if context is None:
         raise InputError(
             f"{record.name} turns queries and keys by their places, so its modes belong to a context: give context, "
@@ -92,14 +98,26 @@ def relative_turn(record: QueryKey, context: int | None, places: tuple[int, int]
         (c, other_c), (s, other_s) = ((t[..., list(places), :]).unbind(-2) for t in (cos, sin))
         near, across = c * other_c + s * other_s, c * other_s - s * other_c
     else:
-        seen = visible_pairs(record, context, cos.device).to(cos)
-        seen = seen.sum(0) if seen.ndim == 3 else seen  # by window
-        keys_cos, keys_sin = seen @ cos, seen @ sin  # summed over the keys that each query sees
-        near = (cos * keys_cos + sin * keys_sin).sum(-2) / seen.sum()
-        across = (cos * keys_sin - sin * keys_cos).sum(-2) / seen.sum()
+        (keys_cos, keys_sin), pairs = _over_keys(record, cos, sin)
+        near = (cos * keys_cos + sin * keys_sin).sum(-2) / pairs
+        across = (cos * keys_sin - sin * keys_cos).sum(-2) / pairs
     if near.ndim == 2:
         near, across = near[:, None], across[:, None]
     return Turn(near, across, record.rotary.layout)
+
+
+def _over_keys(record: QueryKey, *tables: Tensor) -> tuple[list[Tensor], float]:
+    """Tables ``(..., count, pairs)`` summed over the keys that each query sees, and how many pairs of places see."""
+    count, window, device = tables[0].shape[-2], record.window, tables[0].device
+    if window is not None and not isinstance(window, int) and window.visible is not None:
+        seen = visible_pairs(record, count, device).to(tables[0])
+        seen = seen.sum(0) if seen.ndim == 3 else seen  # by window
+        return [seen @ table for table in tables], float(seen.sum())
+    place = torch.arange(count, device=device)  # a run of keys each: differences of running sums
+    end = place + 1 if record.causal else torch.full_like(place, count)
+    start = (place - window + 1).clamp(min=0) if isinstance(window, int) else torch.zeros_like(place)
+    running = [torch.nn.functional.pad(table.cumsum(-2), (0, 0, 1, 0)) for table in tables]
+    return [sums[..., end, :] - sums[..., start, :] for sums in running], float((end - start).sum())
 
 
 def visible_pairs(record: QueryKey, count: int, device: torch.device | None = None) -> Tensor:
