@@ -188,13 +188,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the gates, and of the probes (5)")
     parser.add_argument("--gates", type=int, default=8, help="gates of a gated head (8)")
     parser.add_argument("--memory", type=float, default=6.0, help="GiB that the statistics of a head may take (6)")
+    parser.add_argument(
+        "--work",
+        type=float,
+        default=6e10,
+        help="multiplications of one pass for atoms, above which fewer components are kept (6e10)",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny data: shows that it runs, measures nothing")
     parser.add_argument("--threads", type=int, help="threads of torch; what torch chooses where it is not given")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the results")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    limits = Limits(memory=args.memory * 2**30)
+    limits = Limits(memory=args.memory * 2**30, work=args.work)
     seeds, gates, rates, epochs = args.seeds, args.gates, (3e-4, 1e-3, 3e-3), 60
     if args.quick:
         limits, rates, epochs = Limits(betas=2, ratio=0.1), (1e-2,), 2

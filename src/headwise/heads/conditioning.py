@@ -129,7 +129,8 @@ class Conditioner:
         values_, vectors = values_.flip(0)[:keep], vectors.flip(1)[:, :keep]
         if float(values_[0]) <= 1e-12 * float((second.diagonal() / unit.square()).max()):
             raise InputError(
-                f"the tokens of '{spec}' do not vary over the training samples; there is nothing to fit on"
+                f"the tokens of '{spec}' do not vary over the training samples (n_samples = {len(rows)}); there is "
+                "nothing to fit on"
             )
         # the sign of an eigenvector is arbitrary: fix it, so that two machines agree
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()

@@ -218,14 +218,21 @@ class FactorDescent:
         best = (0.0, value0)
         if slope0 >= 0:  # descent in float32 only: rounding decides, there is nothing to gain
             return best
-        slope_low = slope0
+        if not self._pairs:  # the direction has no scale yet: a Newton step along the line
+            bent = loss.hessian_product(self.outputs, first) * first + 2 * self._exact * second
+            curve = float(bent.sum()) + self.beta * dd
+            t = -slope0 / curve if curve > 0 else t
+        slope_low, higher = slope0, value0 + 4 * self.problem.rounding  # up to there it may be rounding: slopes decide
         for _ in range(12):
             value, slope = at(t)
             if value < best[1]:
                 best = (t, value)
-            if abs(slope) <= 0.1 * abs(slope0) and value <= value0 + 1e-4 * t * slope0:
-                break
-            if slope > 0 or value > value0:
+            if abs(slope) <= 0.1 * abs(slope0):
+                if value <= value0 + 1e-4 * t * slope0:
+                    break
+                if value <= higher:  # approximate Wolfe conditions (Hager and Zhang 2005): less than a value can show
+                    return t, value0 + t * (slope0 + slope) / 2
+            if slope > 0 or value > higher:
                 high = t
                 # secant on the slopes, kept inside the bracket
                 guess = low + (t - low) * slope_low / (slope_low - slope) if slope > 0 else (low + t) / 2

@@ -82,10 +82,11 @@ class Problem:
 
     def size(self, primal: float) -> float:
         """What a gap is compared with: the objective, or the rounding of the loss where nothing is left of it."""
-        return max(abs(primal), self._rounding)
+        return max(abs(primal), self.rounding)
 
     @cached_property
-    def _rounding(self) -> float:
+    def rounding(self) -> float:
+        """What the rounding of the loss may hide, however small its value."""
         outputs = torch.zeros(self.passes.num_samples, self.loss.num_outputs, dtype=torch.float64, device=self.device)
         tiny = torch.finfo(torch.float64)
         return max(tiny.eps * abs(float(self.loss.value(outputs))), tiny.tiny)
