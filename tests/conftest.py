@@ -80,7 +80,7 @@ def draw_pictures() -> Callable[..., Path]:
 def data_dir() -> Path:
     """A folder with real weights and data; tests that need it are skipped where it is absent."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("HEADWISE_DATA", beside))
+    folder = Path(os.environ.get("HEADWISE_DATA") or beside)
     if not folder.is_dir():
         pytest.skip("no folder with real weights and data; to run this test, name one: HEADWISE_DATA=FOLDER make test")
     return folder

@@ -47,7 +47,7 @@ class Labelled:
 def add_data_option(parser: argparse.ArgumentParser) -> None:
     """``--data FOLDER``, with HEADWISE_DATA as default."""
     beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEADWISE_DATA", beside)))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEADWISE_DATA") or beside))
 
 
 def data_folder(path: Path) -> Path:
