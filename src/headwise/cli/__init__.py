@@ -50,26 +50,26 @@ def main(args: list[str] | None = None) -> None:
             build()(args=args, standalone_mode=True)
     except SystemExit as stop:
         if stop.code == 130:  # typer turns Ctrl-C into this exit, without a word
-            err.print(stopped)
+            err.print(stopped, soft_wrap=True)
         raise
     except ClaimError as error:
-        err.print(f"[bold red]claim:[/] {escape(str(error))}", highlight=False)
+        err.print(f"[bold red]claim:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
     except LostProcessError as error:
-        err.print(f"[bold red]stopped:[/] {escape(str(error))}", highlight=False)
+        err.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(75)
     except HeadwiseError as error:
         if speaks(error):
-            err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         else:
             time.sleep(PAUSE)
         sys.exit(2)
     except KeyboardInterrupt:
-        err.print(stopped)
+        err.print(stopped, soft_wrap=True)
         sys.exit(130)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REFUSED:
-            err.print(f"[bold red]error:[/] {escape(str(error))}; make room or choose another folder", highlight=False)
+            err.print(f"[bold red]error:[/] {escape(str(error))}; make room or choose another folder", soft_wrap=True)
             sys.exit(2)
         if os.environ.get("HEADWISE_TRACEBACK"):
             raise
@@ -77,6 +77,6 @@ def main(args: list[str] | None = None) -> None:
         err.print(
             f"[bold red]error:[/] {type(error).__name__}: {escape(said)}. This is a fault of headwise: please "
             "report it with the output of the same command under HEADWISE_TRACEBACK=1",
-            highlight=False,
+            soft_wrap=True,
         )
         sys.exit(70)
