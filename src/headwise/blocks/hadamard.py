@@ -99,8 +99,11 @@ class Hadamard:
         if pooling is None:
             return {"tokens": values, "weighted": weighted}
         if self.filter_size is None:
-            return {"products": values.transpose(1, 2) @ weighted}
-        return {"products": (self._factors(values) * weighted[:, :, None]).sum(1)}
+            products = values.transpose(1, 2) @ weighted
+        else:
+            products = (self._factors(values) * weighted[:, :, None]).sum(1)
+        # in memory feature by feature: each has a matrix of its own, by which the solver multiplies hundreds of times
+        return {"products": products.permute(2, 0, 1).contiguous().permute(1, 2, 0)}
 
     def scores(self, values: Tensor, u: Tensor) -> Tensor:
         return (self._factors(values) * u).sum(2)
@@ -120,7 +123,7 @@ class Hadamard:
         if "tokens" in stats:  # each output is one more atom, the same for all features
             products = self.inner_adjoint(stats, theta[..., None].expand(-1, -1, self.inner_width)).permute(1, 2, 0)
         else:
-            products = torch.einsum("nab,nc->abc", stats["products"], theta)
+            products = (stats["products"].permute(2, 1, 0) @ theta).transpose(0, 1)
         a, d = products.shape[:2]
         found = theta.new_zeros(a, d, d, theta.shape[1])
         index = torch.arange(d, device=theta.device)

@@ -63,7 +63,7 @@ def condense(
                 spilled = SpilledPasses(len(rows), processes, each, reading.device)
             else:
                 _check_room(reading.device, size, count)
-                room = {key: x.new_empty(count, *x.shape[1:]) for key, x in _distinct(found).items()}
+                room = {key: _room(x, count) for key, x in _distinct(found).items()}
                 held = [{name: room[id(x)] for name, x in part.items()} for part in found]
         if spilled is not None:
             spilled.append(found)
@@ -72,6 +72,14 @@ def condense(
         for kept, new in {id(kept): (kept, x) for kept, x in pairs}.values():
             kept[place.start - run.start : place.stop - run.start] = new
     return HeldPasses(held, len(rows), processes, each) if spilled is None else spilled
+
+
+def _room(like: Tensor, count: int) -> Tensor:
+    """Room for the statistics of ``count`` samples, its axes in memory in the order that a block gave them."""
+    order = sorted(range(like.ndim), key=like.stride, reverse=True)
+    shape = (count, *like.shape[1:])
+    room = like.new_empty([shape[axis] for axis in order])
+    return room.permute([order.index(axis) for axis in range(like.ndim)])
 
 
 def _distinct(found: Sequence[Mapping[str, Tensor]]) -> dict[int, Tensor]:
