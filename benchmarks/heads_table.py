@@ -191,8 +191,8 @@ def main() -> None:
     parser.add_argument(
         "--work",
         type=float,
-        default=6e10,
-        help="multiplications of one pass for atoms, above which fewer components are kept (6e10)",
+        default=Limits.work,
+        help=f"multiplications of a pass for atoms; above, fewer components are kept ({Limits.work:g})",
     )
     parser.add_argument("--quick", action="store_true", help="tiny data: shows that it runs, measures nothing")
     parser.add_argument("--threads", type=int, help="threads of torch; what torch chooses where it is not given")
