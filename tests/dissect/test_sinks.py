@@ -9,8 +9,8 @@ import torch
 
 from headwise.contracts import QueryKey, Windows
 from headwise.dissect import high_norm_tokens, modes
-from headwise.dissect.faithful import Seen
 from headwise.dissect.logits import logit_parts, record_logits
+from headwise.dissect.seen import Seen
 from headwise.dissect.sinks import attention, find_sinks
 
 WIDTH = 8

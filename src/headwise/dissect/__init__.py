@@ -1,7 +1,7 @@
 """What every attention head of a backbone does: singular modes of its query-key interaction, with evidence."""
 
 from .cause import Effect, LayerEffect, effect
-from .compare import Comparison, LayerComparison, MatchedHeads, compare
+from .compare import Comparison, LayerComparison, compare
 from .dissection import Dissection, Evidence, dissect
 from .editing import edited
 from .evidence import Overlay, overlays

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import check_called, check_whole, takes_texts, told
+from ..checks import check_called, check_whole, told
 from ..contracts import AttentionModel
 from ..errors import InputError
 from .editing import Edit, Term, added, as_edits, edited_modes, mode_terms, random_terms
-from .faithful import Seen, check, observe
-from .logits import in_windows
-from .running import doubled, in_float64, logits_of
-from .sinks import attention
+from .faithful import check
+from .running import in_float64
+from .runs import compared, mass_of, watch
 
 __all__ = ["Effect", "LayerEffect", "effect"]
 
@@ -204,12 +203,12 @@ def effect(
     # first, so that what is no score is refused before all is measured
     plain = 0.0 if score is None else _number(score(model))
     with in_float64(model.model), torch.no_grad():
-        before = _watch(model, inputs, first, region, queries)
-        _, outputs = _against(model, inputs, before)
+        before = watch(model, inputs, first, region, queries)
+        _, outputs = compared(model, inputs, before)
 
         def look(these: Sequence[Term]) -> tuple[dict[int, tuple[Tensor, Tensor | None]], float]:
             with added(model, model.query_keys(), these):
-                changes, got = _against(model, inputs, before)
+                changes, got = compared(model, inputs, before)
             return changes, float((got - outputs).square().mean().sqrt() / outputs.square().mean().sqrt())
 
         after, shift = look(terms)
@@ -233,7 +232,7 @@ def effect(
                 records[first + number].name,
                 variation,
                 torch.stack([other for other, _ in own]),
-                None if mass is None else torch.stack((_mass(before, number), mass)),
+                None if mass is None else torch.stack((mass_of(before, number), mass)),
                 torch.stack(masses) if masses else None,
             )
         )
@@ -268,81 +267,6 @@ def _number(score: Any) -> float:
     if not isfinite(value):
         raise InputError(f"score(model) must return a finite number, got {told(score)}")
     return value
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A layer at work before the edit; ``rows`` are the weights of its queries in a mean, by attention head."""
-
-    seen: Seen
-    rows: Tensor
-    region: Tensor | None
-
-    def variation(self, weights: Tensor) -> Tensor:
-        return torch.einsum("nhqk,nhq->h", (weights - attention(self.seen)).abs(), self.rows) / 2
-
-    def mass(self, weights: Tensor) -> Tensor | None:
-        return None if self.region is None else torch.einsum("nhqk,nk,nhq->h", weights, self.region, self.rows)
-
-
-def _watch(model: AttentionModel, inputs: Any, first: int, region: Tensor | None, queries: Tensor | None) -> list[_Run]:
-    """The layers from ``first`` on at work, in the order in which they run."""
-    runs: list[_Run] = []
-
-    def tell(seen: Seen) -> None:
-        rows = seen.used.any(-1)
-        if queries is not None:
-            rows = rows & _masked(seen, queries, "queries")[:, None]
-        rows = rows.to(seen.logits)
-        keys = None if region is None else _masked(seen, region, "region").to(rows)
-        runs.append(_Run(seen, rows / rows.sum((0, 2), keepdim=True).clamp(min=1), keys))
-
-    observe(model, model.query_keys()[first:], inputs, tell)
-    return runs
-
-
-def _against(
-    model: AttentionModel, inputs: Any, before: list[_Run]
-) -> tuple[dict[int, tuple[Tensor, Tensor | None]], Tensor]:
-    """Variation against ``before``, and mass, of each layer by its number among those, and the model's outputs.
-
-    One pass, without the check that the layers have had. Means where a layer runs often.
-    """
-    left = iter(before)
-    found: dict[int, list[tuple[Tensor, Tensor | None]]] = {}
-
-    def tell(path: str, logits: Tensor) -> None:
-        run = next(left)
-        weights = attention(replace(run.seen, logits=logits.reshape(run.seen.logits.shape)))
-        found.setdefault(run.seen.number, []).append((run.variation(weights), run.mass(weights)))
-
-    with logits_of(model.model, {run.seen.record.name for run in before}, tell):
-        (tokens,) = model.tokens(doubled(inputs))
-    if takes_texts(model):  # what padding gets does not matter
-        tokens = tokens.masked_fill(~model.seen(inputs).to(tokens.device)[..., None], 0)
-    means = {n: (_mean(v for v, _ in runs), _mean(m for _, m in runs)) for n, runs in sorted(found.items())}
-    return means, tokens
-
-
-def _mean(values: Any) -> Any:
-    """Mean of tensors; None where these are None."""
-    given = list(values)
-    return None if given[0] is None else torch.stack(given).mean(0)
-
-
-def _mass(runs: list[_Run], number: int) -> Tensor:
-    found: Tensor = _mean(run.mass(attention(run.seen)) for run in runs if run.seen.number == number)
-    return found
-
-
-def _masked(seen: Seen, mask: Tensor, name: str) -> Tensor:
-    """A mask over the tokens of a layer, in its windows."""
-    if mask.shape != seen.tokens.shape[:2]:
-        raise InputError(
-            f"{name} is {tuple(mask.shape)}, and {seen.record.name} sees {tuple(seen.tokens.shape[:2])} samples and "
-            "tokens (prefix tokens included); give a mask of that shape"
-        )
-    return in_windows(seen.record, mask.to(seen.tokens.device))
 
 
 def _control(name: str, values: Tensor) -> dict[str, float]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checks import as_bytes, as_path, check_backbone, check_flag, check_whole
 from ..contracts import AttentionModel, QueryKey
-from .faithful import Faithful, Seen, observe
+from .faithful import Faithful, observe
 from .logits import logit_parts
 from .metrics import (
     chance_band,
@@ -24,6 +24,7 @@ from .metrics import (
 )
 from .modes import Modes, all_modes, modes
 from .projections import default_context, num_prefix
+from .seen import Seen
 from .shares import variance_shares
 from .sinks import Sinks, find_sinks
 from .table import head_rows, layer_rows, lists, mode_rows

@@ -17,18 +17,12 @@ from .inputs import check_inputs, runs_on
 from .logits import centred, mode_logits, record_logits
 from .modes import Modes
 from .running import doubled, in_float64, observed, outputs_of
-from .turning import visible_pairs
+from .seen import Seen, entering_tokens, output_tokens, seen_layer
 
-__all__ = ["BOUND", "Faithful", "Seen", "check", "observe"]
+__all__ = ["BOUND", "Faithful", "check", "observe"]
 
 BOUND = 1e-6
 """Largest difference of row-centred logits that is accepted, as a share of their spread."""
-
-_MASKED = -1e8
-"""Logits below this are masked: models hide a pair of tokens by minus infinity or the lowest number of a precision."""
-
-_NO_WEIGHT = -69.0
-"""Logarithm of a share of attention that is none: some models hide pairs by a finite number (Swin adds -100)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,30 +64,6 @@ class Faithful:
             "bound": BOUND,
             "left_out": list(self.left_out),
         }
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One layer at work, in float64, after its record was found to describe it.
-
-    Attributes
-    ----------
-    number : int
-        Of the record among those that are checked.
-    record : QueryKey
-    tokens : Tensor, shape (n, s, d)
-        What enters the layer, before its norm.
-    logits : Tensor, shape (n, heads, s, s)
-        What its softmax takes, or ``(n * windows, heads, t, t)``.
-    used : Tensor of bool
-        Like ``logits``: pairs that see each other, padding left out.
-    """
-
-    number: int
-    record: QueryKey
-    tokens: Tensor
-    logits: Tensor
-    used: Tensor
 
 
 def check(
@@ -160,7 +130,7 @@ def observe(
 
     def enters(path: str, record: QueryKey) -> Any:
         def keep(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            entered[path] = _tokens(record, args, kwargs)
+            entered[path] = entering_tokens(record, args, kwargs)
 
         return keep
 
@@ -188,7 +158,7 @@ def observe(
                 f"{path} took {len(logits)} softmaxes where one was expected, so its logits are not known; its "
                 "attention is of a kind (a compiled or external kernel) that is not observed"
             )
-        seen = _seen(by_name[path], record, entered[reads], logits[0], got)
+        seen = seen_layer(by_name[path], record, entered[reads], logits[0], got)
         difference = _compare(seen, got, "the record of {} does")
         modes = tell(seen)
         if modes is not None:
@@ -197,7 +167,7 @@ def observe(
         # a layer that runs several times (shared weights) is as good as its worst time
         differences[path] = torch.maximum(difference, differences.get(path, difference))
         rows = seen.used.any(-1).any(1)
-        outputs[path].append((rows, _values(output, record)))
+        outputs[path].append((rows, output_tokens(output, record)))
 
     inputs = doubled(inputs)
     with in_float64(root):
@@ -215,16 +185,6 @@ def observe(
     return Faithful(
         tuple(record.name for record in records), tuple(differences[r.name] for r in records), tuple(left_out), own
     )
-
-
-def _seen(number: int, record: QueryKey, tokens: Tensor, logits: Tensor, got: Tensor) -> Seen:
-    if logits.numel() != got.numel() or logits.shape[-2:] != got.shape[-2:]:
-        raise HeadwiseError(
-            f"the record of {record.name} describes logits {tuple(got.shape)}, the model computes "
-            f"{tuple(logits.shape)}; nothing is reported about it"
-        )
-    logits = logits.reshape(got.shape)
-    return Seen(number, record, tokens, logits, _used(record, logits))
 
 
 def _compare(seen: Seen, side: Tensor, subject: str) -> Tensor:
@@ -258,7 +218,7 @@ def _compare_outputs(
 
     def left(path: str, output: Any) -> None:
         rows, wanted = outputs[path].pop(0)
-        got = _values(output, by_name[path])
+        got = output_tokens(output, by_name[path])
         if rows.shape == got.shape[:2]:  # what padding gets does not matter
             wanted, got = wanted[rows], got[rows]
         size = wanted.square().mean().sqrt().clamp(min=1e-12)
@@ -274,47 +234,6 @@ def _compare_outputs(
     with outputs_of(model.model, by_name, left):
         model.tokens(inputs)
     return tuple(worst[record.name] for record in records)
-
-
-def _values(output: Any, record: QueryKey) -> Tensor:
-    """The tensor of tokens in the output of an attention module."""
-    values = output if isinstance(output, Tensor) else next(v for v in output if isinstance(v, Tensor))
-    return values.detach().transpose(0, 1) if record.tokens_first and values.ndim == 3 else values.detach()
-
-
-def _used(record: QueryKey, logits: Tensor) -> Tensor:
-    """Pairs that are compared, like ``logits``: those that tokens see, padding left out."""
-    shown = visible_pairs(record, logits.shape[-1], logits.device)
-    if shown.ndim == 3:  # by window
-        shown = shown.repeat(len(logits) // len(shown), 1, 1)[:, None]
-    masked = logits <= _MASKED
-    seen = shown & ~masked
-    padding = ~seen.flatten(1, 2).any(1)  # keys that no query of any attention head sees
-    real = ~(padding[:, None, :, None] | padding[:, None, None, :])
-    says = record.causal is not None or isinstance(record.window, int)
-    if says and bool((shown & masked & real).any()):
-        raise HeadwiseError(f"{record.name} hides pairs of tokens that its record shows; nothing is reported about it")
-    shares = (logits - logits.logsumexp(-1, keepdim=True)).masked_fill(padding[:, None, :, None], -torch.inf)
-    if bool(((shares > _NO_WEIGHT) & ~shown).any()):
-        raise HeadwiseError(f"{record.name} shows pairs of tokens that its record hides; nothing is reported about it")
-    return seen & real
-
-
-def _tokens(record: QueryKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """Tokens ``(n, s, d)`` from the arguments of the module that takes them."""
-    width = record.query.shape[-1]
-    given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-    for value in given:
-        if value.is_floating_point() and value.ndim > 1 and value.shape[-1] == width:
-            tokens = value.detach().clone()
-            if tokens.ndim == 2:
-                return tokens[None]
-            return tokens.transpose(0, 1) if record.tokens_first else tokens.flatten(1, -2)
-    found = f"{tuple(given[0].shape)} of {str(given[0].dtype).removeprefix('torch.')}" if given else "nothing"
-    raise InputError(
-        f"{record.name} reads tokens of width {width}, floating-point numbers, and these inputs give "
-        f"{record.reads or record.name} {found}; give inputs with tokens of that width"
-    )
 
 
 def _check_paths(model: AttentionModel, records: Sequence[QueryKey]) -> None:

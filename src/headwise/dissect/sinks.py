@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .faithful import Seen
 from .logits import Parts, in_windows, mode_factors
 from .modes import Modes
+from .seen import Seen
 
 __all__ = ["HIGH_NORM", "KINDS", "SINK", "Served", "Sinks", "attention", "find_sinks", "high_norm_tokens"]
 

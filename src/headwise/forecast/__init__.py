@@ -4,10 +4,11 @@ from .benefit import Benefit, alignments, transfer_benefit
 from .curve import LearningCurve, Measured, held_out_error, learning_curve
 from .labels import LabelMatrix
 from .measurement import measure, training_work
+from .ordering import Agreement, agreement
 from .outlook import Outlook
 from .result import Forecast
 from .run import forecast
-from .scores import Agreement, Scores, agreement, compare_scores, forecast_score, h_score, logme, nce
+from .scores import Scores, compare_scores, forecast_score, h_score, logme, nce
 from .spectrum import Spectrum, estimate_spectrum
 from .visibility import Visibility
 from .whitening import Whitening, whiten

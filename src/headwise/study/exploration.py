@@ -21,20 +21,18 @@ from ..files import claim_folder, read_json, replacing
 from ..report import render_explorer
 from ..report.called import short_name
 from ..report.explorer import MAX_BYTES
-from ..tokens import Augmentation, ImageSamples, TextSamples, open_samples, read_photographs
-from ..tokens.feeds import Feed, ImageFeed, TextFeed, check_fits, read_samples
-from ..tokens.samples import skipped_samples
+from ..tokens.rows import spread
 from ..version import __version__
+from .explored_samples import batch_to_check, feed_for, samples_for
+from .explorer_words import compared_words, left_out_words, what_words
 from .mode_evidence import Batches, mode_evidence, mode_words
 from .pictures import dissection_facts
-from .prediction import none_left
 from .result import FORMAT_VERSION
 
 __all__ = ["EXAMPLES", "PAGE", "Exploration", "explore"]
 
 EXAMPLES, PAGE = "examples.safetensors", "explorer.html"
 EXPORT = 512 * 2**20  # bytes of directions and factors
-CHECKED_TOKENS = 64  # of each text of the check, which runs in float64
 
 Say = Callable[[str], object]
 T = TypeVar("T")
@@ -171,9 +169,9 @@ def explore(
     tell, say = progress or _quiet, announce or _quiet
     loaded: Any = load_backbone(model, device) if isinstance(model, str) else model
     chosen = _layers(loaded, layers)
-    samples = _samples(loaded, data, columns)
+    samples = samples_for(loaded, data, columns)
     notes: list[str] = []
-    feed = None if samples is None else _feed(loaded, samples, max_tokens)
+    feed = None if samples is None else feed_for(loaded, samples, max_tokens)
     if feed is None:
         notes.append(
             f"{loaded.name} was given no inputs: its logits were not compared with those of its modes, nothing was "
@@ -203,7 +201,7 @@ def explore(
         say(f"the dissection in {path} was made with the same settings: it is read and not made again")
     else:
         tell("dissect", 0, 1)
-        inputs = None if feed is None else _inputs(feed, checked, strict)
+        inputs = None if feed is None else batch_to_check(feed, checked, strict)
         found = dissect(loaded, inputs, fold=fold, context=context, seed=seed)
         tell("dissect", 1, 1)
         if path is not None:
@@ -218,7 +216,7 @@ def explore(
     arrays: dict[str, NDArray[Any]] = _spectra(found)
     evidence = None
     if feed is not None and examples and fold:
-        batches = Batches(feed, _spread(len(feed.samples), examples), batch_size, strict)
+        batches = Batches(feed, spread(len(feed.samples), examples), batch_size, strict)
         keep = None if path is None else path / EXAMPLES
         if path is not None:
             _read(lambda folder: load_examples(folder / EXAMPLES), path, (EXAMPLES,), overwrite, say)
@@ -226,13 +224,13 @@ def explore(
             loaded, batches, modes=kept, per_mode=per_mode, keep=keep, announce=say, progress=progress
         )
         evidence = mode_evidence(loaded, batches, searched, kept, room, arrays, tell)
-        evidence["what"] = _what(feed, searched)
-        notes += _left_out(batches, say)
+        evidence["what"] = what_words(feed, searched)
+        notes += left_out_words(batches, say)
     elif feed is not None and examples:
         notes.append("Modes without the norm folded in have no examples: tokens enter a layer through its norm.")
     told = dissection_facts(found)
     if feed is not None:
-        told["check"]["what"] = _compared(feed, checked)
+        told["check"]["what"] = compared_words(feed, checked)
     page = {
         "format_version": FORMAT_VERSION,
         "title": f"What the attention heads of {short_name(loaded.name)} do",
@@ -288,39 +286,6 @@ def _layers(model: Any, layers: Sequence[int] | None) -> list[int]:
     return sorted({int(i) % count for i in layers})
 
 
-def _samples(model: Any, data: Any, columns: tuple[str, str] | None) -> ImageSamples | TextSamples | None:
-    if data is None:
-        return read_photographs() if hasattr(model, "preprocess") and not takes_texts(model) else None
-    found = open_samples(data, columns)
-    if not isinstance(found, (ImageSamples, TextSamples)):
-        raise InputError(f"{data} holds tokens; give images or texts, which {model.name} makes tokens of")
-    return found
-
-
-def _feed(model: Any, samples: ImageSamples | TextSamples, max_tokens: int | None) -> Feed:
-    check_fits(model, samples, max_tokens)
-    if isinstance(samples, TextSamples):
-        return TextFeed(model, samples, max_tokens)
-    return ImageFeed(model, samples, 1, 0, Augmentation())
-
-
-def _spread(total: int, count: int) -> list[int]:
-    """So many rows at most, evenly over all."""
-    found: list[int] = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
-    return found
-
-
-def _inputs(feed: Feed, count: int, strict: bool) -> Any:
-    """A batch for the check."""
-    read, skipped = read_samples(feed, _spread(len(feed.samples), count), strict)
-    if not read:
-        raise none_left(feed, skipped)
-    if isinstance(feed, TextFeed):
-        texts = [feed.samples.text(row) for row, _ in read]
-        return feed.backbone.batch(feed.backbone.encode(texts, min(CHECKED_TOKENS, feed.num_tokens)))
-    return feed.backbone.preprocess([image for _, image in read])
-
-
 def _leading(found: Modes, count: int) -> Modes:
     """The leading modes, as a dissection that was saved has them."""
     sigma, u, v = (values[:, :count] for values in (found.sigma, found.u, found.v))
@@ -333,42 +298,3 @@ def _spectra(found: Dissection) -> dict[str, NDArray[Any]]:
         for name, values in (("sigma", each.sigma), ("cosine", mode_cosines(each)), ("subspace", subspaces(each))):
             arrays[f"layer/{i}/{name}"] = values.numpy(force=True)
     return arrays
-
-
-def _compared(feed: Feed, count: int) -> str:
-    kind, first = ("texts", f" (at most their first {CHECKED_TOKENS} tokens)") if feed.masked else ("images", "")
-    return (
-        "The logits rebuilt from the modes were compared with those that the model computes on "
-        f"{min(count, len(feed.samples)):,} of the {kind}{first}."
-    )
-
-
-def _what(feed: Feed, searched: Sequence[Examples]) -> str:
-    seen, left_out = searched[0].num_samples, sum(each.left_out for each in searched)
-    high = f" {left_out:,} tokens of high norm (over all layers) did not count." if left_out else ""
-    if isinstance(feed, TextFeed):
-        return (
-            f"Of {seen:,} texts, those that excite the mode most. The upper half of a token is coloured by its "
-            "projection on the query side, the lower half by that on the key side, each from nothing to the strongest "
-            f"of its text.{high}"
-        )
-    return (
-        f"Of {seen:,} images, those in which both sides of the mode are excited most (the product of their largest "
-        f"projections), and where. Maps are clipped at their 30th and 95th percentile.{high}"
-    )
-
-
-def _left_out(batches: Batches, say: Say) -> list[str]:
-    """What was not used as it is, as sentences, which are said too."""
-    notes, feed = [], batches.feed
-    samples = feed.samples
-    if batches.skipped:
-        names = [(samples.ids[i], why) for i, why in batches.skipped]
-        notes.append(skipped_samples(names, samples, len(batches.skipped) + len(batches.passed)))
-    if isinstance(feed, TextFeed) and feed.cut:
-        notes.append(
-            f"{feed.cut} of {len(samples)} texts have more than {feed.num_tokens} tokens; what is beyond was cut"
-        )
-    for note in notes:
-        say(note)
-    return [f"{note[0].upper()}{note[1:]}." for note in notes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,19 @@ from ..heads.compare import HeadResult, Splits
 from ..heads.explain import TokenUse, token_use
 from ..tokens import ImageSamples, TokenStore, read_photographs
 
-__all__ = ["as_seen", "dissection_facts", "dissection_pictures", "shown_head", "token_use_pictures", "use_facts"]
+__all__ = [
+    "as_seen",
+    "dissection_facts",
+    "dissection_pictures",
+    "placed",
+    "shown_head",
+    "token_use_pictures",
+    "use_facts",
+]
 
 MOST_EXAMPLES = 12  # one a class; with more classes the page would be mostly these
+
+A_ROW = 32  # tokens without a grid are drawn as lines of text, this many in each
 
 
 def token_use_pictures(
@@ -132,3 +143,13 @@ def as_seen(batch: Tensor, told: Preprocessing) -> list[NDArray[Any]]:
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (told.mean, told.std))
     pixels = (batch.cpu().float() * std + mean).clamp(0, 1).mul(255).round().to(torch.uint8)
     return [image.permute(1, 2, 0).numpy() for image in pixels]
+
+
+def placed(values: NDArray[Any], grid: Sequence[int] | None, fill: int) -> NDArray[Any]:
+    """Patch tokens on their grid; without one, in lines like text, the last one filled up."""
+    if grid is not None:
+        return values.reshape(grid[0], grid[1])
+    columns = min(A_ROW, len(values))
+    padded = np.full(-(-len(values) // columns) * columns, fill, dtype=values.dtype)
+    padded[: len(values)] = values
+    return padded.reshape(-1, columns)

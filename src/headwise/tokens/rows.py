@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 
-__all__ = ["CHUNK_BYTES", "as_rows", "chunk_size", "first_bad", "pieces", "working_dtype"]
+__all__ = ["CHUNK_BYTES", "as_rows", "chunk_size", "first_bad", "pieces", "spread", "working_dtype"]
 
 CHUNK_BYTES = 8 * 2**20
 """Memory that one chunk of tokens takes when no size is given.
@@ -55,6 +55,12 @@ def chunk_size(size: int | None, bytes_per_sample: int) -> int:
 def pieces(rows: np.ndarray, size: int) -> Iterable[np.ndarray]:
     """``rows`` cut into pieces of at most ``size``, in order."""
     return (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def spread(total: int, count: int) -> list[int]:
+    """At most ``count`` of the rows 0 to ``total - 1``, evenly over all."""
+    found: list[int] = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
+    return found
 
 
 def first_bad(values: Tensor, mask: Tensor | None = None) -> tuple[int, int]:

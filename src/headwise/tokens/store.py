@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..contracts import Progress, Tokens
 from ..errors import InputError
@@ -18,7 +16,8 @@ from ..files import hash_file, read_json
 from .layout import ShardLayout
 from .manifest import DTYPES, Manifest
 from .rows import as_rows, chunk_size, pieces, working_dtype
-from .writer import IDS_FILE, MANIFEST_FILE, NO_SPLIT, SAMPLES_FILE
+from .samples_table import read_samples_table
+from .writer import MANIFEST_FILE, NO_SPLIT
 
 __all__ = ["TokenStore"]
 
@@ -73,22 +72,7 @@ class TokenStore:
                 f"{folder} is not finished: {len(manifest.shards)} of {manifest.num_shards} shards are there. "
                 "Run the command that makes it again: it goes on from there"
             )
-        try:
-            table = {name: value.numpy() for name, value in load_file(folder / SAMPLES_FILE).items()}
-        except (FileNotFoundError, SafetensorError) as error:
-            raise InputError(f"{folder / SAMPLES_FILE} cannot be read: {error}; make the store again") from None
-        ids = read_json(folder / IDS_FILE)
-        n = manifest.shape[0]
-        if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-            raise InputError(f"{folder / IDS_FILE} is not a list of names; make the store again")
-        sizes = {IDS_FILE: len(ids)} | {name: len(value) for name, value in table.items()}
-        wrong = [f"{name} has {size}" for name, size in sizes.items() if size != n]
-        if wrong or "labels" not in table:
-            raise InputError(
-                f"{folder}: {'; '.join(wrong) or 'no labels'}; {n} samples are stored. Make the store again"
-            )
-        _check_codes(folder, table, manifest)
-        return cls(folder, manifest, table, ids)
+        return cls(folder, manifest, *read_samples_table(folder, manifest))
 
     @classmethod
     def from_arrays(
@@ -366,18 +350,3 @@ class TokenStore:
     def __repr__(self) -> str:
         shape = "x".join(str(v) for v in self.manifest.shape)
         return f"TokenStore({self.path.name!r}, {shape} {self.manifest.dtype}, {self.manifest.backbone or 'arrays'})"
-
-
-def _check_codes(folder: Path, table: Mapping[str, np.ndarray], manifest: Manifest) -> None:
-    """Codes that point past their names would fail later and far away."""
-    labels = table["labels"]
-    checks = [("class", labels, manifest.class_names)] if manifest.class_names else []
-    if "split" in table:
-        checks.append(("split", table["split"][table["split"] != NO_SPLIT], manifest.split_names))
-    if "group" in table:
-        checks.append(("group", table["group"], manifest.group_names))
-    for kind, codes, names in checks:
-        if codes.dtype.kind not in "iu" or (codes.size and (codes.min() < 0 or codes.max() >= len(names))):
-            raise InputError(
-                f"{folder / SAMPLES_FILE}: a {kind} code has no name ({len(names)} names); make the store again"
-            )
