@@ -42,6 +42,9 @@ def test_texts_stand_where_pictures_do(study: dict[str, Any], arrays: dict[str, 
         ],
         "note": "Averaged over 2 test samples.",
     }
+    for head in study["heads"]:
+        head["what"] = str(head["what"]).replace("patch", "text")
+    study["forecast"]["features"] = "the prefix tokens joined with the mean text token"
     study["dissection"]["overlays"] = []
     study["data"] |= {"padded": True, "cut": 3}
     study["backbone"]["name"] = "hf//home/me/models/small"

@@ -62,6 +62,8 @@ def test_a_study_of_texts(made):
     assert {"words", "linear, prefix token", "linear, mean token", "attention", "default head"} <= set(heads)
     assert all(h["relative_gap"] <= 1e-3 for h in heads.values() if h["kind"] == "certified")
     assert data["dissection"]["check"]["largest_difference"] < 1e-6 and not data["dissection"]["overlays"]
+    card = (folder / "out" / "head" / "README.md").read_text(encoding="utf-8")
+    assert "text token" in card and "patch token" not in card + json.dumps(data)
     page = (folder / "out" / "report.html").read_text(encoding="utf-8")
     assert "4 of the test texts" in page and 'class="quotation"' in page and "photograph" not in page.lower()
     assert "<script>alert" not in page

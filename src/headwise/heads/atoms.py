@@ -160,7 +160,7 @@ def atoms(head: Head) -> Atoms:
     """
     made: list[Atom] = []
     count = len(head.intercept)
-    for number, part in enumerate(head._parts()):
+    for number, (part, words) in enumerate(zip(head._parts(), head.part_words(), strict=True)):
         places = [(group, cell, gate) for group, cell in enumerate(part.fitted.cells) for gate in cell.indices]
         for matrix, (group, cell, gate) in enumerate(places):
             for a, b in zip(*part.atoms_of(matrix), strict=True) if len(part.u[matrix]) else ():
@@ -171,7 +171,7 @@ def atoms(head: Head) -> Atoms:
                     weight=float(a.norm() * b.norm()),
                     share=None,
                     part=number,
-                    block=part.words,
+                    block=words,
                     gate=gate,
                     group=group if len(part.fitted.cells) > 1 else None,
                     matrix=matrix,

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..checks import told
 from ..errors import InputError
 from ..version import __version__
+from .facts import layout_words
 from .head import Head
 from .relu_head import ReluModule
 
@@ -77,9 +78,6 @@ def model_card(
     """
     facts, records = head.facts, head.records()
     certificate = head.certificate if "certificate.json" in records else None
-    patches = facts.num_tokens - facts.num_prefix
-    grid = f" on a grid of {facts.grid[0]} x {facts.grid[1]}" if facts.grid else ""
-    count = f"{facts.num_prefix} prefix and {patches} patch tokens" if facts.num_prefix else f"{patches} patch tokens"
     names = list(map(str, head.class_names or head.classes or []))
     origin = facts.origin
     is_relu = isinstance(head, ReluModule)
@@ -90,13 +88,13 @@ def model_card(
         license=license,
         metrics={str(name): float(value) for name, value in (metrics or {}).items()},
         tags=tags,
-        title="Head: " + " + ".join(part.words for part in head._parts()),
+        title="Head: " + " + ".join(head.part_words()),
         relu=is_relu,
-        parts=[f"{part.words}, {part.spec.penalty} penalty" for part in head._parts()],
+        parts=[f"{words}, {spec.penalty} penalty" for words, spec in zip(head.part_words(), head.specs, strict=True)],
         loss=head.loss.get("name", "not known"),
         parameters=head.num_parameters,
         rank=head.rank,
-        tokens=f"{count}{grid}, {facts.width} features each",
+        tokens=f"{layout_words(facts)}, {facts.width} features each",
         source=(
             f"{origin['backbone']}, {origin['at'].replace('block_', '')} of layer {origin['layer']} (from 0)"
             if origin

@@ -17,6 +17,7 @@ from ..tokens import num_views
 from ..tokens.pooling import pooled_tokens
 from .baselines import Scores, logistic_probabilities, majority, neighbours, score
 from .conditioning import Conditioner
+from .facts import TokenFacts
 from .fitting import prepare
 from .head import Head
 from .metrics import paired_difference
@@ -112,14 +113,14 @@ class HeadResult:
 
 def baseline_results(source: TokenSource, splits: Splits, plain: PlainFeatures | None) -> list[HeadResult]:
     """Majority class, 20 nearest neighbours, and logistic regression on the samples themselves where they are given."""
-    y, c = splits.targets, splits.num_classes
+    y, c, facts = splits.targets, splits.num_classes, TokenFacts.of(source)
     results = []
 
     def add(name: str, what: str, began: float, probabilities: Sequence[NDArray[Any]], **more: Any) -> None:
         scores = {part: score(p, y[part]) for part, p in zip(("val", "test"), probabilities, strict=True)}
         seconds = time.perf_counter() - began
-        results.append(HeadResult(name, "baseline", what, name, scores, seconds, probabilities[1], **more))
-
+        said = facts.called(what)
+        results.append(HeadResult(name, "baseline", said, name, scores, seconds, probabilities[1], **more))
     began = time.perf_counter()
     add(
         "majority class",
@@ -191,8 +192,8 @@ def certified_results(
             HeadResult(
                 name=NAMES[name][0],
                 kind="certified",
-                what=NAMES[name][1],
-                block=" + ".join(str(s) for s in specs),
+                what=head.facts.called(NAMES[name][1]),
+                block=" + ".join(head.part_words()),
                 scores={part: score(p, y[part]) for part, p in probabilities.items()},
                 seconds=seconds + sum(point.seconds for point in points),  # also those of solutions taken up
                 probabilities=probabilities["test"],

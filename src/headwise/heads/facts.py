@@ -32,6 +32,18 @@ class TokenFacts:
         origin = source.manifest.origin if isinstance(source, TokenStore) else None
         return cls(source.num_tokens, source.width, source.num_prefix, source.grid, origin)
 
+    def called(self, sentence: str) -> str:
+        """A sentence about patch tokens; those that a tokenizer made are text tokens.
+
+        Examples
+        --------
+        >>> origin = {"backbone": "hf/mini", "preprocessing": {"tokenizer": "words"}}
+        >>> TokenFacts(16, 8, 1, None, origin).called("linear on the mean patch token")
+        'linear on the mean text token'
+        """
+        texts = "tokenizer" in ((self.origin or {}).get("preprocessing") or {})
+        return sentence.replace("patch token", "text token") if texts else sentence
+
     def differs(self, source: TokenSource) -> str | None:
         """How the layout of other tokens differs, in words; None where it does not. A missing grid is any grid."""
         same = self.num_tokens == source.num_tokens and self.num_prefix == source.num_prefix
@@ -51,7 +63,8 @@ def layout_words(tokens: TokenSource | TokenFacts) -> str:
     prefix, patches = tokens.num_prefix, tokens.num_tokens - tokens.num_prefix
     counts = [(prefix, "prefix"), (patches, "patch")]
     said = " and ".join(f"{n} {what} token{'s' * (n != 1)}" for n, what in counts if n)
-    return said + (f" on a grid of {tokens.grid[0]} x {tokens.grid[1]}" if tokens.grid else "")
+    facts = tokens if isinstance(tokens, TokenFacts) else TokenFacts.of(tokens)
+    return facts.called(said) + (f" on a grid of {tokens.grid[0]} x {tokens.grid[1]}" if tokens.grid else "")
 
 
 @dataclass(frozen=True)

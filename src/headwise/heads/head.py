@@ -116,6 +116,10 @@ class Head(PortableHead):
     def _parts(self) -> list[PartModule]:
         return list(self.parts)  # type: ignore[arg-type]
 
+    def part_words(self) -> list[str]:
+        """Each part for people, such as "attention on the patch tokens"."""
+        return [self.facts.called(part.words) for part in self._parts()]
+
     def factors(self) -> Factors:
         us = [u.detach() for part in self._parts() for u in part.u]
         vs = [v.detach() for part in self._parts() for v in part.v]

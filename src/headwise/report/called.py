@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from .check import Study
 
-__all__ = ["called", "of_texts", "renamed", "short_name"]
-
-SENTENCES = {
-    "heads": ("what", "block"),
-    "atoms": ("block",),
-    "gates": ("block",),
-    "head": ("parts",),
-    "forecast": ("features",),
-}
-"""Where a study or an explanation holds sentences of the package that speak of patch tokens."""
+__all__ = ["called", "of_texts", "short_name"]
 
 
 def of_texts(study: Study) -> bool:
@@ -25,7 +13,7 @@ def of_texts(study: Study) -> bool:
 
 
 def called(study: Study, sentence: str) -> str:
-    """A sentence of the package about patch tokens, which of texts are text tokens.
+    """A sentence of the report about patch tokens, which of texts are text tokens.
 
     Examples
     --------
@@ -35,26 +23,6 @@ def called(study: Study, sentence: str) -> str:
     if not of_texts(study):
         return sentence
     return sentence.replace("patch token", "text token").replace("Patch token", "Text token")
-
-
-def renamed(study: Study) -> Study:
-    """The same study with its tokens called by what they are of; names and texts from the data stay as they are."""
-    if not of_texts(study):
-        return study
-
-    def told(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return [told(each) for each in value]
-        return called(study, value) if isinstance(value, str) else value
-
-    def known(part: Any, keys: tuple[str, ...]) -> Any:
-        if isinstance(part, (list, tuple)):
-            return [known(each, keys) for each in part]
-        if not isinstance(part, Mapping):
-            return part
-        return {key: told(value) if key in keys else value for key, value in part.items()}
-
-    return {key: known(value, SENTENCES[key]) if key in SENTENCES else value for key, value in study.items()}
 
 
 def short_name(model: str) -> str:

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import fmt
-from .called import renamed
 from .check import check_study
 from .sections import EXPLANATION, SECTIONS, Sections
 from .words import WORDS, Linker
@@ -93,7 +92,6 @@ def _page(
     glossary: Mapping[str, tuple[str, str, tuple[str, ...]]],
 ) -> str:
     check_study(study)
-    study = renamed(study)
     unknown, sections = set(WORDS) - set(glossary), []
     for name, (title, view) in table.items():
         values = view(study, arrays)

@@ -131,7 +131,7 @@ def explain(
         "versions": facts.versions(),
         "kind": "texts" if shown.of_texts else "tokens" if shown.pictures is None else "images",
         "head": {
-            "parts": [part.words for part in head._parts()],
+            "parts": head.part_words(),
             "outputs": head.output_names,
             "classes": head.classes is not None,
             "parameters": head.num_parameters,

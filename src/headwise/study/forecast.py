@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..forecast import estimate_spectrum, learning_curve, measure, training_work
 from ..forecast.whitening import FOLDS
 from ..heads.compare import Splits
+from ..heads.facts import TokenFacts
 from ..tokens import TokenStore
 from ..tokens.pooling import pooled_tokens
 
@@ -66,7 +67,8 @@ def _features(store: TokenStore) -> str:
     if not store.num_prefix:
         return "the mean token"
     alone = store.num_tokens == store.num_prefix
-    return "the prefix tokens" if alone else "the prefix tokens joined with the mean patch token"
+    mean = TokenFacts.of(store).called("the mean patch token")
+    return "the prefix tokens" if alone else f"the prefix tokens joined with {mean}"
 
 
 def _too_much(num_samples: int, num_features: int) -> str | None:

@@ -78,7 +78,7 @@ def _facts(what: str) -> dict[str, Any]:
         is_relu = isinstance(head, ReluModule)
         return {
             "kind": head.kind,
-            "parts": " + ".join(part.words for part in head._parts()),
+            "parts": " + ".join(head.part_words()),
             "classes": head.class_names or head.classes,
             "backbone": (head.facts.origin or {}).get("backbone"),
             "layer": (head.facts.origin or {}).get("layer"),
