@@ -18,20 +18,30 @@ from headwise import Dissection, InputError
 from headwise.dissect import (
     ExampleSearch,
     all_modes,
+    chance_band,
     check,
     compare,
     dissect,
     edited,
     effect,
+    effective_rank,
+    high_norm_tokens,
     load_examples,
+    mode_cosines,
     mode_maps,
     modes,
     odd_images,
     odd_one_out,
     overlays,
+    permuted_weighted_cosine,
     read_odd_images,
     save_examples,
+    subspace_cosines,
+    subspaces,
+    symmetric_share,
     top_examples,
+    weighted_cosine,
+    weighted_cosine_band,
 )
 
 EDITS = [(0, 1, 0, 0.0)]
@@ -179,6 +189,21 @@ CALLS = [
     (lambda has: load_examples(None), f"path {OF_PATH} None"),
     (lambda has: load_examples(5), f"path {OF_PATH} 5"),
     (lambda has: load_examples(has.folder), "examples are one file, for example"),
+]
+
+
+CALLS += [
+    (lambda has, f=f: f(5), "the modes of one layer are needed, such as headwise.dissect(model).modes[0], got")
+    for f in (mode_cosines, weighted_cosine, effective_rank, symmetric_share, subspaces, subspace_cosines)
+] + [
+    (lambda has: weighted_cosine_band(None), "the modes of one layer are needed"),
+    (lambda has: weighted_cosine_band(has.found.modes[0], level=1), "level must be a positive number below 1, got 1"),
+    (lambda has: subspaces(has.found.modes[0], factor="a"), "factor must be a positive number, got 'a'"),
+    (lambda has: chance_band("a"), "width must be a whole number of at least 1, got 'a'"),
+    (lambda has: permuted_weighted_cosine(None), "a record is needed, such as model.query_keys()[0], got None"),
+    (lambda has: permuted_weighted_cosine(has.module.query_keys()[0], draws=0), "draws must be a whole number of at"),
+    (lambda has: high_norm_tokens(None), "tokens must be a tensor of real numbers, (n, s, d), got None"),
+    (lambda has: high_norm_tokens(TOKENS[0]), "tokens must be a tensor of real numbers, (n, s, d), got"),
 ]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import check_whole, told
+from ..errors import InputError
 from .logits import Parts, in_windows, mode_factors
 from .modes import Modes
 from .seen import Seen
@@ -91,6 +93,9 @@ def high_norm_tokens(tokens: Tensor, prefix: int = 0, real: Tensor | None = None
     >>> high_norm_tokens(torch.tensor([[[9.0], [1.0], [1.0], [5.0]]]), prefix=1)
     tensor([[False, False, False,  True]])
     """
+    if not isinstance(tokens, Tensor) or tokens.ndim != 3 or not tokens.is_floating_point():
+        raise InputError(f"tokens must be a tensor of real numbers, (n, s, d), got {told(tokens)}")
+    check_whole("prefix", prefix)
     counts = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if real is None else real.clone()
     counts[:, :prefix] = False
     norms = tokens.norm(dim=-1)

@@ -121,6 +121,7 @@ def baseline_results(source: TokenSource, splits: Splits, plain: PlainFeatures |
         seconds = time.perf_counter() - began
         said = facts.called(what)
         results.append(HeadResult(name, "baseline", said, name, scores, seconds, probabilities[1], **more))
+
     began = time.perf_counter()
     add(
         "majority class",
