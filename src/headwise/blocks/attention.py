@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..contracts import GateKind, GateValues, PairGate, TokenShape
 from . import BLOCKS
+from .pieces import inner_adjoint_in_pieces, inner_in_pieces
 
 __all__ = ["Attention"]
 
@@ -80,6 +81,12 @@ class Attention:
         return values @ u @ values.transpose(1, 2)
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        return inner_in_pieces(self._inner, stats, u, _numbers(stats, len(u)))
+
+    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        return inner_adjoint_in_pieces(self._inner_adjoint, stats, grad, _numbers(stats, grad.shape[1]))
+
+    def _inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
         query = _queries(stats)
         n, d = query.shape[0], query.shape[2]
         atoms = len(u)
@@ -100,7 +107,7 @@ class Attention:
             return ((scores * stats["mask"][:, :, None]).view(n, s * atoms, s) @ keys).view(n * s, atoms, d)
         return torch.einsum("nura,nua->nru", seen.view(n, s, atoms, d), keys) @ keys
 
-    def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+    def _inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
         query = _queries(stats)
         n, d = query.shape[0], query.shape[2]
         atoms = grad.shape[1]
@@ -177,6 +184,15 @@ class Attention:
 def _queries(stats: Mapping[str, Tensor]) -> Tensor:
     """The queries; under a mask between all tokens they are the keys."""
     return stats["query"] if "query" in stats else stats["keys"]
+
+
+def _numbers(stats: Mapping[str, Tensor], atoms: int) -> int:
+    """Numbers of the largest tensor that products with atoms make of one sample."""
+    query = _queries(stats)
+    count, d = query.shape[1:]
+    if _few_products(stats, atoms):
+        return count * d * d
+    return max(count * atoms * d, count * atoms * stats["keys"].shape[1] if "mask" in stats else 1)
 
 
 def _looked_at_through(values: Tensor, pooling: Tensor, gate: GateValues) -> Tensor:

@@ -11,6 +11,7 @@ from ..checks import check_whole
 from ..contracts import GateKind, GateValues, TokenShape
 from ..errors import InputError
 from . import BLOCKS
+from .pieces import inner_adjoint_in_pieces, inner_in_pieces
 from .weights import feature_weights
 
 __all__ = ["Hadamard"]
@@ -110,14 +111,21 @@ class Hadamard:
 
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
         if "tokens" in stats:
-            return (self._mixed(stats["tokens"], u) * stats["weighted"][:, :, None]).flatten(0, 1)
+            return inner_in_pieces(self._of_each_token, stats, u, len(u) * stats["tokens"][0].numel())
         return torch.einsum("nab,rab->nrb", stats["products"], u)
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
         if "tokens" in stats:
-            weighted = stats["weighted"]
-            return self._mixed_adjoint(stats["tokens"], grad.unflatten(0, weighted.shape[:2]) * weighted[:, :, None])
+            numbers = grad.shape[1] * stats["tokens"][0].numel()
+            return inner_adjoint_in_pieces(self._of_each_token_adjoint, stats, grad, numbers)
         return torch.einsum("nab,nrb->rab", stats["products"], grad)
+
+    def _of_each_token(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        return (self._mixed(stats["tokens"], u) * stats["weighted"][:, :, None]).flatten(0, 1)
+
+    def _of_each_token_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        weighted = stats["weighted"]
+        return self._mixed_adjoint(stats["tokens"], grad.unflatten(0, weighted.shape[:2]) * weighted[:, :, None])
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
         if "tokens" in stats:  # each output is one more atom, the same for all features

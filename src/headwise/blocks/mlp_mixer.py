@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..contracts import GateKind, GateValues, TokenShape
 from . import BLOCKS
+from .pieces import inner_adjoint_in_pieces, inner_in_pieces
 from .weights import feature_weights
 
 __all__ = ["MlpMixer"]
@@ -65,19 +66,26 @@ class MlpMixer:
     def inner(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
         if not self.gated:
             return u @ stats["tokens"]
-        mixed = torch.einsum("rtj,njd->nrtd", u, stats["tokens"])
-        if "mask" in stats:
-            return (mixed * stats["mask"][:, None]).transpose(1, 2).flatten(0, 1)
-        return (mixed * stats["weights"][:, None]).sum(2)
+        return inner_in_pieces(self._mixed, stats, u, len(u) * stats["tokens"][0].numel())
 
     def inner_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
         if not self.gated:
             return torch.einsum("nrd,njd->rj", grad, stats["tokens"])
+        return inner_adjoint_in_pieces(self._mixed_adjoint, stats, grad, grad.shape[1] * stats["tokens"][0].numel())
+
+    def _mixed(self, stats: Mapping[str, Tensor], u: Tensor) -> Tensor:
+        """`inner` by one product for all atoms and samples: places come first, then samples, then features."""
+        tokens, weights = _place_by_place(stats)
+        mixed = (u.flatten(0, 1) @ tokens.flatten(1)).view(len(u), *tokens.shape) * weights
+        return mixed.permute(2, 1, 0, 3).flatten(0, 1) if "mask" in stats else mixed.sum(1).transpose(0, 1)
+
+    def _mixed_adjoint(self, stats: Mapping[str, Tensor], grad: Tensor) -> Tensor:
+        tokens, weights = _place_by_place(stats)
         if "mask" in stats:
-            each = grad.unflatten(0, stats["mask"].shape[:2]).transpose(1, 2) * stats["mask"][:, None]
+            each = grad.unflatten(0, stats["mask"].shape[:2]).permute(2, 1, 0, 3) * weights
         else:
-            each = grad[:, :, None] * stats["weights"][:, None]
-        return torch.einsum("nrtd,njd->rtj", each, stats["tokens"])
+            each = grad.transpose(0, 1)[:, None] * weights
+        return each.flatten(2) @ tokens.flatten(1).T
 
     def adjoint(self, stats: Mapping[str, Tensor], theta: Tensor) -> Tensor:
         tokens = stats["tokens"]
@@ -107,3 +115,9 @@ class MlpMixer:
             return torch.einsum("njd,rj,rdc->njc", stats["tokens"], u, v)
         reach = torch.einsum("ntd,rtj->nrjd", stats["weights"], u)
         return torch.einsum("njd,nrjd,rdc->njc", values, reach, v)
+
+
+def _place_by_place(stats: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Tokens and the weights or mask on what they become, ``(s, n, d)``, in memory too."""
+    tokens, weights = stats["tokens"], stats["mask"] if "mask" in stats else stats["weights"]
+    return tokens.transpose(0, 1).contiguous(), weights.transpose(0, 1).contiguous()
