@@ -7,7 +7,7 @@ from math import prod
 import pytest
 import torch
 
-from headwise.blocks import BLOCKS
+from headwise.blocks import BLOCKS, pieces
 from headwise.blocks.attention import Attention
 from headwise.blocks.fno import Fno
 from headwise.blocks.hadamard import Hadamard
@@ -134,6 +134,24 @@ def test_inner_and_its_adjoint(case, gated, count):
     back = block.inner_adjoint(stats, g)
     assert back.shape == u.shape
     assert float((h * g).sum()) == pytest.approx(float((u * back).sum()))
+
+
+@few_and_many
+@cases
+@both
+@pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "each token"])
+def test_pieces_of_the_samples_make_no_difference(case, gated, count, pooled, monkeypatch):
+    block = make(case, gated) if pooled else make_per_token(case, gated)
+    values, pooling = tokens()
+    stats = block.statistics(values, pooling if pooled else None, gate_of(block, values, gated))
+    u, _ = atoms(block, count)
+    h = block.inner(stats, u)
+    g = torch.randn(h.shape, dtype=h.dtype, generator=torch.Generator().manual_seed(2))
+    back = block.inner_adjoint(stats, g)
+    for piece in (1, 70, 150, 400):  # numbers: one sample, and several with a rest
+        monkeypatch.setattr(pieces, "PIECE", piece)
+        torch.testing.assert_close(block.inner(stats, u), h)
+        torch.testing.assert_close(block.inner_adjoint(stats, g), back)
 
 
 @cases
