@@ -115,11 +115,11 @@ class Attention:
             weights = (stats["keys"] @ grad.transpose(1, 2)).reshape(-1, atoms)
             return (weights.T @ _products(stats)).view(atoms, d, d)
         if "gram" in stats:
-            gram = stats["gram"]
-            groups = gram.shape[1] // d
+            gram = stats["gram"].unflatten(1, (-1, d))  # each is its own transpose
+            groups = gram.shape[1]
             each = query.shape[1] // groups
-            seen = grad.reshape(n, each * atoms, d) @ gram.transpose(1, 2)
-            seen = seen.view(n, each, atoms, groups, d).transpose(2, 3)
+            seen = grad.reshape(n, 1, each * atoms, d) @ gram
+            seen = seen.view(n, groups, each, atoms, d).transpose(1, 2)
         elif "mask" in stats:
             keys, s = stats["keys"], query.shape[1]
             scores = (grad.reshape(n, s * atoms, d) @ keys.transpose(1, 2)).view(n, s, atoms, s)
