@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 
@@ -14,6 +16,14 @@ import headwise
 def test_every_public_name_is_there(name):
     assert getattr(headwise, name) is not None
     assert name in dir(headwise)
+
+
+def test_every_room_has_what_it_names():
+    rooms = [importlib.import_module(found.name) for found in pkgutil.iter_modules(headwise.__path__, "headwise.")
+             if found.ispkg]  # fmt: skip
+    missing = [f"{room.__name__}.{name}" for room in rooms for name in getattr(room, "__all__", ())
+               if not hasattr(room, name)]  # fmt: skip
+    assert len(rooms) > 10 and not missing
 
 
 def test_unknown_names_are_attribute_errors():

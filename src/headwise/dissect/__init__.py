@@ -8,6 +8,7 @@ from .evidence import Overlay, overlays
 from .example_pass import top_examples
 from .examples import Example, Examples, load_examples, save_examples
 from .faithful import Faithful, check
+from .matching import MatchedHeads
 from .metrics import (
     chance_band,
     effective_rank,
