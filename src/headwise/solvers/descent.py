@@ -19,6 +19,8 @@ from .problem import Factors, Problem
 
 __all__ = ["FactorDescent"]
 
+LEAST_PAIRS, MOST_PAIRS, PAIRS_BYTES = 20, 60, 128 * 2**20
+"""Pairs of L-BFGS: heads with gates take up to half as many steps with 60 as with 20, and more gain little."""
 HOLD_BYTES = 512 * 2**20  # inner features of the current atoms are kept between passes up to this size
 
 
@@ -31,12 +33,12 @@ class FactorDescent:
     beta : float
     factors : Factors
         Start, in the dtype of the work. Atoms of quadratic parts stay where they are.
-    memory : int
-        Pairs kept by L-BFGS.
+    memory : int, optional
+        Pairs kept by L-BFGS; by default 60, and fewer (20 at least) where they would take more than 128 MiB.
     """
 
-    def __init__(self, problem: Problem, beta: float, factors: Factors, memory: int = 20) -> None:
-        self.problem, self.beta, self.memory = problem, beta, memory
+    def __init__(self, problem: Problem, beta: float, factors: Factors, memory: int | None = None) -> None:
+        self.problem, self.beta = problem, beta
         self.factors = factors.clone()
         self.dtype = factors.intercept.dtype
         width = sum(u.shape[0] * part.k for part, u in zip(problem.parts, factors.u, strict=True))
@@ -46,12 +48,15 @@ class FactorDescent:
         self.iterations = 0
         self.bound = float("inf")
         """Where every part is quadratic: how far the last step began above the optimum, at most, with b at its best."""
+        flat = self._pack(self.factors)
+        pair = 2 * flat.numel() * flat.element_size()
+        self.memory = memory or min(max(PAIRS_BYTES // max(pair, 1), LEAST_PAIRS), MOST_PAIRS)
         self._metric = GateMetric(problem, beta, self.factors)
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
         self._last: tuple[Tensor, Tensor] | None = None
         self._exact = self.outputs
         """Gradient in the outputs, in float64, that the last step began with."""
-        self.value = self._objective(self.outputs, self._pack(self.factors))
+        self.value = self._objective(self.outputs, flat)
 
     # The variables as one flat vector; atoms of quadratic parts are left out.
 
