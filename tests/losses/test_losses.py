@@ -76,6 +76,18 @@ def test_repair_centres_and_stays_in_the_domain(name, seed, scale):
 
 
 @every
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [29_400, 44_100, 150_000])
+def test_many_samples_stay_in_the_domain(name, n, weighted):
+    """Sums over many samples are rounded; what is left of that in a row must not leave the domain."""
+    loss = make(name, n=n, weighted=weighted)
+    for f in (torch.zeros(n, loss.num_outputs, dtype=torch.float64), outputs(loss, 1)):
+        theta = loss.repair(loss.gradient(f))
+        assert float(theta.sum(0).abs().max()) < 1e-10
+        assert torch.isfinite(loss.dual_value(theta))
+
+
+@every
 def test_repair_changes_nothing_where_the_sum_is_zero(name):
     loss = make(name)
     theta = loss.gradient(loss.best_constant().expand(loss.num_samples, -1))
