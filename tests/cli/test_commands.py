@@ -107,6 +107,8 @@ def test_heads_for_numbers(call, tmp_path, options):
     code, said, _ = call("fit", store.path, tmp_path / "head", "--betas", 3, "--components", 3, *options)
     assert code == 0, said
     assert ("is the linear head" in said) == ("fno" in options)
+    assert ("held-out loss" in said) == ("--beta" not in options)
+    assert json.loads(call("info", store.path, "--json")[1])["classes"] is None
     assert call("verify", tmp_path / "head", "--tokens", store.path)[0] == 0
     code, said, _ = call("predict", tmp_path / "head", store.path)
     assert code == 0
@@ -371,6 +373,14 @@ def test_a_head_of_arrays_is_verified_on_their_file(call, tmp_path):
     HeadClassifier("linear", beta=0.1).fit(X, y).head_.save_pretrained(tmp_path / "head")
     np.savez(tmp_path / "tokens.npz", tokens=X, labels=y)
     assert call("verify", tmp_path / "head", "--tokens", tmp_path / "tokens.npz")[0] == 0
+    TokenStore.from_arrays(
+        tmp_path / "store", X, y, split=np.where(np.arange(30) < 24, "train", "val"), dtype="float64"
+    )
+    assert json.loads(call("info", tmp_path / "store", "--json")[1])["classes"] == 2
+    told = json.loads(call("fit", tmp_path / "store", tmp_path / "of_store", "--betas", 2, "--json")[1])
+    assert sum(point["chosen"] for point in told["path"]) == 1
+    code, _, printed = call("verify", tmp_path / "of_store", "--tokens", tmp_path / "tokens.npz")
+    assert code == 1 and "these are float64 arrays" in printed and "is verified on that store" in printed
     X[0, 0, 0] += 1e-9
     np.savez(tmp_path / "tokens.npz", tokens=X, labels=y)
     code, _, printed = call("verify", tmp_path / "head", "--tokens", tmp_path / "tokens.npz")

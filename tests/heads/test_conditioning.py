@@ -143,3 +143,17 @@ def test_tokens_that_cannot_be_squared_are_refused():
     X, y = np.random.default_rng(0).normal(size=(40, 3, 4)) * 1e200, np.arange(40) % 2
     with pytest.raises(InputError, match="too large to square"):
         HeadClassifier("linear", condition=Conditioner(layer_norm=False)).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"n_components": "a"}, "n_components must be a whole number of at least 1 or None, got 'a'"),
+        ({"n_components": 0}, "n_components must be a whole number of at least 1"),
+        ({"floor": None}, "floor must be a positive number"),
+        ({"floor": 2}, "floor must lie in"),
+    ],
+)
+def test_settings_that_make_no_sense(options, said):
+    with pytest.raises(InputError, match=said):
+        Conditioner(**options)

@@ -105,9 +105,9 @@ SUM = [
 def test_a_sum_of_parts(tmp_path):
     head = head_of(*SUM)
     check_program(head, torch.from_numpy(tokens()))
-    session = check_onnx(head, tmp_path / "head.onnx")
+    session = check_onnx(head, tmp_path / "new" / "head.onnx")
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list("abcd")
-    assert [path.name for path in tmp_path.iterdir()] == ["head.onnx"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["head.onnx"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import check_number, check_whole
 from ..contracts import Block, TokenSource
 from ..errors import InputError
 from ..processes import current
@@ -56,9 +57,9 @@ class Conditioner:
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        if self.n_components is not None and self.n_components < 1:
-            raise InputError(f"n_components must be at least 1 or None, got {self.n_components}")
-        if not 0 < self.floor <= 1:
+        check_whole("n_components", self.n_components, least=1, or_none=True)
+        check_number("floor", self.floor)
+        if self.floor > 1:
             raise InputError(f"floor must lie in (0, 1], got {self.floor}")
 
     def fit(

@@ -62,5 +62,6 @@ def write_onnx(
     assert program is not None
     if classes is not None:
         program.model.metadata_props["classes"] = json.dumps(list(classes))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_bytes(program.model_proto.SerializeToString())

@@ -187,7 +187,8 @@ def resolve_parts(
     block : str, PartSpec or sequence of PartSpec
         "default" is linear on the prefix tokens plus attention on the patch tokens; where there is one token only it is
         linear, and where there are no prefix tokens the linear part acts on the mean patch token. "linear_prefix" is
-        linear on the prefix tokens. Any other name is that of a block, on the patch tokens.
+        linear on the prefix tokens. Any other name is that of a block, on the patch tokens, or where there are none on
+        the prefix tokens joined into one.
     source : TokenSource or TokenFacts
     gate, num_gates, gate_seed
         Gates of the parts that are not linear, where ``block`` is a name.

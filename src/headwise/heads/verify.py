@@ -31,6 +31,10 @@ _ARRAYS = (
     "; this store keeps {}, and a head that was fitted on arrays is verified on those numbers, to the last digit: give "
     "the file of the arrays, or headwise.verify(head, tokens, labels) in Python"
 )
+_STORES = (
+    "; these are {} arrays: a head that was fitted on a token store is verified on that store, one that was fitted on "
+    "arrays on those numbers in the type that they had"
+)
 SLACK = 1e-9  # of the objective: what two orders of summation may differ by
 
 
@@ -122,8 +126,10 @@ def verify(head: Any, tokens: Any, labels: ArrayLike | None = None, mask: Any = 
         raise InputError("labels are needed where the tokens are neither a store nor a file of arrays")
     context = claimed.context
     if not same_tokens(context.get("tokens"), source):
-        # tokens of a backbone are in a store; of others it is not known where they were
-        hint = "" if head.facts.origin or not isinstance(source, TokenStore) else _ARRAYS.format(source.manifest.dtype)
+        if isinstance(source, TokenStore):  # tokens of a backbone are in one; of others it is not known where they were
+            hint = "" if head.facts.origin else _ARRAYS.format(source.manifest.dtype)
+        else:
+            hint = _STORES.format(str(next(iter(source.chunks(size=1)))[1].values.dtype).removeprefix("torch."))
         reasons.append(f"the tokens are not those of the certificate (their fingerprint differs){hint}")
     rows = np.ascontiguousarray(training.rows, dtype=np.int64)
     if context.get("rows") != hashlib.sha256(rows.tobytes()).hexdigest():

@@ -129,9 +129,13 @@ def command(
     save_head(model.head_, head, overwrite, settings=settings)
     shutil.rmtree(done, ignore_errors=True)
     certificate = model.certificate_
+    path = None if beta is not None else model.path_
     if json:
-        print_json({"head": str(head), "rank": model.rank_, "certificate": certificate.to_dict()})
+        told = {"head": str(head), "rank": model.rank_, "certificate": certificate.to_dict()}
+        print_json(told if path is None else {**told, "path": path.to_dict()})
         return
+    if path is not None:
+        out.print(f"{path}\n", markup=False, highlight=False, soft_wrap=True)
     for spec in model.head_.specs:
         if spec.collapses:
             paragraph(out, f"note: {spec} is {spec.collapses}")

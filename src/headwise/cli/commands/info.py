@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from ..console import out, print_json
 from ..options import JsonOption
 from .forecast import NUMBERS as FORECAST
+
+if TYPE_CHECKING:
+    from ...tokens import TokenStore
 
 
 def command(
@@ -66,7 +70,7 @@ def _facts(what: str) -> dict[str, Any]:
             "backbone": store.manifest.backbone or "arrays",
             "layer": store.manifest.layer,
             "taken at": (store.manifest.origin or {}).get("at"),
-            "classes": len(store.class_names),
+            "classes": _classes(store),
             "fingerprint": store.fingerprint,
             "skipped": len(store.skipped),
         }
@@ -178,3 +182,10 @@ def _relu_facts(path: Path) -> dict[str, Any]:
         "gated objective": found and found.gated_objective,
         "certificate of the gated head": found and str(found.certificate),
     }
+
+
+def _classes(store: TokenStore) -> int | None:
+    """How many classes there are, named or as plain numbers; None where labels are real numbers."""
+    if store.class_names or store.labels.dtype.kind == "f":
+        return len(store.class_names) or None
+    return len(np.unique(store.labels[store.labels >= 0]))
