@@ -72,7 +72,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
+        raise InputError(f"{path} is not valid JSON: {error}; was it cut short? Make it again") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
