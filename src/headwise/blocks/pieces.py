@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -31,12 +32,11 @@ def inner_adjoint_in_pieces(
     if _whole(stats, numbers):
         return inner_adjoint(stats, grad)
     each = len(grad) // _count(stats)
-    total: Tensor | None = None
-    for rows in _pieces(stats, numbers):
-        found = inner_adjoint(_some(stats, rows), grad[rows.start * each : rows.stop * each])
-        total = found if total is None else total.add_(found)
-    assert total is not None
-    return total
+    found = (
+        inner_adjoint(_some(stats, rows), grad[rows.start * each : rows.stop * each])
+        for rows in _pieces(stats, numbers)
+    )
+    return reduce(Tensor.add_, found)
 
 
 def _whole(stats: Stats, numbers: int) -> bool:

@@ -101,7 +101,7 @@ def model_card(
             else "not known (the tokens came from arrays)"
         ),
         origin=origin,
-        texts="tokenizer" in ((origin or {}).get("preprocessing") or {}),
+        texts=facts.of_texts,
         num_tokens=facts.num_tokens,
         width=facts.width,
         classes=names[:NAMED],

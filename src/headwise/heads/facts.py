@@ -32,6 +32,11 @@ class TokenFacts:
         origin = source.manifest.origin if isinstance(source, TokenStore) else None
         return cls(source.num_tokens, source.width, source.num_prefix, source.grid, origin)
 
+    @property
+    def of_texts(self) -> bool:
+        """Whether a tokenizer made the tokens."""
+        return "tokenizer" in ((self.origin or {}).get("preprocessing") or {})
+
     def called(self, sentence: str) -> str:
         """A sentence about patch tokens; those that a tokenizer made are text tokens.
 
@@ -41,8 +46,7 @@ class TokenFacts:
         >>> TokenFacts(16, 8, 1, None, origin).called("linear on the mean patch token")
         'linear on the mean text token'
         """
-        texts = "tokenizer" in ((self.origin or {}).get("preprocessing") or {})
-        return sentence.replace("patch token", "text token") if texts else sentence
+        return sentence.replace("patch token", "text token") if self.of_texts else sentence
 
     def differs(self, source: TokenSource) -> str | None:
         """How the layout of other tokens differs, in words; None where it does not. A missing grid is any grid."""

@@ -15,7 +15,7 @@ from .checks import normalised
 __all__ = ["Multinomial"]
 
 RUNS = 1024
-"""Runs of samples whose weights are summed apart."""
+"""Most runs of samples whose weights are summed apart."""
 
 
 @LOSSES.register("multinomial")
@@ -140,7 +140,8 @@ def _sums(weights: Tensor, targets: Tensor, count: int) -> Tensor:
     One sum over 50,000 samples, one after the other, is off by more than the dual's domain allows a row: it is made of
     a thousand short ones.
     """
-    runs = torch.arange(len(targets), device=targets.device) % RUNS
-    parts = weights.new_zeros(RUNS * count).index_add_(0, runs * count + targets, weights)
-    found = parts.view(RUNS, count).sum(0)
+    runs = min(RUNS, max(1, len(targets) // count))  # of many classes no more numbers than there are samples
+    run = torch.arange(len(targets), device=targets.device) % runs
+    parts = weights.new_zeros(runs * count).index_add_(0, run * count + targets, weights)
+    found = parts.view(runs, count).sum(0)
     return found / found.sum()

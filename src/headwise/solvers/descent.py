@@ -20,7 +20,8 @@ from .problem import Factors, Problem
 __all__ = ["FactorDescent"]
 
 LEAST_PAIRS, MOST_PAIRS, PAIRS_BYTES = 20, 60, 128 * 2**20
-"""Pairs of L-BFGS: heads with gates take up to half as many steps with 60 as with 20, and more gain little."""
+"""Pairs of L-BFGS, the most that take no more than these bytes: heads with gates take up to half as many steps with
+60 as with 20, and more gain little."""
 HOLD_BYTES = 512 * 2**20  # inner features of the current atoms are kept between passes up to this size
 
 
@@ -33,11 +34,9 @@ class FactorDescent:
     beta : float
     factors : Factors
         Start, in the dtype of the work. Atoms of quadratic parts stay where they are.
-    memory : int, optional
-        Pairs kept by L-BFGS; by default 60, and fewer (20 at least) where they would take more than 128 MiB.
     """
 
-    def __init__(self, problem: Problem, beta: float, factors: Factors, memory: int | None = None) -> None:
+    def __init__(self, problem: Problem, beta: float, factors: Factors) -> None:
         self.problem, self.beta = problem, beta
         self.factors = factors.clone()
         self.dtype = factors.intercept.dtype
@@ -50,7 +49,7 @@ class FactorDescent:
         """Where every part is quadratic: how far the last step began above the optimum, at most, with b at its best."""
         flat = self._pack(self.factors)
         pair = 2 * flat.numel() * flat.element_size()
-        self.memory = memory or min(max(PAIRS_BYTES // max(pair, 1), LEAST_PAIRS), MOST_PAIRS)
+        self._most_pairs = min(max(PAIRS_BYTES // max(pair, 1), LEAST_PAIRS), MOST_PAIRS)
         self._metric = GateMetric(problem, beta, self.factors)
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
         self._last: tuple[Tensor, Tensor] | None = None
@@ -183,7 +182,7 @@ class FactorDescent:
         if self._last is not None:
             s, y = flat - self._last[0], gradient - self._last[1]
             if float(s @ y) > 1e-10 * float(s.norm() * y.norm()):
-                self._pairs = [*self._pairs[-self.memory + 1 :], (s, y, 1 / (s @ y))]
+                self._pairs = [*self._pairs[1 - self._most_pairs :], (s, y, 1 / (s @ y))]
         direction = self._direction(gradient)
         if float(direction @ gradient) >= 0:
             self._pairs, direction = [], -gradient

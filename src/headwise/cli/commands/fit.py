@@ -136,9 +136,9 @@ def command(
         return
     if path is not None:
         out.print(f"{path}\n", markup=False, highlight=False, soft_wrap=True)
-    for spec in model.head_.specs:
+    for spec, words in zip(model.head_.specs, model.head_.part_words(), strict=True):
         if spec.collapses:
-            paragraph(out, f"note: {spec} is {spec.collapses}")
+            paragraph(out, f"note: {words} is {spec.collapses}")
     if all(not v.numel() or float(v.abs().max()) < NOTHING for v in model.head_.factors().v):
         what = "the class frequencies" if model.head_.classes is not None else "one output"
         paragraph(out, f"note: beta is so large that the head predicts {what} for every sample; take a smaller one")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ..console import out, print_json
@@ -188,4 +187,4 @@ def _classes(store: TokenStore) -> int | None:
     """How many classes there are, named or as plain numbers; None where labels are real numbers."""
     if store.class_names or store.labels.dtype.kind == "f":
         return len(store.class_names) or None
-    return len(np.unique(store.labels[store.labels >= 0]))
+    return len(set(store.labels[store.labels >= 0].tolist()))
